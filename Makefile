@@ -1,0 +1,42 @@
+# make run   sets up what the queue needs and runs it; make test   sets up everything and tests it
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CONSTRAINTS := .ci/constraints.txt
+QUEUE ?= prompts/lunar.yaml
+ARGS ?=
+
+.PHONY: run test quick embedded lint bench clean
+
+run: $(VENV)/.run
+	$(BIN)/promptqueue run $(QUEUE) $(ARGS)
+
+test: lint quick embedded
+
+quick: $(VENV)/.dev
+	$(BIN)/pytest -m "not embedded"
+
+embedded: $(VENV)/.dev
+	$(BIN)/pytest -m embedded
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m tests.benchmarks
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) -e '.[embedded]'
+	touch $@
+
+$(VENV)/.dev: pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) -e '.[embedded,dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

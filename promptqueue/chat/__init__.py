@@ -1,0 +1,1 @@
+"""Talking to a model: any endpoint that speaks the OpenAI chat-completions protocol."""

@@ -1,0 +1,43 @@
+"""The face of a module: imports, signatures and docstrings, without the bodies."""
+
+from __future__ import annotations
+
+import ast
+
+
+def interface_of(source: str) -> str:
+    """Return `source` reduced to what a caller needs to know.
+
+    Args:
+        source: text of a Python module; anything that does not parse is returned as it is.
+
+    Returns:
+        Python text with imports, constants, signatures and docstrings; bodies are `...`.
+    """
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return source
+    body = [_reduced(node) for node in tree.body if not isinstance(node, ast.If)]
+    return ast.unparse(ast.Module(body=body, type_ignores=[])) + "\n"
+
+
+def _reduced(node: ast.stmt) -> ast.stmt:
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        node.body = [*_docstring(node), ast.Expr(ast.Constant(...))]
+    elif isinstance(node, ast.ClassDef):
+        kept = [_reduced(child) for child in node.body if not _is_docstring(child)]
+        node.body = [*_docstring(node), *kept] or [ast.Expr(ast.Constant(...))]
+    return node
+
+
+def _docstring(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> list[ast.stmt]:
+    return [node.body[0]] if node.body and _is_docstring(node.body[0]) else []
+
+
+def _is_docstring(node: ast.stmt) -> bool:
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )

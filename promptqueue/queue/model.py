@@ -1,0 +1,224 @@
+"""The queue file as typed, frozen data, and what a step left behind when it is done."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from promptqueue.chat.message import Params
+from promptqueue.queue.interface import interface_of
+
+Form = Literal["reply", "files", "interface"]
+_DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _safe_path(path: str) -> str:
+    pure = PurePosixPath(path)
+    unsafe = pure.is_absolute() or ".." in pure.parts or "\\" in path or ":" in path
+    if unsafe or not pure.parts or str(pure) != path or any(p.startswith(".") for p in pure.parts):
+        raise ValueError(
+            f"{path!r} is not a plain relative path; write something like model.py or data/load.py"
+        )
+    return path
+
+
+def _seconds(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    match = _DURATION.fullmatch(value.strip())
+    if not match or not any(match.groups()):
+        raise ValueError(f"{value!r} is not a duration; write 90m, 1h30m or 45s")
+    hours, minutes, seconds = (int(part or 0) for part in match.groups())
+    return float(hours * 3600 + minutes * 60 + seconds)
+
+
+def _context(value: Any) -> Any:
+    if value is True or value == "on":
+        return "all"
+    if value is False or value == "off":
+        return "none"
+    return value
+
+
+OutputPath = Annotated[str, AfterValidator(_safe_path)]
+Identifier = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$", max_length=64)]
+Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0)]
+
+
+class ContextEntry(_Strict):
+    """One earlier step that travels along, and in which form."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    step: Identifier
+    form: Form = Field("reply", alias="as")
+    """`reply`: its prompt and whole reply; `files`: the latest bodies of its files;
+    `interface`: their signatures and docstrings."""
+
+
+Context = Annotated[
+    Literal["all", "none", "last"] | tuple[ContextEntry, ...], BeforeValidator(_context)
+]
+
+
+class Input(_Strict):
+    """A typed value that the user may set with `--set name=value`."""
+
+    type: Literal["str", "int", "float", "bool"]
+    default: str | int | float | bool | None = None
+    choices: tuple[str | int | float, ...] | None = None
+    min: float | None = None
+    max: float | None = None
+    description: str = ""
+
+
+class Output(_Strict):
+    """A file that a step must return."""
+
+    path: OutputPath
+    symbols: tuple[str, ...] = ()
+    """Names that the file must define at its top level."""
+
+
+class Refine(_Strict):
+    """How often a step may be asked again when its reply is not usable."""
+
+    turns: int = Field(3, ge=0, le=20)
+    """Refinement turns after the first one."""
+    samples: int = Field(1, ge=1, le=100)
+    """Independent samples; more than one needs verdicts to choose by."""
+
+
+class Text(_Strict):
+    """A template written in place."""
+
+    text: str
+
+
+class Defaults(_Strict):
+    """What holds for every step that does not say otherwise."""
+
+    model: str | None = None
+    params: Params = Params()
+    context: Context = "all"
+    refine: Refine = Refine()
+
+
+class Limits(_Strict):
+    """What a run may spend at most; checked before every call."""
+
+    calls: int | None = Field(None, ge=1)
+    tokens: int | None = Field(None, ge=1)
+    """Prompt and completion tokens together."""
+    wall: Seconds | None = None
+    """Wall time, as 90m, 1h30m or seconds."""
+    usd: float | None = Field(None, gt=0)
+    """Money, where the prices of the model are known."""
+
+
+class Step(_Strict):
+    """One templated prompt with what it must bring back."""
+
+    id: Identifier
+    title: str = ""
+    template: str | None = None
+    """A template file, relative to the queue file; or else `task` (with `data`,
+    `answer_format`) in place."""
+    data: str | None = None
+    task: str | None = None
+    answer_format: str | None = None
+    outputs: tuple[Output, ...] = Field(min_length=1)
+    requirements: Mapping[Identifier, str] = Field(default_factory=dict)
+    checks: tuple[str, ...] = ()
+    context: Context | None = None
+    refine: Refine | None = None
+    model: str | None = None
+    params: Params = Params()
+
+    @model_validator(mode="after")
+    def _one_prompt(self) -> Step:
+        parts = (self.data, self.task, self.answer_format)
+        if self.template is None and self.task is None:
+            raise ValueError("the step has no prompt; give it `template: FILE` or `task: |`")
+        if self.template is not None and any(part is not None for part in parts):
+            raise ValueError("`template` excludes `data`, `task` and `answer_format`; keep one way")
+        return self
+
+    def paths(self) -> tuple[str, ...]:
+        """Return the paths that this step declares."""
+        return tuple(output.path for output in self.outputs)
+
+
+class Queue(_Strict):
+    """A role, typed inputs, limits and an ordered list of steps."""
+
+    promptqueue: Literal[1]
+    """Version of the file format."""
+    name: Identifier
+    reference: str | None = None
+    """Folder of the hand-written reference, relative to the queue file."""
+    role: str | Text | None = None
+    """Template file of the system message, or `{text: ...}` in place."""
+    inputs: Mapping[Identifier, Input] = Field(default_factory=dict)
+    endpoint: Identifier | None = None
+    """Name of an endpoint profile of the user; never a URL, so that a foreign queue file
+    cannot carry a key to another host."""
+    defaults: Defaults = Defaults()
+    limits: Limits = Limits()
+    steps: tuple[Step, ...] = Field(min_length=1)
+
+    def context_of(self, step: Step) -> tuple[ContextEntry, ...]:
+        """Return the rule of `step` as entries, each naming an earlier step."""
+        rule = self.defaults.context if step.context is None else step.context
+        earlier = self.steps[: self.steps.index(step)]
+        if rule == "none":
+            return ()
+        if rule == "all":
+            return tuple(ContextEntry(step=other.id, form="reply") for other in earlier)
+        if rule == "last":
+            return tuple(ContextEntry(step=other.id, form="reply") for other in earlier[-1:])
+        return rule
+
+    def params_of(self, step: Step) -> Params:
+        """Return the parameters of a step, laid over the defaults."""
+        return step.params.over(self.defaults.params)
+
+    def refine_of(self, step: Step) -> Refine:
+        """Return how often a step may be refined."""
+        return step.refine or self.defaults.refine
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One prompt and the reply to it."""
+
+    prompt: str
+    reply: str
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """What a finished step left behind; templates see it as `steps.<id>`."""
+
+    id: str
+    turns: tuple[Turn, ...]
+    files: Mapping[str, str] = field(default_factory=dict)
+    """Path to text, of every declared output that came back."""
+
+    @property
+    def reply(self) -> str:
+        """Return the text of the last reply."""
+        return self.turns[-1].reply if self.turns else ""
+
+    def interface(self, path: str) -> str:
+        """Return the signatures and docstrings of one file of this step."""
+        return interface_of(self.files[path])

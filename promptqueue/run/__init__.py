@@ -1,0 +1,1 @@
+"""The conveyor: from prompts to files on disk, durable and resumable."""

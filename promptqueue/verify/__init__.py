@@ -1,0 +1,1 @@
+"""Whether the answer is right: what can be said of generated code."""
