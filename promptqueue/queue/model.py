@@ -8,7 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    model_validator,
+)
 
 from promptqueue.chat.message import Params
 from promptqueue.queue.interface import interface_of
@@ -46,7 +55,16 @@ def _context(value: Any) -> Any:
         return "all"
     if value is False or value == "off":
         return "none"
+    if isinstance(value, str) and value not in ("all", "none", "last"):
+        raise ValueError(
+            f"{value!r} is no context rule; write all, none, last, or a list of "
+            "{step: ID, as: reply|files|interface}"
+        )
     return value
+
+
+def _context_kind(value: Any) -> str:
+    return "rule" if isinstance(value, str) else "entries"
 
 
 OutputPath = Annotated[str, AfterValidator(_safe_path)]
@@ -66,7 +84,10 @@ class ContextEntry(_Strict):
 
 
 Context = Annotated[
-    Literal["all", "none", "last"] | tuple[ContextEntry, ...], BeforeValidator(_context)
+    Annotated[Literal["all", "none", "last"], Tag("rule")]
+    | Annotated[tuple[ContextEntry, ...], Tag("entries")],
+    Discriminator(_context_kind),
+    BeforeValidator(_context),
 ]
 
 

@@ -1,0 +1,242 @@
+"""Which endpoint a run talks to: flags, profiles, the environment, or the embedded one."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit, urlunsplit
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from promptqueue.errors import EndpointError, UsageError
+
+EMBEDDED = "embedded"
+DEFAULT_BASE_URL = "https://api.openai.com/v1"
+"""Where OPENAI_API_KEY goes when OPENAI_BASE_URL is not set."""
+_LISTED_MODELS = 12
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Price(_Strict):
+    """Price of one model in USD per million tokens."""
+
+    input: float = Field(ge=0)
+    output: float = Field(ge=0)
+    cached: float | None = Field(None, ge=0)
+    """Of prompt tokens that the server took from its cache; `input` where it is not set."""
+
+    def of(self, prompt: int, completion: int, cached: int) -> float:
+        """Return the price in USD of one call's tokens."""
+        cached_price = self.input if self.cached is None else self.cached
+        fresh = max(0, prompt - cached)
+        return (fresh * self.input + cached * cached_price + completion * self.output) / 1e6
+
+
+class Profile(_Strict):
+    """A named endpoint of the user's configuration."""
+
+    base_url: str
+    api_key_env: str | None = None
+    """The environment variable that holds its key; keys themselves are never in a file."""
+    model: str | None = None
+    token_cap: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    system_role: bool = True
+    stream_options: bool = True
+    sends_temperature: bool = True
+    continuation: Literal["native", "turn"] = "turn"
+    checks_context: bool = True
+    attempts: Annotated[int, Field(ge=1, le=100)] = 6
+    idle_timeout_s: Annotated[float, Field(gt=0)] = 300.0
+    max_wait_s: Annotated[float, Field(ge=0)] = 900.0
+
+
+class Config(_Strict):
+    """The user's configuration file."""
+
+    endpoints: Mapping[str, Profile] = Field(default_factory=dict)
+    prices: Mapping[str, Price] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A resolved endpoint, and why it is this one."""
+
+    name: str
+    reason: str
+    """Said in the first line of a run."""
+    profile: Profile | None = None
+    """None for the embedded endpoint: its address is known when it has started."""
+    api_key: str | None = field(default=None, repr=False)
+
+    @property
+    def embedded(self) -> bool:
+        """Tell whether this is the model inside the tool."""
+        return self.profile is None
+
+    @property
+    def shown_url(self) -> str:
+        """Return the address without anything secret."""
+        return "on this machine" if self.profile is None else shown_url(self.profile.base_url)
+
+
+def config_path(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return where the user's configuration lies, whether it exists or not."""
+    if "PROMPTQUEUE_CONFIG" in environ:
+        return Path(environ["PROMPTQUEUE_CONFIG"])
+    from platformdirs import user_config_path
+
+    return user_config_path("promptqueue") / "config.toml"
+
+
+def load_config(path: Path) -> Config:
+    """Read the user's configuration; without a file it is empty.
+
+    Raises:
+        UsageError: it is no TOML, or has unknown or wrong entries.
+    """
+    try:
+        data = tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return Config()
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"{path}: {error}; correct the file or remove it") from error
+    try:
+        return Config.model_validate(data)
+    except ValidationError as error:
+        problems = (
+            f"{path}: {'.'.join(map(str, detail['loc']))}: {detail['msg']}"
+            for detail in error.errors(include_url=False)
+        )
+        raise UsageError("\n".join(problems)) from error
+
+
+def resolve_endpoint(
+    *,
+    config: Config,
+    name: str | None = None,
+    base_url: str | None = None,
+    api_key_env: str | None = None,
+    queue_profile: str | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> Endpoint:
+    """Decide which endpoint is used.
+
+    In this order: `base_url` and `name` (flags), the profile that the queue names, the
+    environment (OPENAI_BASE_URL, OPENAI_API_KEY), the embedded one.
+
+    Raises:
+        UsageError: the name is not known, the URL is none, or a key is missing.
+    """
+    if base_url is not None and name is not None:
+        raise UsageError("--endpoint and --base-url exclude each other; give one of them")
+    if base_url is not None:
+        return _from_url(base_url, api_key_env, environ)
+    if name is not None:
+        return _named(name, "--endpoint", config, environ)
+    if queue_profile is not None:
+        return _named(queue_profile, "named by the queue", config, environ)
+    if environ.get("OPENAI_BASE_URL") or environ.get("OPENAI_API_KEY"):
+        return _from_environment(environ)
+    return Endpoint(EMBEDDED, "no other endpoint is configured")
+
+
+def choose_model(
+    *,
+    flag: str | None,
+    step: str | None,
+    queue: str | None,
+    endpoint: Endpoint,
+    listed: Iterable[str],
+    environ: Mapping[str, str] = os.environ,
+) -> str:
+    """Decide which model a step asks.
+
+    In this order: `flag`, `step`, `queue`, PROMPTQUEUE_MODEL, the endpoint's profile, the only
+    entry of `listed` (what /models says; asked for only when nothing else decides).
+
+    Raises:
+        EndpointError: the endpoint offers none or more than one.
+    """
+    profile = endpoint.profile.model if endpoint.profile else None
+    named = flag or step or queue or environ.get("PROMPTQUEUE_MODEL") or profile
+    if named:
+        return named
+    models = tuple(listed)
+    if len(models) == 1:
+        return models[0]
+    if not models:
+        raise EndpointError(
+            f"{endpoint.shown_url} lists no models; name one with --model or PROMPTQUEUE_MODEL"
+        )
+    shown = ", ".join(models[:_LISTED_MODELS]) + (", ..." if len(models) > _LISTED_MODELS else "")
+    raise EndpointError(
+        f"{endpoint.shown_url} offers {len(models)} models; choose one with --model: {shown}"
+    )
+
+
+def shown_url(url: str) -> str:
+    """Return a URL without user, password, query and fragment: fit to be printed and kept."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit((parts.scheme, host, parts.path, "", ""))
+
+
+def _named(name: str, why: str, config: Config, environ: Mapping[str, str]) -> Endpoint:
+    if name == EMBEDDED:
+        return Endpoint(EMBEDDED, why)
+    if name == "openai" and name not in config.endpoints:
+        return _from_environment(environ)
+    profile = config.endpoints.get(name)
+    if profile is None:
+        known = ", ".join([*config.endpoints, "openai", EMBEDDED])
+        raise UsageError(
+            f"no endpoint {name!r} ({why}); there is {known}; "
+            f"add [endpoints.{name}] with base_url to {config_path(environ)}"
+        )
+    _check_url(profile.base_url)
+    key = _key_from(profile.api_key_env, environ)
+    return Endpoint(name, why, profile, key)
+
+
+def _from_url(url: str, api_key_env: str | None, environ: Mapping[str, str]) -> Endpoint:
+    _check_url(url)
+    own = environ.get("OPENAI_BASE_URL") or DEFAULT_BASE_URL
+    if api_key_env is None and url.rstrip("/") == own.rstrip("/"):
+        key = environ.get("OPENAI_API_KEY")  # it goes nowhere but to its own address
+    else:
+        key = _key_from(api_key_env, environ)
+    return Endpoint("url", "--base-url", Profile(base_url=url, api_key_env=api_key_env), key)
+
+
+def _from_environment(environ: Mapping[str, str]) -> Endpoint:
+    url = environ.get("OPENAI_BASE_URL") or DEFAULT_BASE_URL
+    _check_url(url)
+    why = "OPENAI_BASE_URL" if environ.get("OPENAI_BASE_URL") else "OPENAI_API_KEY"
+    profile = Profile(base_url=url, api_key_env="OPENAI_API_KEY")
+    return Endpoint("openai", why, profile, environ.get("OPENAI_API_KEY"))
+
+
+def _key_from(variable: str | None, environ: Mapping[str, str]) -> str | None:
+    if variable is None:
+        return None
+    if not environ.get(variable):
+        raise UsageError(f"the key of the endpoint is expected in ${variable}, which is not set")
+    return environ[variable]
+
+
+def _check_url(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        valid = parts.scheme in ("http", "https") and bool(parts.hostname)
+        _ = parts.port  # raises where it is no number
+    except ValueError:
+        valid = False
+    if not valid:
+        raise UsageError(f"{shown_url(url)!r} is no base URL; write http://HOST:PORT/v1")

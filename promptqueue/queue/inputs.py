@@ -1,0 +1,134 @@
+"""The typed inputs of a queue: defaults, a file of values, and `--set name=value`."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from promptqueue.errors import UsageError
+from promptqueue.queue.document import read_document
+from promptqueue.queue.model import Input, Queue
+
+Value = str | int | float | bool
+_BOOLEANS = {"true": True, "yes": True, "on": True, "1": True}
+_BOOLEANS |= {"false": False, "no": False, "off": False, "0": False}
+
+
+def resolve_inputs(
+    queue: Queue, settings: Sequence[str] = (), file: Path | None = None
+) -> dict[str, Value]:
+    """Return the value of every input: `settings` win over `file`, and that over defaults.
+
+    Args:
+        queue: declares names, types and limits.
+        settings: texts of the form `name=value`.
+        file: a YAML mapping of names to values.
+
+    Raises:
+        UsageError: its message lists every wrong or missing value.
+    """
+    problems: list[str] = []
+    given = {**_from_file(file), **_from_settings(settings, problems)}
+    problems += [_unknown(queue, name) for name in given if name not in queue.inputs]
+    values: dict[str, Value] = {}
+    for name, spec in queue.inputs.items():
+        value = given.get(name, spec.default)
+        if value is None:
+            problems.append(f"the input {name!r} has no value; give it with --set {name}=...")
+            continue
+        try:
+            values[name] = checked_value(name, spec, value)
+        except UsageError as error:
+            problems.append(str(error))
+    if problems:
+        raise UsageError("\n".join(problems))
+    return values
+
+
+def checked_value(name: str, spec: Input, value: Any) -> Value:
+    """Return `value` in the declared type.
+
+    Raises:
+        UsageError: the value has another type, is no choice, or is out of range.
+    """
+    try:
+        typed = _PARSERS[spec.type](value)
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
+        raise UsageError(f"the input {name!r} is of type {spec.type}, not {value!r}") from error
+    if spec.choices is not None and typed not in spec.choices:
+        choices = ", ".join(map(str, spec.choices))
+        raise UsageError(f"the input {name!r} is one of {choices}, not {value!r}")
+    if isinstance(typed, int | float):
+        _check_range(name, spec, typed)
+    return typed
+
+
+def _check_range(name: str, spec: Input, value: float) -> None:
+    if spec.min is not None and value < spec.min:
+        raise UsageError(f"the input {name!r} is at least {spec.min:g}, not {value!r}")
+    if spec.max is not None and value > spec.max:
+        raise UsageError(f"the input {name!r} is at most {spec.max:g}, not {value!r}")
+
+
+def _integer(value: Any) -> int:
+    if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
+        raise ValueError
+    return int(value)
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool):
+        raise ValueError  # noqa: TRY004 - the caller turns it into one message
+    number = float(value)
+    if number != number or number in (float("inf"), float("-inf")):
+        raise ValueError
+    return number
+
+
+def _boolean(value: Any) -> bool:
+    return value if isinstance(value, bool) else _BOOLEANS[str(value).strip().lower()]
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str | int | float):
+        raise TypeError
+    return str(value)
+
+
+_PARSERS: Mapping[str, Callable[[Any], Value]] = {
+    "str": _text,
+    "int": _integer,
+    "float": _number,
+    "bool": _boolean,
+}
+
+
+def _from_settings(settings: Sequence[str], problems: list[str]) -> dict[str, Any]:
+    given: dict[str, Any] = {}
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        if not equals or not name.strip():
+            problems.append(f"--set {setting}: write it as name=value, for instance language=en")
+        else:
+            given[name.strip()] = value
+    return given
+
+
+def _from_file(file: Path | None) -> dict[str, Any]:
+    if file is None:
+        return {}
+    document = read_document(file)
+    if document.problems:
+        raise UsageError("\n".join(map(str, document.problems)))
+    if not isinstance(document.data, dict):
+        raise UsageError(f"{file}: an inputs file is a mapping of names to values")
+    return document.data
+
+
+def _unknown(queue: Queue, name: str) -> str:
+    known = list(queue.inputs)
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(known) or 'no inputs'}"
+    return f"the queue has no input {name!r}; {hint}"

@@ -1,0 +1,64 @@
+"""Content-addressed storage: what was asked and answered, each text once."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from promptqueue.errors import StorageError
+
+
+class Blobs:
+    """Files named after the SHA-256 of what they hold, below one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def put(self, text: str, *, durable: bool = False) -> str:
+        """Store `text` and return its digest; nothing is written twice.
+
+        Args:
+            text: stored as UTF-8.
+            durable: wait until it is on the disk (one fsync); for what was paid for.
+        """
+        data = text.encode("utf-8", "surrogatepass")
+        digest = hashlib.sha256(data).hexdigest()
+        path = self.path(digest)
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _write_atomically(path, data, durable=durable)
+        return digest
+
+    def get(self, digest: str) -> str:
+        """Return the text of a digest.
+
+        Raises:
+            StorageError: it is missing, or is not what was written.
+        """
+        path = self.path(digest)
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise StorageError(f"{path} cannot be read: {error.strerror or error}") from error
+        if hashlib.sha256(data).hexdigest() != digest:
+            raise StorageError(f"{path} was changed after it was written; start a new run")
+        return data.decode("utf-8", "surrogatepass")
+
+    def path(self, digest: str) -> Path:
+        """Return where the text of a digest lies."""
+        return self.folder / digest[:2] / digest[2:]
+
+
+def _write_atomically(path: Path, data: bytes, *, durable: bool) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise

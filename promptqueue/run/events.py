@@ -1,0 +1,160 @@
+"""What happens during a run, as data: for people, for machines, and for the journal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from promptqueue.chat.message import ChatEvent, Usage
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted:
+    """A run begins, or goes on."""
+
+    kind: ClassVar[str] = "run.started"
+    run: str
+    """Its name."""
+    path: str
+    """Its directory."""
+    queue: str
+    steps: int
+    endpoint: str
+    """Name, address and why it is this one."""
+    models: tuple[str, ...]
+    out: str
+    """The folder that files are written to."""
+    resumed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something that the user should know, and that stops nothing."""
+
+    kind: ClassVar[str] = "notice"
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class StepStarted:
+    """A step's prompt has been rendered."""
+
+    kind: ClassVar[str] = "step.started"
+    step: str
+    number: int
+    """Its position in the queue, from 1."""
+    of: int
+    title: str
+    digest: str
+    """SHA-256 of the messages."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallStarted:
+    """A question is about to be asked."""
+
+    kind: ClassVar[str] = "call.started"
+    step: str
+    turn: int
+    """0 is the prompt itself, 1 the first refinement."""
+    key: str
+    """Digest of messages, model, parameters and sample: what an answer is kept under."""
+    model: str
+    params: Mapping[str, object]
+    sample: int
+    messages: tuple[tuple[str, str], ...]
+    """Role and digest of the content of every message."""
+    tokens: int
+    """Estimated tokens of the prompt."""
+    reused: bool = False
+    """The journal has the answer already; nothing is asked or paid."""
+
+
+@dataclass(frozen=True, slots=True)
+class Extracted:
+    """A reply was searched for the step's files."""
+
+    kind: ClassVar[str] = "modules.extracted"
+    step: str
+    turn: int
+    files: tuple[str, ...]
+    issues: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FileWritten:
+    """A file of the workspace was written, or found to be as it should be."""
+
+    kind: ClassVar[str] = "file.written"
+    step: str
+    path: str
+    """Where it lies."""
+    digest: str
+    lines: int
+    status: str
+    """new, changed, unchanged, replaced (an edited file; its old text is the blob `old`),
+    or aside (the file was edited by hand, so this went beside it)."""
+    old: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Refining:
+    """A reply was not usable; the step is asked again."""
+
+    kind: ClassVar[str] = "step.refining"
+    step: str
+    turn: int
+    """The turn that follows."""
+    reasons: tuple[str, ...]
+    fresh: bool = False
+    """Started anew instead of arguing on."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepFinished:
+    """All turns of a step are done."""
+
+    kind: ClassVar[str] = "step.finished"
+    step: str
+    complete: bool
+    """Every declared file is there and usable."""
+    files: tuple[str, ...]
+    issues: tuple[str, ...]
+    usage: Usage
+    seconds: float
+    """Time that the model took, over all turns."""
+    turns: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunFinished:
+    """The queue is through."""
+
+    kind: ClassVar[str] = "run.finished"
+    run: str
+    complete: bool
+    files: tuple[str, ...]
+    incomplete: tuple[str, ...]
+    """Steps that did not bring what they declare."""
+    aside: tuple[str, ...]
+    """Files that went beside ones that were edited by hand."""
+    usage: Usage
+    usd: float | None
+    """None where the price is not known."""
+    calls: int
+    seconds: float
+
+
+RunEvent = (
+    RunStarted
+    | Notice
+    | StepStarted
+    | CallStarted
+    | Extracted
+    | FileWritten
+    | Refining
+    | StepFinished
+    | RunFinished
+)
+Event = RunEvent | ChatEvent

@@ -1,0 +1,112 @@
+"""What the next turn of a step says, and which version of each file is the best so far."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from promptqueue.queue.model import Output
+from promptqueue.run.extract import Extraction, Issue, IssueKind
+
+_CLEAN = 3
+_RANK = {IssueKind.SHRUNK: 2, IssueKind.LAZY: 1, IssueKind.SYMBOLS: 1}
+"""How much of a file with such an issue is worth; with any other issue it is worth nothing."""
+_STALE_TURNS = 2
+"""After so many turns without gain a fresh start does better than arguing on (arXiv 2506.18403:
+most models lose 60 to 80 % of their debugging power within two or three attempts)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One text of a file, and what is wrong with it."""
+
+    text: str
+    issues: tuple[Issue, ...]
+
+    @property
+    def rank(self) -> int:
+        """Return how usable the file is, from 0 (does not parse) to 3 (nothing is wrong)."""
+        return min((_RANK.get(issue.kind, 0) for issue in self.issues), default=_CLEAN)
+
+
+@dataclass(slots=True)
+class Board:
+    """The best version of every file of a step, over its turns."""
+
+    outputs: Sequence[Output]
+    earlier: Mapping[str, str]
+    """Texts that earlier steps left behind: they stand until something usable replaces them."""
+    best: dict[str, Version] = field(default_factory=dict)
+    stale: int = 0
+    """Turns in a row that brought no gain."""
+    _seen: set[str] = field(default_factory=set)
+
+    def take(self, extraction: Extraction) -> list[str]:
+        """Take over every file that is at least as good as what was there; return their paths."""
+        taken, gain = [], False
+        for path, module in extraction.modules.items():
+            version = Version(module.text, _fatal(extraction.issues, path))
+            known = self.best.get(path)
+            gain |= known is None or version.rank > known.rank
+            if known is None or version.rank >= known.rank:
+                self.best[path] = version
+                taken.append(path)
+        self.stale = 0 if gain else self.stale + 1
+        return taken
+
+    def texts(self) -> dict[str, str]:
+        """Return the text of every file as it stands, earlier steps included."""
+        return {**self.earlier, **{path: v.text for path, v in self.best.items()}}
+
+    def writable(self, path: str) -> bool:
+        """Tell whether the best version may go to disk: an earlier usable file is not lost."""
+        return path in self.best and (path not in self.earlier or self.best[path].rank > 1)
+
+    def open_paths(self, *, least: int = _CLEAN) -> list[str]:
+        """Return the declared files that are missing or not as good as `least`."""
+        paths = [output.path for output in self.outputs]
+        return [p for p in paths if p not in self.best or self.best[p].rank < least]
+
+    def complete(self) -> bool:
+        """Tell whether every declared file is usable (one that shrank is, with a warning)."""
+        return not self.open_paths(least=2)
+
+    def open_issues(self, latest: Extraction) -> tuple[Issue, ...]:
+        """Return what the next turn has to mend."""
+        open_paths = set(self.open_paths())
+        wanted = [i for i in latest.issues if i.path in open_paths or i.path is None]
+        known = {issue.path for issue in wanted}
+        old = [i for p in open_paths - known if p in self.best for i in self.best[p].issues]
+        return tuple(wanted + sorted(old, key=lambda issue: str(issue.path)))
+
+    def starts_afresh(self, reply: str) -> bool:
+        """Tell whether the conversation leads nowhere: no gain, or the same reply again."""
+        repeated = reply in self._seen
+        self._seen.add(reply)
+        if repeated or self.stale >= _STALE_TURNS:
+            self.stale = 0
+            return True
+        return False
+
+
+def refinement_prompt(issues: Iterable[Issue], outputs: Iterable[Output]) -> str:
+    """Return what the model is told: what cannot be used, and what to send instead.
+
+    The same findings give the same bytes: no times, no absolute paths.
+    """
+    lines = ["Your reply cannot be used as it is:", ""]
+    lines += dict.fromkeys(f"- {_subject(issue)}{issue.message}" for issue in issues)
+    lines += ["", "Send again, whole and corrected, each in a fence that begins like this:", ""]
+    for output in outputs:
+        language = "python " if output.path.endswith(".py") else ""
+        names = f" (it defines {', '.join(output.symbols)})" if output.symbols else ""
+        lines.append(f"- {output.path}{names}: ```{language}path={output.path}")
+    return "\n".join(lines) + "\n"
+
+
+def _subject(issue: Issue) -> str:
+    return f"{issue.path}: " if issue.path and issue.path not in issue.message else ""
+
+
+def _fatal(issues: Iterable[Issue], path: str) -> tuple[Issue, ...]:
+    return tuple(issue for issue in issues if issue.path == path and issue.fatal)

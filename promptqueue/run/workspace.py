@@ -1,0 +1,164 @@
+"""The folder of generated files: written atomically, with a manifest, hand edits respected."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from promptqueue.errors import StorageError
+
+Written = Literal["new", "changed", "unchanged", "aside", "replaced"]
+MANIFEST = "manifest.json"
+_LOCK = ".lock"
+
+
+class Workspace:
+    """The folder that a queue's files are written to."""
+
+    def __init__(self, folder: Path, head: Mapping[str, Any], *, overwrite: bool = False) -> None:
+        self.folder = folder
+        self.overwrite = overwrite
+        self._head = dict(head)
+        """What the manifest says besides its files: the queue, its file and its digest."""
+        self._files: dict[str, dict[str, Any]] = {}
+
+    @contextlib.contextmanager
+    def locked(self, run_id: str) -> Iterator[None]:
+        """Hold the workspace for one run.
+
+        Raises:
+            StorageError: another run holds it, or the folder cannot be written.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = os.open(self.folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise self._unwritable(error) from error
+        try:
+            self._take(lock, run_id)
+            self._files = self._read_manifest()
+            yield
+        finally:
+            os.close(lock)
+
+    def hand_edited(self, paths: Iterable[str]) -> list[str]:
+        """Return those of `paths` whose files are not as the last run left them."""
+        return [path for path in paths if self._is_foreign(path)]
+
+    def read(self, path: str) -> str | None:
+        """Return the text of a file, or None where there is none that can be read as text."""
+        try:
+            return (self.folder / path).read_text("utf-8")
+        except (OSError, UnicodeDecodeError):
+            return None
+
+    def write(self, path: str, text: str, origin: Mapping[str, Any]) -> tuple[Path, Written]:
+        """Write one file and enter it in the manifest.
+
+        A file that someone edited by hand is left alone: the new text goes beside it, as
+        `<path>.new`, unless the workspace was opened with `overwrite`.
+
+        Args:
+            path: as declared by the queue, relative to the folder.
+            text: the whole file.
+            origin: step, turn and run that it came from.
+
+        Raises:
+            StorageError: the file cannot be written.
+        """
+        target = self._inside(path)
+        data = text.encode("utf-8", "surrogatepass")
+        entry = {"sha256": hashlib.sha256(data).hexdigest(), **origin}
+        foreign = self._is_foreign(path)
+        existing = self._digest(path)
+        try:
+            if existing == entry["sha256"]:
+                status: Written = "unchanged"
+            elif foreign and not self.overwrite:
+                beside = target.with_name(target.name + ".new")
+                _replace(beside, data)
+                return beside, "aside"
+            else:
+                status = "replaced" if foreign else "changed" if existing else "new"
+                _replace(target, data)
+            self._files[path] = entry
+            self._write_manifest()
+        except OSError as error:
+            raise self._unwritable(error) from error
+        return target, status
+
+    def _take(self, lock: int, run_id: str) -> None:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(lock, 0)
+            os.write(lock, f"{run_id} (process {os.getpid()})".encode())
+        except BlockingIOError as error:
+            holder = os.read(lock, 200).decode(errors="replace") or "another run"
+            raise StorageError(
+                f"{self.folder} is in use by {holder}; wait for it, or write to another "
+                "folder with --out DIR"
+            ) from error
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def _inside(self, path: str) -> Path:
+        """Return the target of a declared path, wherever links lead."""
+        target = self.folder / path
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.parent.resolve().relative_to(self.folder.resolve())
+        except OSError as error:
+            raise self._unwritable(error) from error
+        except ValueError as error:
+            raise StorageError(
+                f"{target.parent} leads out of {self.folder}; remove the link"
+            ) from error
+        return target
+
+    def _is_foreign(self, path: str) -> bool:
+        digest = self._digest(path)
+        return digest is not None and digest != self._files.get(path, {}).get("sha256")
+
+    def _digest(self, path: str) -> str | None:
+        try:
+            return hashlib.sha256((self.folder / path).read_bytes()).hexdigest()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def _read_manifest(self) -> dict[str, dict[str, Any]]:
+        """Return the files of the manifest; where it is damaged every file counts as edited."""
+        try:
+            files = json.loads((self.folder / MANIFEST).read_text("utf-8"))["files"]
+            return {str(path): dict(entry) for path, entry in files.items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return {}
+
+    def _write_manifest(self) -> None:
+        manifest = {"promptqueue": 1, **self._head, "files": dict(sorted(self._files.items()))}
+        text = json.dumps(manifest, ensure_ascii=False, indent=2) + "\n"
+        _replace(self.folder / MANIFEST, text.encode())
+
+    def _unwritable(self, error: OSError) -> StorageError:
+        name = error.filename or self.folder
+        return StorageError(
+            f"{name} cannot be written: {error.strerror or error}; "
+            "free it, or write to another folder with --out DIR"
+        )
+
+
+def _replace(path: Path, data: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,184 @@
+"""The lunar queue asks for all that LUNAR.md states, in both languages, in its own words."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from promptqueue.queue.inputs import resolve_inputs
+from promptqueue.queue.load import LoadedQueue, load_queue
+from promptqueue.queue.render import render_queue, render_step
+
+PROMPTS = Path(__file__).parents[1] / "prompts"
+
+# Copied by hand from LUNAR.md, which is no part of the repository: the independent list.
+REQUIREMENTS = {
+    "preprocessing": (
+        "rotation brightness_contrast noise mirroring eval_is_plain normalization high_pass "
+        "multi_scale dataloader formats batch_memory comments"
+    ).split(),
+    "model": (
+        "backbone frozen transformer aspp skip_attention he_init dropout batchnorm gpu_ready"
+    ).split(),
+    "training": (
+        "focal_loss adamw cosine metrics early_stopping logging plots checkpoint"
+    ).split(),
+    "optimisation": "loader_speed mixed_precision large_images entry_point".split(),
+}
+PATHS = {
+    "preprocessing": ["preprocessing.py"],
+    "model": ["model.py"],
+    "training": ["training.py"],
+    "optimisation": ["preprocessing.py", "training.py", "main.py"],
+}
+_LOADERS = (
+    "create_train_val_dataloaders("
+    "image_dir, val_split=0.2, batch_size=8, num_workers=4, image_size=256)"
+)
+_TRAIN = (
+    "train_model(model, train_loader, val_loader, num_epochs, learning_rate=1e-4, "
+    'weight_decay=1e-5, gamma=2.0, patience=7, save_dir="checkpoints"'
+)
+INTERFACE = {
+    "preprocessing": ["get_image_paths(image_dir)", _LOADERS],
+    "model": ['create_model(model_type="hybrid", num_classes=5, dropout_prob=0.3, pretrained=False)'],
+    "training": [
+        _TRAIN + ")",
+        "load_model(model, path, device)",
+        *"best_f1 total_time history".split(),
+        *"epoch train_loss val_loss accuracy precision recall f1 lr".split(),
+        *"best_model.pth training_history.png".split(),
+    ],
+    "optimisation": [
+        "get_image_paths(image_dir)",
+        _LOADERS,
+        _TRAIN,
+        "load_model(model, path, device)",
+        "create_model(model_type, num_classes, dropout_prob, pretrained)",
+        *"config.json results.json best_f1 total_time".split(),
+    ],
+}
+FLAGS = {
+    "data_dir": "lunar_images",
+    "save_dir": "checkpoints",
+    "model_type": "hybrid",
+    "num_classes": "5",
+    "dropout": "0.3",
+    "pretrained": "",
+    "epochs": "50",
+    "batch_size": "8",
+    "lr": "1e-4",
+    "weight_decay": "1e-5",
+    "gamma": "2.0",
+    "patience": "7",
+    "val_split": "0.2",
+    "num_workers": "4",
+    "create_sample_data": "",
+    "seed": "42",
+    "resume": "",
+    "config": "",
+}
+CASES = [
+    pytest.param(language, step, id=f"{language}-{step}")
+    for language in ("ru", "en")
+    for step in REQUIREMENTS
+]
+
+
+@pytest.fixture(scope="module")
+def lunar() -> LoadedQueue:
+    return load_queue(PROMPTS / "lunar.yaml")
+
+
+@pytest.fixture(scope="module")
+def prompts(lunar: LoadedQueue) -> dict[tuple[str, str], str]:
+    return {
+        (language, step): messages[-1].content
+        for language in ("ru", "en")
+        for step, messages in _rendered(lunar, f"language={language}").items()
+    }
+
+
+def test_every_requirement_stands_at_its_step(lunar: LoadedQueue) -> None:
+    assert {step.id: set(step.requirements) for step in lunar.queue.steps} == {
+        step: set(names) for step, names in REQUIREMENTS.items()
+    }
+    assert sum(map(len, REQUIREMENTS.values())) == 33
+
+
+def test_every_step_declares_its_files(lunar: LoadedQueue) -> None:
+    assert {step.id: list(step.paths()) for step in lunar.queue.steps} == PATHS
+
+
+@pytest.mark.parametrize(("language", "step"), CASES)
+def test_each_requirement_is_one_bullet(
+    prompts: dict[tuple[str, str], str], language: str, step: str
+) -> None:
+    bullets = re.findall(r"^- ([a-z_]+): \S", prompts[language, step], re.MULTILINE)
+    assert sorted(bullets) == sorted(REQUIREMENTS[step])
+
+
+@pytest.mark.parametrize(("language", "step"), CASES)
+def test_the_interface_is_stated_in_full(
+    prompts: dict[tuple[str, str], str], language: str, step: str
+) -> None:
+    missing = [text for text in INTERFACE[step] if text not in prompts[language, step]]
+    assert missing == []
+
+
+@pytest.mark.parametrize(("language", "step"), CASES)
+def test_every_declared_symbol_is_named_in_the_prompt(
+    lunar: LoadedQueue, prompts: dict[tuple[str, str], str], language: str, step: str
+) -> None:
+    outputs = next(s for s in lunar.queue.steps if s.id == step).outputs
+    answer_format = re.split(r"^## (?:ANSWER FORMAT|ФОРМАТ ОТВЕТА)$", prompts[language, step], flags=re.M)[1]
+    for output in outputs:
+        assert f"```python path={output.path}\n" in answer_format
+        assert [name for name in output.symbols if name not in answer_format] == []
+
+
+@pytest.mark.parametrize("language", ["ru", "en"])
+def test_every_flag_of_main_comes_with_its_default(
+    prompts: dict[tuple[str, str], str], language: str
+) -> None:
+    prompt = prompts[language, "optimisation"]
+    found = dict(re.findall(r"--(\w+)(?: ([\w.-]+))?", prompt))
+    assert found == FLAGS
+
+
+@pytest.mark.parametrize(("language", "step"), CASES)
+def test_the_prompt_is_in_the_language_asked_for(
+    lunar: LoadedQueue, prompts: dict[tuple[str, str], str], language: str, step: str
+) -> None:
+    role = _rendered(lunar, f"language={language}")[step][0]
+    headings = re.findall(r"^## (.+)$", prompts[language, step], re.MULTILINE)
+    assert role.role == "system"
+    for text in (role.content, prompts[language, step]):
+        assert bool(re.search("[А-Яа-яЁё]", text)) == (language == "ru")
+    assert headings == {
+        "ru": ["ДАННЫЕ", "ЗАДАЧА", "ФОРМАТ ОТВЕТА"],
+        "en": ["DATA", "TASK", "ANSWER FORMAT"],
+    }[language]
+
+
+def test_the_number_of_classes_reaches_the_prompts(lunar: LoadedQueue) -> None:
+    rendered = _rendered(lunar, "num_classes=11")
+    assert "num_classes=11," in rendered["model"][-1].content
+    assert "--num_classes 11" in rendered["optimisation"][-1].content
+
+
+def test_the_steps_of_lunar_share_one_prefix(lunar: LoadedQueue) -> None:
+    """A server's prompt cache helps only while the messages before stay byte-identical."""
+    *_, third, fourth = _rendered(lunar, "language=ru").values()
+    assert fourth[: len(third)] == third
+
+
+def test_the_smoke_queue_shows_the_second_step_the_interface_of_the_first() -> None:
+    smoke = load_queue(PROMPTS / "smoke.yaml")
+    assert smoke.queue.name == "smoke"
+
+
+def _rendered(lunar: LoadedQueue, setting: str):  # noqa: ANN202
+    return render_queue(lunar, resolve_inputs(lunar.queue, [setting]))
