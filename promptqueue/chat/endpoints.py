@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -153,13 +153,13 @@ def choose_model(
     step: str | None,
     queue: str | None,
     endpoint: Endpoint,
-    listed: Iterable[str],
+    listed: Callable[[], Iterable[str]],
     environ: Mapping[str, str] = os.environ,
 ) -> str:
     """Decide which model a step asks.
 
     In this order: `flag`, `step`, `queue`, PROMPTQUEUE_MODEL, the endpoint's profile, the only
-    entry of `listed` (what /models says; asked for only when nothing else decides).
+    entry of what `listed` returns (/models; called only when nothing else decides).
 
     Raises:
         EndpointError: the endpoint offers none or more than one.
@@ -168,7 +168,7 @@ def choose_model(
     named = flag or step or queue or environ.get("PROMPTQUEUE_MODEL") or profile
     if named:
         return named
-    models = tuple(listed)
+    models = tuple(listed())
     if len(models) == 1:
         return models[0]
     if not models:

@@ -22,7 +22,6 @@ class RunStarted:
     steps: int
     endpoint: str
     """Name, address and why it is this one."""
-    models: tuple[str, ...]
     out: str
     """The folder that files are written to."""
     resumed: bool = False
@@ -89,8 +88,11 @@ class FileWritten:
     kind: ClassVar[str] = "file.written"
     step: str
     path: str
+    """As the queue declares it."""
+    target: str
     """Where it lies."""
     digest: str
+    """SHA-256 of its text, which the run directory keeps under that name."""
     lines: int
     status: str
     """new, changed, unchanged, replaced (an edited file; its old text is the blob `old`),

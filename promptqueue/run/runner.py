@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from collections.abc import Generator, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from promptqueue.chat.message import (
     Answered,
@@ -75,14 +74,9 @@ def run_queue(job: Job) -> Iterator[Event]:
         LimitReached: a limit of the queue would be passed.
         StorageError: the run directory or the workspace cannot be written.
     """
-    try:
-        for number, step in enumerate(job.loaded.queue.steps, 1):
-            yield from _run_step(job, step, number)
-        yield job.recorder.record(_finished(job))
-    except BaseException as error:
-        with contextlib.suppress(StorageError, OSError):  # the first error is the one to report
-            job.recorder.interrupted(_reason(error))
-        raise
+    for number, step in enumerate(job.loaded.queue.steps, 1):
+        yield from _run_step(job, step, number)
+    yield job.recorder.record(_finished(job))
 
 
 def _run_step(job: Job, step: Step, number: int) -> Generator[Event, None, None]:
@@ -228,9 +222,7 @@ def _extracted(step: Step, turn: int, extraction: Extraction) -> Extracted:
     return Extracted(step.id, turn, tuple(extraction.modules), issues)
 
 
-def _write(
-    job: Job, step: Step, path: str, text: str, turn: int
-) -> Generator[Event, None, None]:
+def _write(job: Job, step: Step, path: str, text: str, turn: int) -> Generator[Event, None, None]:
     old = job.workspace.read(path) if job.workspace.hand_edited([path]) else None
     blob = job.recorder.directory.keep(old) if old is not None else ""
     origin = {"step": step.id, "turn": turn, "run": job.recorder.directory.id}
@@ -239,10 +231,17 @@ def _write(
     job.written[path] = str(target)
     if status == "aside" and str(target) not in job.aside:
         job.aside.append(str(target))
-    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-    lines = len(text.splitlines())
-    event = FileWritten(step.id, str(target), digest, lines, status)
-    yield job.recorder.record(replace(event, old=blob) if status == "replaced" else event)
+    yield job.recorder.record(
+        FileWritten(
+            step=step.id,
+            path=path,
+            target=str(target),
+            digest=job.recorder.directory.keep(text),
+            lines=len(text.splitlines()),
+            status=status,
+            old=blob if status == "replaced" else "",
+        )
+    )
 
 
 def _finished(job: Job) -> RunFinished:
@@ -258,9 +257,3 @@ def _finished(job: Job) -> RunFinished:
         calls=ledger.calls,
         seconds=ledger.seconds(),
     )
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, KeyboardInterrupt | GeneratorExit):
-        return "stopped by the user"
-    return f"{type(error).__name__}: {error}"

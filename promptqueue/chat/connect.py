@@ -1,0 +1,85 @@
+"""Open a resolved endpoint: a client, and for the embedded one its weights and its server."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from promptqueue.chat.client import OpenAIChat
+from promptqueue.chat.embedded import EmbeddedServer
+from promptqueue.chat.endpoints import Endpoint, Profile
+from promptqueue.chat.message import Chat
+from promptqueue.chat.quirks import Quirks
+from promptqueue.chat.retry import Policy
+from promptqueue.chat.weights import EMBEDDED, Progress, ensure_weights
+
+ProgressHandler = Callable[[Progress], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """An endpoint that can be asked now."""
+
+    chat: Chat
+    list_models: Callable[[], tuple[str, ...]]
+
+
+@contextlib.contextmanager
+def connect(
+    endpoint: Endpoint, on_progress: ProgressHandler, *, log_path: Path | None = None
+) -> Iterator[Connection]:
+    """Open an endpoint; closing it leaves no connection and no process behind.
+
+    Args:
+        endpoint: from `resolve_endpoint`.
+        on_progress: is told while the embedded model's weights are fetched and checked.
+        log_path: where the embedded server logs to.
+
+    Raises:
+        EndpointError: the embedded model cannot be had or does not start.
+        StorageError: there is no place for its weights.
+    """
+    if endpoint.profile is None:
+        with _embedded(on_progress, log_path) as chat:
+            yield Connection(chat, lambda: (EMBEDDED.name,))
+        return
+    chat = _client(endpoint, endpoint.profile)
+    with contextlib.closing(chat):
+        yield Connection(chat, chat.models)
+
+
+@contextlib.contextmanager
+def _embedded(on_progress: ProgressHandler, log_path: Path | None) -> Iterator[OpenAIChat]:
+    weights = ensure_weights(on_progress)
+    total = EMBEDDED.size_bytes
+    on_progress(Progress("loading", total, total, "the embedded model"))
+    with EmbeddedServer(weights, log_path=log_path) as server:
+        chat = OpenAIChat(
+            base_url=server.base_url,
+            api_key=server.api_key,
+            quirks=Quirks(continuation="native"),
+            name="the embedded endpoint",
+        )
+        with contextlib.closing(chat):
+            yield chat
+
+
+def _client(endpoint: Endpoint, profile: Profile) -> OpenAIChat:
+    known = {field.name for field in dataclasses.fields(Quirks)}
+    quirks = Quirks(**{name: value for name, value in profile if name in known})
+    policy = Policy(
+        attempts=profile.attempts,
+        idle_timeout_s=profile.idle_timeout_s,
+        max_wait_s=profile.max_wait_s,
+    )
+    return OpenAIChat(
+        base_url=profile.base_url,
+        api_key=endpoint.api_key,
+        quirks=quirks,
+        policy=policy,
+        name=endpoint.name,
+        key_hint=profile.api_key_env or "",
+    )

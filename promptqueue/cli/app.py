@@ -1,0 +1,82 @@
+"""The command line: commands are registered here, and errors become messages and exit codes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import tempfile
+import traceback
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from promptqueue import __version__
+from promptqueue.cli import queue_commands, run_commands
+from promptqueue.errors import Interrupted, PromptQueueError
+
+app = typer.Typer(
+    name="promptqueue",
+    help="A conveyor that turns a queue of small prompts into verified code.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help is what pipes and screen readers want, and starts faster
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+run_commands.register(app)
+queue_commands.register(app)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"promptqueue {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """Take the options that stand before a command."""
+
+
+def main() -> None:
+    """Run the command line; the only place that turns errors into exit codes."""
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        app()
+    except PromptQueueError as error:
+        _fail(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        _fail("stopped", Interrupted.exit_code)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on
+        sys.exit(1)
+    except Exception:  # a fault of ours is reported as one, without a wall of text
+        _fail(_report_fault(), PromptQueueError.exit_code)
+
+
+def _stop(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _fail(message: str, code: int) -> None:
+    sys.stdout.flush()
+    print(f"promptqueue: {message}", file=sys.stderr)  # noqa: T201 - here is where it prints
+    sys.exit(code)
+
+
+def _report_fault() -> str:
+    kind, error, _ = sys.exc_info()
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="promptqueue-", suffix=".txt", delete=False, encoding="utf-8"
+    ) as file:
+        traceback.print_exc(file=file)
+    name = kind.__name__ if kind else "error"
+    return f"a fault in promptqueue itself ({name}: {error}); please report it with {file.name}"

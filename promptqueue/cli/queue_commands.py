@@ -1,0 +1,108 @@
+"""`check`, `render` and `schema`: what can be known of a queue without asking anyone."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from promptqueue.cli.run_commands import RUNS, InputsFile, QueueFile, Runs, Settings
+from promptqueue.errors import UsageError
+
+if TYPE_CHECKING:
+    from promptqueue.queue.load import LoadedQueue
+    from promptqueue.queue.model import StepResult
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command()(check)
+    app.command()(render)
+    app.command()(schema)
+
+
+def check(queue: QueueFile, settings: Settings = None, inputs: InputsFile = None) -> None:
+    """Validate QUEUE and its templates; nothing is asked.
+
+    Every problem is listed with its place and the way out.
+    """
+    from promptqueue.queue.inputs import resolve_inputs
+    from promptqueue.queue.load import load_queue
+    from promptqueue.queue.render import render_queue
+
+    loaded = load_queue(queue)
+    for warning in loaded.warnings:
+        typer.echo(str(warning), err=True)
+    needed = [name for name, spec in loaded.queue.inputs.items() if spec.default is None]
+    if settings or inputs or not needed:
+        render_queue(loaded, resolve_inputs(loaded.queue, settings or (), inputs))
+    typer.echo(_summary(loaded, needed if not (settings or inputs) else []))
+
+
+def render(
+    queue: QueueFile,
+    step: Annotated[
+        str | None, typer.Option("--step", metavar="ID", help="Only this step.")
+    ] = None,
+    settings: Settings = None,
+    inputs: InputsFile = None,
+    run: Annotated[
+        str | None,
+        typer.Option("--run", metavar="RUN", help="Fill in the replies of this run."),
+    ] = None,
+    runs: Runs = RUNS,
+) -> None:
+    """Print the exact messages of each step and their digest; nothing is asked.
+
+    What only a run brings, replies and files of earlier steps, is shown as ‹...›, unless --run
+    names a run to take it from.
+    """
+    from promptqueue.queue.inputs import resolve_inputs
+    from promptqueue.queue.load import load_queue
+    from promptqueue.queue.render import digest_of, render_queue
+    from promptqueue.queue.review import suggest
+
+    loaded = load_queue(queue)
+    ids = [each.id for each in loaded.queue.steps]
+    if step is not None and step not in ids:
+        raise UsageError(f"{queue} has no step {step!r}; {suggest(step, ids)}")
+    results = _results_of(loaded, run, runs) if run is not None else {}
+    values = resolve_inputs(loaded.queue, settings or (), inputs)
+    for number, (name, messages) in enumerate(render_queue(loaded, values, results).items(), 1):
+        if step is None or name == step:
+            typer.echo(f"==== [{number}/{len(ids)}] {name} · sha256 {digest_of(messages)}")
+            for message in messages:
+                typer.echo(f"---- {message.role}\n{message.content.rstrip()}")
+            typer.echo("")
+
+
+def schema() -> None:
+    """Print the JSON Schema of queue files, for editors."""
+    import json
+
+    from promptqueue.queue.load import queue_schema
+
+    json.dump(queue_schema(), sys.stdout, ensure_ascii=False, indent=2)
+    typer.echo("")
+
+
+def _summary(loaded: LoadedQueue, needed: list[str]) -> str:
+    queue = loaded.queue
+    requirements = sum(len(step.requirements) for step in queue.steps)
+    files = dict.fromkeys(path for step in queue.steps for path in step.paths())
+    text = (
+        f"{loaded.path}: sound; {len(queue.steps)} steps, {requirements} requirements, "
+        f"{len(files)} files ({', '.join(files)}); digest {loaded.digest[:12]}"
+    )
+    if needed:
+        text += f"\nnot rendered: give the inputs {', '.join(needed)} with --set to try that too"
+    return text
+
+
+def _results_of(loaded: LoadedQueue, name: str, runs: Path) -> dict[str, StepResult]:
+    from promptqueue.run.history import step_results
+    from promptqueue.run.journal import RunDirectory, find_run
+
+    return step_results(loaded.queue, RunDirectory(find_run(runs, name)))

@@ -1,0 +1,210 @@
+"""A run from its plan to its end: the workspace, the run directory, the endpoint, the loop."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import platform
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from promptqueue import __version__
+from promptqueue.chat.connect import Connection
+from promptqueue.chat.endpoints import Endpoint, Price, choose_model
+from promptqueue.errors import StorageError
+from promptqueue.queue.inputs import Value
+from promptqueue.queue.load import LoadedQueue
+from promptqueue.queue.render import render_queue
+from promptqueue.run.events import Event, Notice, RunStarted
+from promptqueue.run.journal import RunDirectory, create_run
+from promptqueue.run.ledger import Ledger
+from promptqueue.run.recorder import Recorder
+from promptqueue.run.runner import Job, run_queue
+from promptqueue.run.workspace import Workspace
+
+Connect = Callable[[Path], AbstractContextManager[Connection]]
+"""Opens the endpoint; the argument is where the embedded server may log to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run is to do; everything is decided, and nothing has been asked yet."""
+
+    loaded: LoadedQueue
+    inputs: Mapping[str, Value]
+    endpoint: Endpoint
+    out: Path
+    runs: Path
+    model: str | None = None
+    """From the command line: wins over what the queue names."""
+    overwrite: bool = False
+    prices: Mapping[str, Price] = field(default_factory=dict)
+
+
+def execute(plan: Plan, connect: Connect, *, resume: Path | None = None) -> Iterator[Event]:
+    """Run a plan and yield what happens; with `resume`, go on with the run in that directory.
+
+    Before anything is asked, every template is rendered once, the workspace is locked and
+    found writable, and files that were edited by hand are looked for.
+
+    Raises:
+        QueueFileError: a template cannot be rendered.
+        StorageError: the workspace or the run directory cannot be used.
+        EndpointError, LimitReached: see `run_queue`.
+    """
+    render_queue(plan.loaded, plan.inputs)
+    directory = RunDirectory(resume, write=True) if resume is not None else None
+    workspace = Workspace(plan.out, _manifest_head(plan), overwrite=plan.overwrite)
+    name = directory.id if directory else plan.loaded.queue.name
+    with contextlib.ExitStack() as stack:
+        if directory is not None:
+            stack.callback(directory.close)
+        stack.enter_context(workspace.locked(name))
+        _refuse_hand_edited(plan, workspace)
+        ledger = Ledger(plan.loaded.queue.limits, plan.prices)
+        if directory is None:
+            directory = create_run(plan.runs, plan.loaded.queue.name, _meta(plan))
+        else:
+            ledger.fold(directory.records())
+        recorder = Recorder(directory)
+        stack.callback(recorder.close)
+        yield from _begin(plan, recorder, resumed=resume is not None)
+        yield from _converse(plan, connect, recorder, ledger, workspace)
+
+
+def _begin(plan: Plan, recorder: Recorder, *, resumed: bool) -> Iterator[Event]:
+    lost = recorder.recover() if resumed else 0
+    yield recorder.record(
+        RunStarted(
+            run=recorder.directory.id,
+            path=str(recorder.directory.path),
+            queue=plan.loaded.queue.name,
+            steps=len(plan.loaded.queue.steps),
+            endpoint=f"{plan.endpoint.name}, {plan.endpoint.shown_url} ({plan.endpoint.reason})",
+            out=str(plan.out),
+            resumed=resumed,
+        )
+    )
+    if lost:
+        text = f"{lost:,} characters of an unfinished reply are kept in the run directory"
+        yield recorder.record(Notice(text))
+    if resumed and recorder.directory.meta()["queue"]["digest"] != plan.loaded.digest:
+        text = "the queue was changed since this run began; what it changes is asked again"
+        yield recorder.record(Notice(text))
+
+
+def _converse(
+    plan: Plan, connect: Connect, recorder: Recorder, ledger: Ledger, workspace: Workspace
+) -> Iterator[Event]:
+    with _journaling_failure(recorder):
+        connection = connect(recorder.directory.path / "server.log")
+        with connection as opened:
+            models = _models(plan, opened)
+            for message in _warnings(plan, models):
+                yield recorder.record(Notice(message))
+            job = Job(plan.loaded, plan.inputs, opened.chat, models, recorder, ledger, workspace)
+            yield from run_queue(job)
+
+
+@contextlib.contextmanager
+def _journaling_failure(recorder: Recorder) -> Iterator[None]:
+    """Note in the journal why a run ends early, whatever the reason."""
+    try:
+        yield
+    except BaseException as error:
+        reason = "stopped by the user" if not isinstance(error, Exception) else str(error)
+        with contextlib.suppress(StorageError, OSError):  # the first error is the one to report
+            recorder.interrupted(reason)
+        raise
+
+
+def _models(plan: Plan, connection: Connection) -> dict[str, str]:
+    if plan.endpoint.embedded:
+        return {step.id: connection.list_models()[0] for step in plan.loaded.queue.steps}
+    listed = functools.cache(connection.list_models)  # asked for at most once
+    return {
+        step.id: choose_model(
+            flag=plan.model,
+            step=step.model,
+            queue=plan.loaded.queue.defaults.model,
+            endpoint=plan.endpoint,
+            listed=listed,
+        )
+        for step in plan.loaded.queue.steps
+    }
+
+
+def _warnings(plan: Plan, models: Mapping[str, str]) -> Iterator[str]:
+    queue = plan.loaded.queue
+    named = {plan.model, queue.defaults.model, *(step.model for step in queue.steps)} - {None}
+    if plan.endpoint.embedded and named:
+        yield f"the embedded model answers in place of {', '.join(sorted(map(str, named)))}"
+    unpriced = sorted({model for model in models.values() if model not in plan.prices})
+    if queue.limits.usd is not None and unpriced and not plan.endpoint.embedded:
+        yield (
+            f"the limit usd cannot be held: no price of {', '.join(unpriced)} is known; "
+            f'add [prices."{unpriced[0]}"] with input and output to the configuration'
+        )
+
+
+def _refuse_hand_edited(plan: Plan, workspace: Workspace) -> None:
+    paths = dict.fromkeys(path for step in plan.loaded.queue.steps for path in step.paths())
+    edited = workspace.hand_edited(paths)
+    if edited and not plan.overwrite:
+        raise StorageError(
+            f"{', '.join(str(plan.out / path) for path in edited)}: not as a run left "
+            f"{'it' if len(edited) == 1 else 'them'}, and so not overwritten; move your version "
+            "away, write to another folder with --out DIR, or give --overwrite (the run "
+            "directory then keeps what was there)"
+        )
+
+
+def _manifest_head(plan: Plan) -> dict[str, Any]:
+    path = os.path.relpath(plan.loaded.path.resolve(), plan.out.resolve())
+    queue = plan.loaded.queue
+    return {"queue": queue.name, "queue_file": path, "queue_digest": plan.loaded.digest}
+
+
+def _meta(plan: Plan) -> dict[str, Any]:
+    profile = plan.endpoint.profile
+    return {
+        "promptqueue": 1,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "queue": {
+            "name": plan.loaded.queue.name,
+            "path": str(plan.loaded.path.resolve()),
+            "digest": plan.loaded.digest,
+        },
+        "inputs": dict(plan.inputs),
+        "out": str(plan.out.resolve()),
+        "endpoint": {
+            "name": plan.endpoint.name,
+            "base_url": plan.endpoint.shown_url if profile else None,
+            "api_key_env": profile.api_key_env if profile else None,
+        },
+        "model": plan.model,
+        "versions": {
+            "promptqueue": __version__,
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+        },
+        "git": _git_revision(plan.loaded.path.resolve().parent),
+    }
+
+
+def _git_revision(folder: Path) -> str | None:
+    """Return the revision of the repository that the queue file lies in, `-dirty` if edited."""
+    if not any((parent / ".git").exists() for parent in (folder, *folder.parents)):
+        return None
+    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None
