@@ -94,7 +94,7 @@ class Narrator:
         self._stage = ("", "")
         self._percent = -10
 
-    def lines(self, event: Event) -> list[str]:
+    def lines(self, event: Event) -> list[str]:  # noqa: PLR0911 - one line per kind of event
         """Return the lines that stay on the screen after `event`."""
         told = self._call_lines(event) if event.kind.startswith("call.") else None
         if told is not None:
@@ -128,7 +128,7 @@ class Narrator:
             return [f"embedded model: {percent} % of {progress.total_bytes / 1e9:.1f} GB"]
         return []
 
-    def _call_lines(self, event: Event) -> str | None:
+    def _call_lines(self, event: Event) -> str | None:  # noqa: PLR0911 - as above
         match event:
             case CallStarted(reused=True):
                 return "answered before, nothing asked"

@@ -54,7 +54,9 @@ def render(
     ] = None,
     runs: Runs = RUNS,
 ) -> None:
-    """Print the exact messages of each step and their digest; nothing is asked.
+    """Print the exact messages of each step and their digest.
+
+    Nothing is asked.
 
     What only a run brings, replies and files of earlier steps, is shown as ‹...›, unless --run
     names a run to take it from.

@@ -80,7 +80,7 @@ def run(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Ask the prompts of QUEUE in order and write the files that come back.
+    """Ask the prompts of QUEUE and write the files that come back.
 
     Without --endpoint or --base-url: the profile that the queue names, else OPENAI_BASE_URL and
     OPENAI_API_KEY, else the model that is embedded in the tool.
@@ -125,7 +125,10 @@ def resume(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Go on with a run that stopped; what was answered is not asked, or paid for, again."""
+    """Go on with a run that stopped.
+
+    What was answered is not asked, or paid for, again.
+    """
     from promptqueue.chat.endpoints import config_path, load_config
     from promptqueue.queue.load import load_queue
     from promptqueue.run.journal import RunDirectory, find_run

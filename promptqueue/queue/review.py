@@ -13,7 +13,7 @@ from promptqueue.errors import UsageError
 from promptqueue.queue.document import Document, Location, Place, Problem
 from promptqueue.queue.inputs import checked_value
 from promptqueue.queue.model import Queue, Step
-from promptqueue.queue.templates import Fault, Reading, Source, Use, read_template
+from promptqueue.queue.templates import Fault, Reading, Source, TemplateReader, Use
 
 
 def review_queue(
@@ -146,8 +146,9 @@ def _review_templates(
 ) -> tuple[Source, ...]:
     sources: dict[str, Source] = {}
     used: set[str] = set()
+    reader = TemplateReader(environment, folder)
     for location, source, earlier in _template_texts(queue, folder):
-        reading = read_template(environment, source, folder)
+        reading = reader.read(source)
         sources |= {found.name: found for found in reading.sources}
         used |= {use.name for use in reading.uses}
         for problem in _problems_of(queue, document, reading, location, earlier):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,11 @@ from typing import Any
 from jinja2 import (
     BaseLoader,
     ChoiceLoader,
+    Environment,
     FileSystemLoader,
     PrefixLoader,
     StrictUndefined,
+    Template,
     TemplateNotFound,
     TemplateSyntaxError,
     meta,
@@ -30,7 +32,7 @@ VARIABLES = frozenset({"inputs", "step", "steps"})
 def make_environment(folder: Path) -> SandboxedEnvironment:
     """Return the environment in which the templates of the queue in `folder` are rendered."""
     built_in = FileSystemLoader(Path(__file__).parent / "builtin")
-    loader = ChoiceLoader([PrefixLoader({"promptqueue": built_in}), FileSystemLoader(folder)])
+    loader = _ParsedOnce([PrefixLoader({"promptqueue": built_in}), FileSystemLoader(folder)])
     environment = SandboxedEnvironment(
         loader=loader,
         undefined=StrictUndefined,
@@ -41,6 +43,27 @@ def make_environment(folder: Path) -> SandboxedEnvironment:
     )
     environment.filters["fenced"] = fenced
     return environment
+
+
+class _ParsedOnce(ChoiceLoader):
+    """Compiles what the reader has parsed already: half of the time of `promptqueue check`."""
+
+    def __init__(self, loaders: Sequence[BaseLoader]) -> None:
+        super().__init__(loaders)
+        self.trees: dict[str, tuple[nodes.Template, str]] = {}
+        """Name of a template to its tree and file."""
+
+    def load(
+        self,
+        environment: Environment,
+        name: str,
+        globals: MutableMapping[str, Any] | None = None,
+    ) -> Template:
+        if name not in self.trees:
+            return super().load(environment, name, globals)
+        tree, file = self.trees[name]
+        code = environment.compile(tree, name, file)
+        return environment.template_class.from_code(environment, code, globals or {})
 
 
 def fenced(text: str, info: str = "") -> str:
@@ -97,27 +120,56 @@ class Reading:
     faults: tuple[Fault, ...]
 
 
-def read_template(environment: SandboxedEnvironment, source: Source, folder: Path) -> Reading:
-    """Read a template and, through its includes, all that it is made of; render nothing."""
-    sources: dict[str, Source] = {}
-    trees: dict[str, nodes.Template] = {}
-    faults: list[Fault] = []
-    waiting = [source]
-    while waiting:
-        current = waiting.pop(0)
-        if current.name in sources:
-            continue
-        sources[current.name] = current
-        try:
-            tree = environment.parse(current.text)
-            environment.compile(tree)  # finds unknown filters and tests
-            trees[current.name] = environment.parse(current.text)  # compiling changes the tree
-        except TemplateSyntaxError as error:
-            faults.append(Fault(current, error.lineno, f"template: {error.message}"))
-            continue
-        for name in meta.find_referenced_templates(trees[current.name]):
-            waiting.extend(_included(environment, current, name, folder, faults))
-    return Reading(tuple(sources.values()), tuple(_uses(sources, trees)), tuple(faults))
+@dataclass(frozen=True, slots=True)
+class _Parsed:
+    """One template file: its tree and the names that nothing in it declares."""
+
+    tree: nodes.Template
+    undeclared: frozenset[str]
+
+
+class TemplateReader:
+    """Reads the templates of one queue, each file once however many steps share it."""
+
+    def __init__(self, environment: SandboxedEnvironment, folder: Path) -> None:
+        self._environment = environment
+        self._folder = folder
+        self._parsed: dict[str, _Parsed | Fault] = {}
+
+    def read(self, source: Source) -> Reading:
+        """Read a template and, through its includes, all that it is made of; render nothing."""
+        sources: dict[str, Source] = {}
+        parsed: dict[str, _Parsed] = {}
+        faults: list[Fault] = []
+        waiting = [source]
+        while waiting:
+            current = waiting.pop(0)
+            if current.name in sources:
+                continue
+            sources[current.name] = current
+            found = self._parse(current)
+            if isinstance(found, Fault):
+                faults.append(found)
+                continue
+            parsed[current.name] = found
+            for name in meta.find_referenced_templates(found.tree):
+                waiting.extend(_included(self._environment, current, name, self._folder, faults))
+        return Reading(tuple(sources.values()), tuple(_uses(sources, parsed)), tuple(faults))
+
+    def _parse(self, source: Source) -> _Parsed | Fault:
+        if source.name not in self._parsed:
+            try:
+                tree = self._environment.parse(source.text)
+                undeclared = frozenset(meta.find_undeclared_variables(tree))
+                loader = self._environment.loader
+                if source.file is not None and isinstance(loader, _ParsedOnce):
+                    loader.trees[source.name] = (tree, source.file)
+                self._parsed[source.name] = _Parsed(tree, undeclared)
+            except TemplateSyntaxError as error:  # an unknown filter or test is one, too
+                self._parsed[source.name] = Fault(
+                    source, error.lineno, f"template: {error.message}"
+                )
+        return self._parsed[source.name]
 
 
 def _included(
@@ -142,24 +194,28 @@ def _included(
     return [Source(name, text, str(folder / name))]
 
 
-def _uses(sources: Mapping[str, Source], trees: Mapping[str, nodes.Template]) -> Iterator[Use]:
-    own = set[str]()  # an included template sees what its parent has set
-    for tree in trees.values():
-        own |= {node.name for node in tree.find_all(nodes.Name) if node.ctx != "load"}
-        own |= {name for node in tree.find_all(nodes.FromImport) for name in _imported(node)}
-        own |= {node.target for node in tree.find_all(nodes.Import)}
-        own |= {node.name for node in tree.find_all(nodes.Macro)} | {
-            "self",
-            "loop",
-            "caller",
-            "super",
-        }
-    for name, tree in trees.items():
-        undeclared = meta.find_undeclared_variables(tree)
-        for node in tree.find_all((nodes.Name, nodes.Getattr, nodes.Getitem)):
-            use = _use_of(node, undeclared - own)
+def _uses(sources: Mapping[str, Source], parsed: Mapping[str, _Parsed]) -> Iterator[Use]:
+    own = {"self", "loop", "caller", "super"}
+    for found in parsed.values():  # an included template sees what its parent has set
+        own.update(_declared(found.tree))
+    for name, found in parsed.items():
+        for node in found.tree.find_all((nodes.Name, nodes.Getattr, nodes.Getitem)):
+            use = _use_of(node, found.undeclared - own)
             if use:
                 yield Use(sources[name], node.lineno, use)
+
+
+def _declared(tree: nodes.Template) -> Iterator[str]:
+    for node in tree.find_all((nodes.Name, nodes.FromImport, nodes.Import, nodes.Macro)):
+        if isinstance(node, nodes.Name):
+            if node.ctx != "load":
+                yield node.name
+        elif isinstance(node, nodes.FromImport):
+            yield from _imported(node)
+        elif isinstance(node, nodes.Import):
+            yield node.target
+        elif isinstance(node, nodes.Macro):
+            yield node.name
 
 
 def _imported(node: nodes.FromImport) -> Iterator[str]:
@@ -167,7 +223,7 @@ def _imported(node: nodes.FromImport) -> Iterator[str]:
         yield name[1] if isinstance(name, tuple) else name
 
 
-def _use_of(node: nodes.Node, undeclared: set[str]) -> str | None:
+def _use_of(node: nodes.Node, undeclared: frozenset[str]) -> str | None:
     if isinstance(node, nodes.Name):
         return node.name if node.name in undeclared and node.name not in VARIABLES else None
     base = getattr(node, "node", None)
