@@ -92,7 +92,10 @@ class RunDirectory:
     def commit(self) -> None:
         """Make everything appended so far durable (one fsync)."""
         assert self._fd is not None
-        os.fsync(self._fd)
+        try:
+            os.fsync(self._fd)
+        except OSError as error:
+            raise self._failed(error) from error
 
     def keep(self, text: str, *, durable: bool = False) -> str:
         """Store a text as a blob and return its digest, even on a disk that has just filled up."""
