@@ -54,7 +54,7 @@ RETRIED: Mapping[Failure, int | None] = {
 class Quirks:
     """What one endpoint understands; the client replaces it as it learns."""
 
-    token_cap: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"  # noqa: S105 (no password)
+    token_cap: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     """o-series and gpt-5 take only the second name, Ollama only the first."""
     system_role: bool = True
     """False: the template refuses `system`; it is merged into the first user message."""

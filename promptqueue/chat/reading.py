@@ -6,11 +6,11 @@ Thinking comes in four places: `reasoning_content` (vLLM until 2026-01, DeepSeek
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from promptqueue.chat.message import Usage
+from promptqueue.chat.message import Message, Usage
 from promptqueue.chat.quirks import Failure, estimate_tokens
 from promptqueue.chat.stream import StreamError
 
@@ -56,10 +56,14 @@ class Reading:
         """
         texts: list[str] = []
         thoughts: list[str] = []
-        for chunk in chunks:
-            choice = self._open_chunk(chunk)
-            if choice is not None:
-                self._take_choice(choice, texts, thoughts)
+        try:
+            for chunk in chunks:
+                choice = self._open_chunk(chunk)
+                if choice is not None:
+                    self._take_choice(choice, texts, thoughts)
+        except StreamError:  # what came before the error was paid for
+            self._add("".join(texts), "".join(thoughts))
+            raise
         return self._add("".join(texts), "".join(thoughts))
 
     def finish(self) -> Piece:
@@ -70,13 +74,17 @@ class Reading:
             self._separate_open_thought()
         return piece
 
-    def counted(self, prompt_tokens: int) -> Usage:
-        """Return the reported usage, or an estimate marked as such."""
-        if self.usage is not None:
-            return self.usage
+    def counted(self, messages: Sequence[Message]) -> Usage:
+        """Return the reported usage; what is missing of it is estimated, and marked as such."""
+        reported = self.usage
+        if reported is not None and reported.prompt:
+            return reported
+        prompt = sum(estimate_tokens(message.content) for message in messages)
+        if reported is not None:
+            return replace(reported, prompt=prompt, estimated=True)
         thought = estimate_tokens(self.reasoning)
         completion = max(estimate_tokens(self.text) + thought, self._tokens)
-        return Usage(prompt_tokens, completion, reasoning=thought, estimated=True)
+        return Usage(prompt, completion, reasoning=thought, estimated=True)
 
     def _open_chunk(self, chunk: Any) -> Any:
         """Note everything beside the text and return the first choice, if there is one."""

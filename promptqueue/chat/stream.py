@@ -47,6 +47,11 @@ class BodyParser:
         self._open = b""  # a data line that is no JSON by itself: the next one continues it
         self._stray = b""  # the first line that is no field of an event
 
+    @property
+    def started(self) -> bool:
+        """The body is not blank."""
+        return bool(self._kind)
+
     def feed(self, data: bytes) -> list[Any]:
         """Return the values that are complete with these bytes.
 
@@ -54,8 +59,10 @@ class BodyParser:
             StreamError: an event is no JSON, or the body is too long.
         """
         if not self._kind:
-            data = data.removeprefix(_BOM)
+            data = b"".join([*self._pieces, data])
+            self._pieces, self._size = [], 0
             self._kind = _kind(data)
+            data = data.removeprefix(_BOM) if self._kind else data
         self._keep(data)
         if self._kind != "events" or b"\n" not in data:
             return []
@@ -133,8 +140,8 @@ class BodyParser:
 
 
 def _kind(data: bytes) -> Literal["", "events", "document"]:
-    start = data.lstrip()[:1]
-    if not start:
+    start = data.removeprefix(_BOM).lstrip()[:1]
+    if not start or _BOM.startswith(data):
         return ""
     return "document" if start in b'{["<' else "events"
 

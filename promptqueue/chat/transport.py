@@ -1,0 +1,203 @@
+"""Carries requests to the endpoint and hands the raw bytes back; only here openai is imported."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from promptqueue import __version__
+from promptqueue.chat.message import Usage
+from promptqueue.chat.quirks import Classified, Failure, classify
+from promptqueue.chat.retry import Policy
+
+if TYPE_CHECKING:
+    import httpx2
+    import openai
+
+_SENT_HEADERS = frozenset(
+    {
+        "host",
+        "accept",
+        "accept-encoding",
+        "connection",
+        "content-type",
+        "content-length",
+        "transfer-encoding",
+        "user-agent",
+        "authorization",
+        "x-stainless-raw-response",  # openai looks at it again when the response is there
+    }
+)
+_LISTING_TIMEOUT_S = 30.0
+"""/models is answered from memory; nobody wants to wait for it as long as for a reply."""
+
+
+class AttemptError(Exception):
+    """An attempt brought no answer; the client decides what follows."""
+
+    def __init__(
+        self,
+        classified: Classified,
+        *,
+        partial: str = "",
+        usage: Usage | None = None,
+        seconds: float = 0.0,
+    ) -> None:
+        super().__init__(classified.message)
+        self.classified = classified
+        self.partial = partial
+        self.usage = usage
+        self.seconds = seconds
+
+
+class Transport:
+    """One connection pool to one endpoint; the openai package is loaded with the first request."""
+
+    def __init__(
+        self, base_url: str, api_key: str | None, *, policy: Policy, headers: Mapping[str, str]
+    ) -> None:
+        self._base_url = base_url
+        self._key = api_key or "none"  # openai insists on one; local servers do not look
+        self._policy = policy
+        self._headers = dict(headers)
+        self._openai: openai.OpenAI | None = None
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def stream(
+        self, body: Mapping[str, Any], extra: Mapping[str, Any]
+    ) -> Iterator[Iterator[bytes]]:
+        """Send a chat request and give the bytes of the response as they arrive.
+
+        Leaving the block, in whatever way, closes the response.
+
+        Raises:
+            AttemptError: no connection, an error status, or the stream broke.
+        """
+        with self._understood():
+            create = self._client().chat.completions.with_streaming_response.create
+            with create(**body, extra_body=dict(extra)) as response:
+                # Not through openai's own stream: it takes ten times as long per event.
+                yield response.http_response.iter_bytes()
+
+    def list_models(self) -> Any:
+        """Return what GET /models says, parsed if it is JSON, else as text.
+
+        Raises:
+            AttemptError: no connection, or an error status.
+        """
+        with self._understood():
+            models = self._client().models
+            response = models.with_raw_response.list(timeout=_LISTING_TIMEOUT_S)
+            return _json_or_text(response.content)
+
+    def close(self) -> None:
+        """Close all connections; the next request opens new ones."""
+        with self._lock:
+            client, self._openai = self._openai, None
+        if client is not None:
+            client.close()
+
+    @contextmanager
+    def _understood(self) -> Iterator[None]:
+        import httpx2
+        import openai
+
+        try:
+            yield
+        except openai.APIStatusError as exc:
+            raise AttemptError(_from_response(exc.response)) from exc
+        except (openai.OpenAIError, httpx2.HTTPError, httpx2.StreamError, httpx2.InvalidURL) as exc:
+            raise AttemptError(_from_transport(exc)) from exc
+
+    def _client(self) -> openai.OpenAI:
+        with self._lock:  # parallel calls share one pool
+            if self._openai is None:
+                self._openai = self._build()
+            return self._openai
+
+    def _build(self) -> openai.OpenAI:
+        import openai
+
+        return openai.OpenAI(
+            base_url=self._base_url,
+            api_key=self._key,
+            max_retries=0,  # retries are ours, so that they are visible
+            http_client=self._http_client(),
+            default_headers={
+                "User-Agent": f"promptqueue/{__version__}",
+                **self._headers,
+                # Named here, OPENAI_CUSTOM_HEADERS cannot replace it.
+                "Authorization": f"Bearer {self._key}",
+            },
+        )
+
+    def _http_client(self) -> httpx2.Client:
+        import httpx2
+
+        local = is_loopback(self._base_url)
+        try:
+            return httpx2.Client(
+                timeout=httpx2.Timeout(
+                    self._policy.idle_timeout_s, connect=self._policy.connect_timeout_s, pool=None
+                ),
+                follow_redirects=False,  # neither the key nor the prompt goes to another host
+                trust_env=not local,  # a proxy of the environment cannot reach this machine
+                event_hooks={"request": [self._drop_foreign_headers]},
+            )
+        except (ImportError, ValueError) as exc:
+            words = f"the proxy that the environment names cannot be used: {exc}"
+            raise AttemptError(Classified(Failure.BAD_REQUEST, words)) from exc
+
+    def _drop_foreign_headers(self, request: httpx2.Request) -> None:
+        """Drop what the environment (OPENAI_ORG_ID …) and openai's telemetry would add."""
+        own = {name.lower() for name in self._headers}
+        for name in set(request.headers) - _SENT_HEADERS - own:
+            del request.headers[name]
+
+
+def is_loopback(url: str) -> bool:
+    """Tell whether a URL leads to this machine."""
+    host = urlsplit(url).hostname or ""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+    return address.is_loopback or address.is_unspecified
+
+
+def _from_response(response: httpx2.Response) -> Classified:
+    body = _json_or_text(response.content)
+    if response.has_redirect_location:
+        body = f"it redirects to {response.headers['location']}"
+    return classify(response.status_code, body, response.headers)
+
+
+def _json_or_text(content: bytes) -> Any:
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        return content.decode("utf-8", "replace")
+
+
+def _from_transport(exc: Exception) -> Classified:
+    import httpx2
+    import openai
+
+    cause = exc
+    if isinstance(exc, openai.APIConnectionError) and isinstance(exc.__cause__, Exception):
+        cause = exc.__cause__  # openai's own words are "Connection error."
+    words = str(cause) or type(cause).__name__
+    faces: tuple[tuple[Any, Failure], ...] = (
+        ((httpx2.UnsupportedProtocol, httpx2.InvalidURL), Failure.NOT_AN_ENDPOINT),
+        (httpx2.LocalProtocolError, Failure.BAD_REQUEST),
+        ((httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError), Failure.CONNECT),
+        (httpx2.TimeoutException, Failure.TIMEOUT),
+    )
+    failure = next((face for kind, face in faces if isinstance(cause, kind)), Failure.BROKEN_STREAM)
+    return Classified(failure, words)

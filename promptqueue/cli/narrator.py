@@ -1,0 +1,153 @@
+"""Tells the events of a run as sentences; it decides nothing."""
+
+from __future__ import annotations
+
+import time
+
+from promptqueue.chat.message import (
+    Adapted,
+    Answered,
+    AttemptFailed,
+    Continued,
+    Usage,
+    Waiting,
+)
+from promptqueue.chat.weights import Progress
+from promptqueue.run.events import (
+    CallStarted,
+    Event,
+    FileWritten,
+    Notice,
+    Refining,
+    RunFinished,
+    RunStarted,
+    StepFinished,
+    StepStarted,
+)
+
+
+class Narrator:
+    """Tells events as sentences; the plain and the live display share it."""
+
+    def __init__(self) -> None:
+        self.label = ""
+        """The step at work, as `[2/4] Model`."""
+        self._stage = ("", "")
+        self._percent = -10
+
+    def lines(self, event: Event) -> list[str]:  # noqa: PLR0911 - one line per kind of event
+        """Return the lines that stay on the screen after `event`."""
+        told = self._call_lines(event) if event.kind.startswith("call.") else None
+        if told is not None:
+            return [f"{self.label}: {told}"]
+        match event:
+            case RunStarted():
+                verb = "resuming" if event.resumed else "run"
+                return [f"{verb} {event.run}", f"endpoint: {event.endpoint}"]
+            case Notice():
+                return [f"note: {event.message}"]
+            case StepStarted():
+                self.label = f"[{event.number}/{event.of}] {event.title}"
+            case Refining():
+                return self._refining_lines(event)
+            case FileWritten():
+                return [f"{self.label}: {_written(event)}"]
+            case StepFinished():
+                return [f"{self.label}: not usable: {issue}" for issue in event.issues]
+            case RunFinished():
+                return _summary(event)
+        return []
+
+    def progress_lines(self, progress: Progress) -> list[str]:
+        """Return a line for each stage of fetching the weights, and for every tenth of it."""
+        if (progress.stage, progress.source) != self._stage:
+            self._stage, self._percent = (progress.stage, progress.source), 0
+            return [f"embedded model: {describe(progress)}"]
+        percent = 100 * progress.done_bytes // max(1, progress.total_bytes)
+        if progress.stage == "fetching" and percent >= self._percent + 10:
+            self._percent = percent
+            return [f"embedded model: {percent} % of {progress.total_bytes / 1e9:.1f} GB"]
+        return []
+
+    def _call_lines(self, event: Event) -> str | None:  # noqa: PLR0911 - as above
+        match event:
+            case CallStarted(reused=True):
+                return "answered before, nothing asked"
+            case CallStarted():
+                return f"asking {event.model}, about {event.tokens:,} tokens"
+            case Waiting():
+                until = time.strftime("%H:%M:%S", time.localtime(event.until))
+                return f"waiting {event.seconds:.0f} s, until {until}: {event.reason}"
+            case AttemptFailed():
+                kept = f" ({len(event.partial):,} characters kept)" if event.partial else ""
+                return f"attempt {event.attempt} failed: {event.message}{kept}"
+            case Adapted():
+                return event.what
+            case Continued():
+                return f"the reply was cut, it is continued ({event.how})"
+            case Answered():
+                return _answer(event)
+        return None
+
+    def _refining_lines(self, event: Refining) -> list[str]:
+        how = "afresh" if event.fresh else "again"
+        reasons = [f"{self.label}: not usable yet: {reason}" for reason in event.reasons]
+        return [*reasons, f"{self.label}: asking {how} (refinement {event.turn})"]
+
+
+def describe(progress: Progress) -> str:
+    """Say in a few words what is happening to the weights."""
+    size = f"{progress.total_bytes / 1e9:.1f} GB"
+    match progress.stage:
+        case "checking":
+            return f"checking {progress.source} ({size})"
+        case "fetching":
+            return f"fetching {size} from {progress.source}"
+        case "verifying":
+            return f"verifying the digest of {size}"
+        case "waiting":
+            return f"waiting: {progress.source}"
+    return f"starting llama.cpp with {progress.source}"
+
+
+def spent(usage: Usage, usd: float | None = None) -> str:
+    """Say what was spent."""
+    about = "about " if usage.estimated else ""
+    cached = f", {usage.cached:,} of them cached" if usage.cached else ""
+    money = f", {usd:.4f} USD" if usd else ""
+    return f"{about}{usage.prompt:,} tokens in{cached}, {usage.completion:,} out{money}"
+
+
+def clock(seconds: float) -> str:
+    """Return a duration as 0:07, 12:30 or 1:02:03."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _answer(event: Answered) -> str:
+    reply = event.reply
+    writing_s = reply.seconds - reply.first_token_s
+    speed = f", {reply.usage.completion / writing_s:.1f} tokens/s" if writing_s > 0 else ""
+    ending = "" if reply.finish_reason == "stop" else f", ended by {reply.finish_reason}"
+    return f"answered in {clock(reply.seconds)} ({spent(reply.usage)}{speed}{ending})"
+
+
+def _written(event: FileWritten) -> str:
+    size = f"{event.lines} lines"
+    if event.status == "aside":
+        return f"{event.path} was edited by hand and is left alone; the new text: {event.target}"
+    if event.status == "replaced":
+        return f"wrote {event.target} ({size}); the edited text is kept as blob {event.old[:12]}"
+    if event.status == "unchanged":
+        return f"{event.target} is up to date ({size})"
+    return f"wrote {event.target} ({size})"
+
+
+def _summary(event: RunFinished) -> list[str]:
+    calls = f"{event.calls} call{'s' if event.calls != 1 else ''}"
+    head = "done" if event.complete and not event.aside else "ended, not complete"
+    lines = [f"{head} in {clock(event.seconds)}: {calls}, {spent(event.usage, event.usd)}"]
+    lines += [f"  {path}" for path in event.files]
+    lines.append(f"run kept in {event.run}")
+    return lines

@@ -1,0 +1,265 @@
+"""Turn the text of a reply into the declared modules, and everything else into typed issues."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+
+from promptqueue.queue.model import Output
+from promptqueue.run import issues
+from promptqueue.run.attribution import SOLE, Claim, fits, is_unsafe
+from promptqueue.run.fences import Block, find_blocks
+from promptqueue.run.issues import Issue, IssueKind
+from promptqueue.run.markdown import answer_of
+from promptqueue.verify.lint import (
+    missing_symbols,
+    parse_problem,
+    placeholders,
+    top_level_definitions,
+)
+
+__all__ = ["Extraction", "Issue", "IssueKind", "Module", "extract_modules"]
+
+_CUT = frozenset({"length", "degenerate"})
+_SHRUNK_FROM = 20
+"""Lines that a previous version must have before a shorter one is suspect."""
+_PROSE = (".md", ".txt", ".rst", ".json")
+"""Files in which a line that looks like a comment is none."""
+_CUT_OFF, _BROKEN, _PARTIAL, _WHOLE = range(4)
+"""Grades of a version: left open, does not parse, lacks symbols, has everything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """A declared file that the reply returned."""
+
+    path: str
+    text: str
+    found_by: str
+    """`info`, `line above`, `first line` or `sole output`: how the reply named its path."""
+
+
+@dataclass(frozen=True, slots=True)
+class Extraction:
+    """What a reply brought."""
+
+    modules: Mapping[str, Module]
+    """Declared path to module, in the order of the declaration; also those with fatal issues,
+    so that the best so far can be kept."""
+    issues: tuple[Issue, ...]
+
+    @property
+    def fatal(self) -> bool:
+        """Tell whether at least one declared file cannot be used."""
+        return any(issue.fatal for issue in self.issues)
+
+    @property
+    def usable(self) -> bool:
+        """Tell whether every declared file can be used."""
+        return not self.fatal
+
+
+def extract_modules(
+    reply: str,
+    outputs: Sequence[Output],
+    *,
+    previous: Mapping[str, str] | None = None,
+    finish_reason: str = "stop",
+) -> Extraction:
+    """Find the declared files in a reply; nothing is raised, whatever the reply is.
+
+    Args:
+        reply: text of the reply, as it came.
+        outputs: the files that the step declares; no other path is ever returned.
+        previous: path to the text of the version before, to notice a file that lost its body.
+        finish_reason: `stop`, `length` or `degenerate`.
+    """
+    answer = answer_of(reply)
+    blocks = find_blocks(answer.text, outputs, cut=finish_reason in _CUT)
+    shelf = _sort(_with_sole_output(blocks, outputs), outputs)
+    found = chain(
+        [issues.degenerate()] if finish_reason == "degenerate" else [],
+        _block_issues(shelf, outputs),
+        _missing(shelf, outputs, thinking=answer.thinking),
+        _file_issues(shelf, outputs, previous or {}),
+    )
+    modules = {path: _module(path, versions[-1]) for path, versions in shelf.versions.items()}
+    return Extraction(modules, tuple(found))
+
+
+@dataclass(frozen=True, slots=True)
+class _Shelf:
+    """The blocks of a reply by what becomes of them."""
+
+    versions: Mapping[str, Sequence[Block]]
+    """Declared path to its blocks; the last one is taken."""
+    empty: Mapping[str, Block]
+    """Declared path to a block for it that has no content."""
+    strangers: Sequence[Block]
+    """Blocks of no declared file, in their order."""
+
+
+def _module(path: str, block: Block) -> Module:
+    return Module(path, block.text, block.claim.found_by if block.claim else SOLE)
+
+
+# Which block is which file.
+
+
+def _with_sole_output(blocks: Sequence[Block], outputs: Sequence[Output]) -> list[Block]:
+    """Give the only declared file to the one block that can be it, if none names it."""
+    chosen = _sole_block(blocks, outputs[0]) if len(outputs) == 1 else None
+    if chosen is None:
+        return list(blocks)
+    claimed = replace(chosen, claim=Claim(outputs[0].path, SOLE))
+    return [claimed if block is chosen else block for block in blocks]
+
+
+def _sole_block(blocks: Sequence[Block], output: Output) -> Block | None:
+    bodies = [block for block in blocks if block.text.strip()]
+    if any(_path_of(block) == output.path for block in bodies):
+        return None
+    fitting = [block for block in bodies if not block.claim and fits(block.language, output.path)]
+    pool = [block for block in fitting if block.language] or fitting
+    if len(pool) > 1:
+        pool = [block for block in pool if output.symbols and _grade(block, output) == _WHOLE]
+    return pool[0] if len(pool) == 1 else None
+
+
+def _sort(blocks: Sequence[Block], outputs: Sequence[Output]) -> _Shelf:
+    bodies: dict[str, list[Block]] = {output.path: [] for output in outputs}
+    empty: dict[str, Block] = {}
+    strangers: list[Block] = []
+    for block in blocks:
+        path = _path_of(block)
+        if path not in bodies:
+            strangers.append(block)
+        elif block.text.strip():
+            bodies[path].append(block)
+        else:
+            empty[path] = block
+    versions: dict[str, Sequence[Block]] = {}
+    for output in outputs:
+        found = _rivals(bodies[output.path])
+        strangers += found.dropped
+        if found.taking_part:
+            versions[output.path] = _best_last(found.taking_part, output)
+    return _Shelf(versions, empty, sorted(strangers, key=lambda block: block.line))
+
+
+def _path_of(block: Block) -> str:
+    return block.claim.path if block.claim else ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Rivals:
+    taking_part: list[Block]
+    dropped: list[Block]
+
+
+def _rivals(bodies: Sequence[Block]) -> _Rivals:
+    """Drop what a sentence merely mentions, where another block names the path outright.
+
+    `Use model.py like this:` introduces an example; a new version of the file shares
+    at least one function or class with it.
+    """
+    outright = [block for block in bodies if block.claim and not block.claim.weak]
+    names = frozenset(name for block in outright for name in top_level_definitions(block.text))
+    found = _Rivals([], [])
+    for block in bodies:
+        mentioned = bool(outright) and block.claim is not None and block.claim.weak
+        example = mentioned and not names & top_level_definitions(block.text)
+        (found.dropped if example else found.taking_part).append(block)
+    return found
+
+
+def _best_last(bodies: Sequence[Block], output: Output) -> list[Block]:
+    """Move the version that is taken to the end: of the best grade, the last one."""
+    if len(bodies) == 1:
+        return list(bodies)
+    best = max(bodies, key=lambda block: (_grade(block, output), block.line))
+    return [*(block for block in bodies if block is not best), best]
+
+
+def _grade(block: Block, output: Output) -> int:
+    if block.left_open:
+        return _CUT_OFF
+    if parse_problem(output.path, block.text) is not None:
+        return _BROKEN
+    return _PARTIAL if _lacking(block, output) else _WHOLE
+
+
+def _lacking(block: Block, output: Output) -> tuple[str, ...]:
+    is_python = output.path.endswith((".py", ".pyi"))
+    return missing_symbols(block.text, output.symbols) if is_python else ()
+
+
+# What is wrong.
+
+
+def _block_issues(shelf: _Shelf, outputs: Sequence[Output]) -> Iterator[Issue]:
+    declared = [output.path for output in outputs]
+    for block in shelf.strangers:
+        yield from _stranger_issues(block, declared)
+    for path, block in shelf.empty.items():
+        if block.left_open and block.claim and not block.claim.weak:
+            yield issues.truncated(path, block.line)
+    for path, versions in shelf.versions.items():
+        for block in versions:
+            if block.left_open:
+                yield issues.truncated(path, block.line)
+            elif block is not versions[-1]:
+                yield issues.superseded(path, block.line, by=versions[-1].line)
+
+
+def _stranger_issues(block: Block, declared: Sequence[str]) -> Iterator[Issue]:
+    path = _path_of(block)
+    if path and path not in declared:
+        issue = issues.unsafe if is_unsafe(path) else issues.undeclared
+        yield issue(path, block.line, declared)
+    elif block.text.strip() and any(fits(block.language, output) for output in declared):
+        yield issues.unattributed(block.line, declared)
+        if block.left_open:
+            yield issues.truncated(None, block.line)
+
+
+def _missing(shelf: _Shelf, outputs: Sequence[Output], *, thinking: bool) -> Iterator[Issue]:
+    declared = {output.path for output in outputs}
+    others = [path for block in shelf.strangers if (path := _path_of(block)) not in declared | {""}]
+    for output in outputs:
+        if output.path not in shelf.versions:
+            empty = shelf.empty.get(output.path)
+            empty_at = empty.line if empty else None
+            why = issues.missing_why(others, empty_at=empty_at, thinking=thinking)
+            yield issues.missing(output.path, why=why)
+
+
+def _file_issues(
+    shelf: _Shelf, outputs: Sequence[Output], previous: Mapping[str, str]
+) -> Iterator[Issue]:
+    for output in outputs:
+        versions = shelf.versions.get(output.path, ())
+        if versions and not versions[-1].left_open:  # of a torso there is nothing more to say
+            yield from _content_issues(versions[-1], output)
+            yield from _shrunk(versions[-1], output.path, previous.get(output.path, ""))
+
+
+def _content_issues(block: Block, output: Output) -> Iterator[Issue]:
+    path = output.path
+    if problem := parse_problem(path, block.text):
+        yield issues.syntax(path, problem)
+    elif lacking := _lacking(block, output):
+        yield issues.symbols(path, lacking)
+    for placeholder in () if path.endswith(_PROSE) else placeholders(block.text):
+        yield issues.lazy(path, placeholder)
+
+
+def _shrunk(block: Block, path: str, before: str) -> Iterator[Issue]:
+    old, new = _line_count(before), _line_count(block.text)
+    if old >= _SHRUNK_FROM and 2 * new < old:
+        yield issues.shrunk(path, old=old, new=new)
+
+
+def _line_count(text: str) -> int:
+    return text.rstrip("\n").count("\n") + 1 if text.strip() else 0

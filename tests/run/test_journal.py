@@ -1,0 +1,174 @@
+"""The run directory keeps what was paid for through crashes, full disks and tampering."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from promptqueue.errors import StorageError, UsageError
+from promptqueue.run.journal import RunDirectory, create_run, find_run
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDirectory:
+    return create_run(tmp_path / "runs", "tiny", {"queue": {"name": "tiny"}})
+
+
+def lines(run: RunDirectory) -> list[bytes]:
+    return run.journal_path.read_bytes().splitlines()
+
+
+def test_each_line_carries_the_digest_of_the_line_before(run: RunDirectory) -> None:
+    run.append("one", text="лунный")
+    run.append("two")
+    first, second = lines(run)
+    assert json.loads(second)["prev"] == hashlib.sha256(first).hexdigest()
+    assert [json.loads(line)["seq"] for line in (first, second)] == [0, 1]
+    run.close()
+
+
+def test_records_come_back_in_order_with_their_data(run: RunDirectory) -> None:
+    run.append("one", text="a\nb", number=1.5)
+    run.append("two", items=["x"])
+    run.close()
+    found = list(RunDirectory(run.path).records())
+    assert [(r["event"], r.get("text"), r.get("items")) for r in found] == [
+        ("one", "a\nb", None),
+        ("two", None, ["x"]),
+    ]
+
+
+@pytest.mark.parametrize("kept", [1, 10, -1], ids=["one byte", "ten bytes", "all but the line end"])
+def test_a_torn_last_line_is_dropped_and_the_journal_goes_on(run: RunDirectory, kept: int) -> None:
+    run.append("one")
+    whole = run.journal_path.stat().st_size
+    run.append("two", text="x" * 50)
+    run.close()
+    data = run.journal_path.read_bytes()
+    cut = len(data) - 1 if kept == -1 else whole + kept
+    run.journal_path.write_bytes(data[:cut])
+
+    again = RunDirectory(run.path, write=True)
+    again.append("three")
+    again.close()
+    assert [r["event"] for r in RunDirectory(run.path).records()] == ["one", "three"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda data: data.replace(b"first", b"fIrst"),
+        lambda data: b"\n".join(data.split(b"\n")[1:]),
+        lambda data: data.replace(b'"seq":1', b'"seq":7'),
+        lambda data: data.replace(b'{"seq":1', b'"seq":1'),
+    ],
+    ids=["text changed", "line removed", "sequence changed", "no JSON"],
+)
+def test_a_changed_line_is_found_and_named(run: RunDirectory, change) -> None:
+    run.append("one", text="first")
+    run.append("two")
+    run.append("three")
+    run.close()
+    run.journal_path.write_bytes(change(run.journal_path.read_bytes()))
+    with pytest.raises(StorageError, match=r"journal\.jsonl:[123]: the line is damaged"):
+        list(RunDirectory(run.path).records())
+
+
+def test_a_change_of_the_last_line_alone_does_not_hide_earlier_events(run: RunDirectory) -> None:
+    run.append("one")
+    run.append("two", text="paid")
+    run.close()
+    data = run.journal_path.read_bytes()
+    run.journal_path.write_bytes(data.replace(b"one", b"eno"))
+    read = []
+    with pytest.raises(StorageError):
+        read.extend(r["event"] for r in RunDirectory(run.path).records())
+
+
+def test_a_run_at_work_cannot_be_opened_by_a_second_writer(run: RunDirectory) -> None:
+    with pytest.raises(StorageError, match="at work in another process"):
+        RunDirectory(run.path, write=True)
+    run.close()
+    RunDirectory(run.path, write=True).close()
+
+
+def test_a_blob_is_named_after_its_sha256_and_stored_once(run: RunDirectory) -> None:
+    digest = run.keep("код")
+    assert digest == hashlib.sha256("код".encode()).hexdigest()
+    assert run.keep("код") == digest
+    assert sum(path.is_file() for path in run.blobs.folder.rglob("*")) == 1
+    assert run.blobs.get(digest) == "код"
+    run.close()
+
+
+def test_a_changed_blob_is_found(run: RunDirectory) -> None:
+    digest = run.keep("honest")
+    run.blobs.path(digest).write_text("forged")
+    with pytest.raises(StorageError, match="was changed after it was written"):
+        run.blobs.get(digest)
+    run.close()
+
+
+def test_text_that_is_no_unicode_survives(run: RunDirectory) -> None:
+    digest = run.keep("half a pair \ud83d")
+    run.append("one", text="\ud83d")
+    run.close()
+    assert run.blobs.get(digest) == "half a pair \ud83d"
+    assert next(RunDirectory(run.path).records())["text"] == "\ud83d"
+
+
+def test_a_disk_that_fills_up_still_takes_the_reply_under_way(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reserve is given back and the same write tried again; real disks: test_crashes.py."""
+    real_write = os.write
+
+    def full_while_reserved(fd: int, data: bytes) -> int:
+        if (run.path / "reserve").exists():
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real_write(fd, data)
+
+    monkeypatch.setattr(os, "write", full_while_reserved)
+    run.append("call.finished", text="paid")
+    assert run.disk_is_full
+    monkeypatch.undo()
+    assert [r["text"] for r in run.records()] == ["paid"]
+    run.close()
+
+
+def test_a_disk_without_any_space_is_an_error_that_tells_how_to_go_on(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(fd: int, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(StorageError, match=f"promptqueue resume {run.id}"):
+        run.append("one")
+    monkeypatch.undo()
+    run.close()
+
+
+def test_find_run_takes_the_latest_a_part_of_a_name_or_a_path(tmp_path: Path) -> None:
+    for name in ("20260101-000000-a-1111", "20260102-000000-b-2222"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "run.json").write_text("{}")
+    assert find_run(tmp_path, None).name == "20260102-000000-b-2222"
+    assert find_run(tmp_path, "1111").name == "20260101-000000-a-1111"
+    assert find_run(tmp_path, str(tmp_path / "20260101-000000-a-1111")).name.endswith("1111")
+    with pytest.raises(UsageError, match="fits more than one run"):
+        find_run(tmp_path, "000000")
+    with pytest.raises(UsageError, match="there is no run 'zzz'"):
+        find_run(tmp_path, "zzz")
+    with pytest.raises(UsageError, match="there is no run in"):
+        find_run(tmp_path / "none", None)
+
+
+def test_runs_stay_out_of_git(run: RunDirectory) -> None:
+    assert (run.path.parent / ".gitignore").read_text() == "*\n"
+    run.close()

@@ -1,0 +1,360 @@
+"""The loop, with a scripted chat: what is asked, what is kept, and how a run goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from promptqueue.chat.connect import Connection
+from promptqueue.chat.endpoints import Endpoint, Price, Profile
+from promptqueue.chat.message import Message
+from promptqueue.errors import EndpointError, LimitReached, QueueFileError, StorageError
+from promptqueue.queue.inputs import resolve_inputs
+from promptqueue.queue.load import load_queue
+from promptqueue.run.events import CallStarted, Event, FileWritten, Refining, RunFinished
+from promptqueue.run.history import step_results
+from promptqueue.run.journal import RunDirectory
+from promptqueue.run.session import Plan, execute
+from tests.scripted import ScriptedChat, fence, reply_of
+
+QUEUE = """
+    promptqueue: 1
+    name: tiny
+    role: {text: You write Python.}
+    defaults: {params: {temperature: 0, seed: 5, max_tokens: 100}, refine: {turns: 2}}
+    steps:
+      - id: one
+        task: Write one.py.
+        outputs: [{path: one.py, symbols: [one]}]
+      - id: two
+        task: Write two.py.
+        outputs: [{path: two.py}]
+    """
+ONE = fence("one.py", "def one():\n    return 1")
+TWO = fence("two.py", "x = 2")
+REMOTE = Endpoint("url", "test", Profile(base_url="http://127.0.0.1:9/v1"))
+
+
+class Bench:
+    """One queue in one folder, run as often as a test likes."""
+
+    def __init__(self, folder: Path, queue: str = QUEUE, **plan: Any) -> None:
+        self.folder = folder
+        self.queue_path = folder / "q.yaml"
+        self.queue_path.write_text(textwrap.dedent(queue), "utf-8")
+        self.plan_options = plan
+        self.chat = ScriptedChat([])
+        self.events: list[Event] = []
+
+    def run(self, *script: Any, resume: bool = False) -> list[Event]:
+        """Run with these answers; events also of a run that fails are in `events`."""
+        self.chat = ScriptedChat(list(script))
+        self.events = []
+        loaded = load_queue(self.queue_path)
+        plan = Plan(
+            loaded=loaded,
+            inputs=resolve_inputs(loaded.queue),
+            endpoint=REMOTE,
+            out=self.folder / "out",
+            runs=self.folder / "runs",
+            model="m",
+            **self.plan_options,
+        )
+        latest = self.directory().path if resume else None
+        self.events.extend([])
+        for event in execute(plan, self._connect, resume=latest):
+            self.events.append(event)
+        return self.events
+
+    @contextlib.contextmanager
+    def _connect(self, log_path: Path) -> Iterator[Connection]:
+        yield Connection(self.chat, lambda: ("m",))
+
+    def directory(self) -> RunDirectory:
+        return RunDirectory(max((self.folder / "runs").glob("*/run.json")).parent)
+
+    def text(self, name: str) -> str:
+        return (self.folder / "out" / name).read_text("utf-8")
+
+    def kinds(self) -> list[str]:
+        return [record["event"] for record in self.directory().records()]
+
+    def finished(self) -> RunFinished:
+        assert isinstance(self.events[-1], RunFinished)
+        return self.events[-1]
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+def test_every_step_is_asked_in_order_and_its_files_are_written(bench: Bench) -> None:
+    bench.run(ONE, TWO)
+    assert bench.text("one.py") == "def one():\n    return 1\n"
+    assert bench.text("two.py") == "x = 2\n"
+    done = bench.finished()
+    assert (done.complete, done.calls, done.incomplete) == (True, 2, ())
+    assert (done.usage.prompt, done.usage.completion) == (200, 100)
+
+
+def test_with_context_on_each_request_begins_with_the_one_before(bench: Bench) -> None:
+    bench.run(ONE, TWO)
+    first, second = (request.messages for request in bench.chat.asked)
+    assert first[0] == Message("system", "You write Python.")
+    assert second[: len(first)] == first
+    assert second[len(first)] == Message("assistant", ONE)
+
+
+def test_a_reply_without_the_file_is_refined_and_the_findings_are_told(bench: Bench) -> None:
+    bench.run("I cannot do that.", ONE, TWO)
+    second = bench.chat.asked[1].messages
+    assert second[-2] == Message("assistant", "I cannot do that.")
+    assert "one.py" in second[-1].content
+    assert "path=one.py" in second[-1].content
+    assert bench.finished().complete
+
+
+def test_the_same_findings_give_the_same_bytes(tmp_path: Path) -> None:
+    prompts = []
+    for name in ("a", "b"):
+        folder = tmp_path / name
+        folder.mkdir()
+        bench = Bench(folder)
+        bench.run("no", ONE, TWO)
+        prompts.append(bench.chat.asked[1].messages)
+    assert prompts[0] == prompts[1]
+    assert str(tmp_path) not in prompts[0][-1].content
+
+
+def test_only_the_files_that_are_not_usable_are_asked_for_again(tmp_path: Path) -> None:
+    queue = QUEUE.replace(
+        "outputs: [{path: two.py}]", "outputs: [{path: two.py}, {path: three.py}]"
+    )
+    bench = Bench(tmp_path, queue)
+    bench.run(ONE, TWO, fence("three.py", "y = 3"))
+    last = bench.chat.asked[-1].messages[-1].content
+    assert "three.py" in last
+    assert "two.py" not in last
+    assert bench.text("two.py") == "x = 2\n"
+    assert bench.text("three.py") == "y = 3\n"
+
+
+def test_the_best_version_is_kept_not_the_last(tmp_path: Path) -> None:
+    queue = QUEUE.replace("symbols: [one]", "symbols: [one, other]")
+    bench = Bench(tmp_path, queue)
+    broken = fence("one.py", "def one(:")
+    bench.run(ONE, broken, broken, TWO)
+    assert bench.text("one.py") == "def one():\n    return 1\n"
+    assert bench.finished().incomplete == ("one",)
+
+
+def test_a_file_that_does_not_parse_is_written_when_there_is_no_better_one(bench: Bench) -> None:
+    broken = fence("one.py", "def one(:")
+    bench.run(broken, broken, broken, TWO)
+    assert bench.text("one.py") == "def one(:\n"
+    assert not bench.finished().complete
+
+
+def test_a_later_step_cannot_ruin_a_file_of_an_earlier_one(tmp_path: Path) -> None:
+    queue = QUEUE.replace("outputs: [{path: two.py}]", "outputs: [{path: one.py}]")
+    bench = Bench(tmp_path, queue)
+    broken = fence("one.py", "def one(:")
+    bench.run(ONE, broken, broken, broken)
+    assert bench.text("one.py") == "def one():\n    return 1\n"
+    assert bench.finished().incomplete == ("two",)
+
+
+def test_the_same_useless_reply_twice_starts_the_step_afresh_with_another_seed(
+    bench: Bench,
+) -> None:
+    bench.run("no", "no", ONE, TWO)
+    first, _, third, _ = bench.chat.asked
+    assert third.messages == first.messages
+    assert (first.params.seed, third.params.seed) == (5, 6)
+    assert [e.fresh for e in bench.events if isinstance(e, Refining)] == [False, True]
+
+
+def test_refinement_stops_after_the_turns_that_the_queue_allows(bench: Bench) -> None:
+    bench.run("no", "never", "not at all", TWO)
+    assert len(bench.chat.asked) == 4
+    assert bench.finished().incomplete == ("one",)
+    assert not (bench.folder / "out/one.py").exists()
+
+
+def test_a_failed_call_leaves_a_run_that_goes_on_without_asking_again(bench: Bench) -> None:
+    with pytest.raises(EndpointError):
+        bench.run(ONE, EndpointError("gone"))
+    assert bench.kinds()[-1] == "run.interrupted"
+    bench.run(TWO, resume=True)
+    assert [request.messages[-1].content for request in bench.chat.asked] == [
+        "## TASK\n\nWrite two.py.\n\n## ANSWER FORMAT\n\n" + ANSWER_TWO
+    ]
+    assert [e.reused for e in bench.events if isinstance(e, CallStarted)] == [True, False]
+    done = bench.finished()
+    assert (done.complete, done.calls, done.usage.prompt) == (True, 3, 200)
+
+
+ANSWER_TWO = (
+    "Return this file, whole, in a fence that begins with its path:\n\n"
+    "```python path=two.py\n...the whole file...\n```\n"
+    "Write complete, working code; leave nothing out.\n"
+)
+
+
+def test_resume_puts_back_files_that_went_missing(bench: Bench) -> None:
+    bench.run(ONE, TWO)
+    (bench.folder / "out/one.py").unlink()
+    bench.run(resume=True)
+    assert bench.text("one.py") == "def one():\n    return 1\n"
+    assert bench.chat.asked == []
+
+
+def test_after_a_change_of_the_queue_only_what_it_changes_is_asked_again(bench: Bench) -> None:
+    bench.run(ONE, TWO)
+    text = bench.queue_path.read_text().replace("Write two.py.", "Write two.py again.")
+    bench.queue_path.write_text(text)
+    bench.run(fence("two.py", "x = 22"), resume=True)
+    assert len(bench.chat.asked) == 1
+    assert bench.text("two.py") == "x = 22\n"
+
+
+def test_what_had_arrived_of_a_reply_is_kept_when_the_user_stops(bench: Bench) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        bench.run(ONE, KeyboardInterrupt())
+    record = list(bench.directory().records())[-1]
+    assert (record["event"], record["reason"]) == ("run.interrupted", "stopped by the user")
+    assert bench.directory().blobs.get(record["partial"]) == "half a rep"
+
+
+def test_leaving_the_events_early_closes_the_connection_and_keeps_the_run(bench: Bench) -> None:
+    loaded = load_queue(bench.queue_path)
+    bench.chat = ScriptedChat([ONE])
+    plan = Plan(loaded, {}, REMOTE, bench.folder / "out", bench.folder / "runs", model="m")
+    events = execute(plan, bench._connect)
+    for event in events:
+        if event.kind == "call.delta":
+            break
+    events.close()  # type: ignore[attr-defined]
+    assert bench.chat.closed_early == 1
+    assert bench.kinds()[-1] == "run.interrupted"
+    RunDirectory(bench.directory().path, write=True).close()
+
+
+@pytest.mark.parametrize(
+    ("limit", "asked", "message"),
+    [
+        ("calls: 1", 1, r"limit calls .* 1 calls were made, the limit is 1"),
+        ("tokens: 250", 1, r"limit tokens .* 150 tokens are spent"),
+        ("tokens: 20", 0, r"limit tokens .* 0 tokens are spent"),
+        ("usd: 0.0004", 1, r"limit usd .* 0\.0002 USD are spent"),
+    ],
+)
+def test_a_limit_is_checked_before_the_call_that_would_pass_it(
+    tmp_path: Path, limit: str, asked: int, message: str
+) -> None:
+    queue = QUEUE.replace("    steps:", f"    limits: {{{limit}}}\n    steps:")
+    bench = Bench(tmp_path, queue, prices={"m": Price(input=1.0, output=2.0)})
+    with pytest.raises(LimitReached, match=message):
+        bench.run(ONE, TWO)
+    assert len([kind for kind in bench.kinds() if kind == "call.finished"]) == asked
+
+
+def test_a_raised_limit_lets_the_run_go_on(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, QUEUE.replace("    steps:", "    limits: {calls: 1}\n    steps:"))
+    with pytest.raises(LimitReached):
+        bench.run(ONE, TWO)
+    text = bench.queue_path.read_text().replace("calls: 1", "calls: 5")
+    bench.queue_path.write_text(text)
+    bench.run(TWO, resume=True)
+    assert bench.finished().complete
+    assert len(bench.chat.asked) == 1
+
+
+def test_the_price_of_a_run_is_the_sum_of_its_tokens(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, prices={"m": Price(input=10.0, output=100.0)})
+    bench.run(reply_of(ONE, tokens=(1000, 10)), reply_of(TWO, tokens=(3000, 20)))
+    # 4,000 tokens in at 10 USD and 30 out at 100 USD per million, worked out by hand
+    assert bench.finished().usd == pytest.approx(0.043)
+
+
+def test_without_a_price_nothing_is_claimed(bench: Bench) -> None:
+    bench.run(ONE, TWO)
+    assert bench.finished().usd is None
+
+
+def test_edited_files_are_refused_before_anything_is_asked(bench: Bench) -> None:
+    bench.run(ONE, TWO)
+    (bench.folder / "out/one.py").write_text("mine = 1\n")
+    with pytest.raises(StorageError, match=r"out/one\.py: not as a run left it.*--overwrite"):
+        bench.run(ONE, TWO)
+    assert bench.chat.asked == []
+    assert bench.text("one.py") == "mine = 1\n"
+
+
+def test_overwrite_keeps_the_edited_text_as_a_blob(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, overwrite=True)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/one.py").write_text("mine = 1\n")
+    bench.run(ONE, TWO)
+    written = next(e for e in bench.events if isinstance(e, FileWritten))
+    assert written.status == "replaced"
+    assert bench.directory().blobs.get(written.old) == "mine = 1\n"
+
+
+def test_a_file_edited_while_the_run_is_at_work_is_left_alone(bench: Bench) -> None:
+    (bench.folder / "q.yaml").write_text(
+        textwrap.dedent(QUEUE).replace("outputs: [{path: two.py}]", "outputs: [{path: one.py}]")
+    )
+    loaded = load_queue(bench.queue_path)
+    bench.chat = ScriptedChat([ONE, fence("one.py", "def one():\n    return 22")])
+    plan = Plan(loaded, {}, REMOTE, bench.folder / "out", bench.folder / "runs", model="m")
+    done = None
+    for event in execute(plan, bench._connect):
+        if event.kind == "step.finished" and event.step == "one":  # type: ignore[union-attr]
+            (bench.folder / "out/one.py").write_text("mine = 1\n")
+        done = event
+    assert isinstance(done, RunFinished)
+    assert bench.text("one.py") == "mine = 1\n"
+    assert bench.text("one.py.new") == "def one():\n    return 22\n"
+    assert done.aside == (str(bench.folder / "out/one.py.new"),)
+
+
+def test_a_template_that_cannot_be_rendered_is_found_before_anything_is_asked(
+    tmp_path: Path,
+) -> None:
+    queue = QUEUE.replace("Write two.py.", 'Write {{ steps.one.files["nope.py"] }}')
+    bench = Bench(tmp_path, queue)
+    with pytest.raises(QueueFileError, match=r"nope\.py"):
+        bench.run(ONE, TWO)
+    assert bench.chat.asked == []
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_journal_tells_the_whole_story_and_the_results_can_be_read_back(bench: Bench) -> None:
+    bench.run("no", ONE, TWO)
+    assert bench.kinds() == [
+        "run.started",
+        *("step.started", "call.started", "call.attempt", "call.finished", "modules.extracted"),
+        *("step.refining", "call.started", "call.attempt", "call.finished", "modules.extracted"),
+        *("file.written", "step.finished"),
+        *("step.started", "call.started", "call.attempt", "call.finished", "modules.extracted"),
+        *("file.written", "step.finished", "run.finished"),
+    ]
+    results = step_results(load_queue(bench.queue_path).queue, bench.directory())
+    assert [turn.reply for turn in results["one"].turns] == ["no", ONE]
+    assert results["two"].files == {"two.py": "x = 2\n"}
+
+
+def test_secrets_of_the_environment_do_not_reach_the_disk(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret")
+    bench.run(ONE, TWO)
+    for path in bench.folder.rglob("*"):
+        assert not path.is_file() or b"sk-very-secret" not in path.read_bytes()
