@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit, urlunsplit
@@ -79,6 +79,14 @@ class Endpoint:
     def embedded(self) -> bool:
         """Tell whether this is the model inside the tool."""
         return self.profile is None
+
+    def patient(self, attempts: int | None, idle_timeout_s: float | None) -> Endpoint:
+        """Return this endpoint with another patience, as far as it is given."""
+        given = {"attempts": attempts, "idle_timeout_s": idle_timeout_s}
+        changes = {name: value for name, value in given.items() if value is not None}
+        if self.profile is None or not changes:
+            return self
+        return replace(self, profile=self.profile.model_copy(update=changes))
 
     @property
     def shown_url(self) -> str:

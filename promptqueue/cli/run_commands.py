@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from promptqueue.errors import Interrupted, ReplyError, StorageError
+from promptqueue.errors import EndpointError, Interrupted, ReplyError, StorageError
 
 if TYPE_CHECKING:  # what these cost to import is paid by the commands that need them
     from promptqueue.chat.endpoints import Config, Endpoint
@@ -46,6 +46,16 @@ KeyVariable = Annotated[
     ),
 ]
 Model = Annotated[str | None, typer.Option("--model", help="Ask this model in every step.")]
+Attempts = Annotated[
+    int | None,
+    typer.Option(min=1, help="How often a call is tried; 6 if neither this nor a profile says."),
+]
+Timeout = Annotated[
+    float | None,
+    typer.Option(
+        min=0.1, metavar="SECONDS", help="Give up on an endpoint that is silent for so long; 300."
+    ),
+]
 Runs = Annotated[Path, typer.Option("--runs", metavar="DIR", help="Where runs are kept.")]
 Overwrite = Annotated[
     bool,
@@ -71,6 +81,8 @@ def run(
     base_url: BaseUrl = None,
     api_key_env: KeyVariable = None,
     model: Model = None,
+    attempts: Attempts = None,
+    timeout: Timeout = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", metavar="DIR", help="Write here instead of generated/<queue>."),
@@ -101,7 +113,7 @@ def run(
             base_url=base_url,
             api_key_env=api_key_env,
             queue_profile=loaded.queue.endpoint,
-        ),
+        ).patient(attempts, timeout),
         out=out or Path("generated") / loaded.queue.name,
         runs=runs,
         model=model,
@@ -120,6 +132,8 @@ def resume(
     base_url: BaseUrl = None,
     api_key_env: KeyVariable = None,
     model: Model = None,
+    attempts: Attempts = None,
+    timeout: Timeout = None,
     runs: Runs = RUNS,
     overwrite: Overwrite = False,
     json: Json = False,
@@ -141,8 +155,10 @@ def resume(
     loaded = load_queue(_relative(Path(meta["queue"]["path"])))
     plan = Plan(
         loaded=loaded,
-        inputs=_known_inputs(meta["inputs"], loaded.queue.inputs),
-        endpoint=_endpoint_of(meta["endpoint"], loaded.queue.endpoint, config, flags),
+        inputs=_known_inputs(meta["inputs"], loaded.queue),
+        endpoint=_endpoint_of(meta["endpoint"], loaded.queue.endpoint, config, flags).patient(
+            attempts, timeout
+        ),
         out=_relative(Path(meta["out"])),
         runs=path.parent,
         model=model or meta["model"],
@@ -175,6 +191,8 @@ def _execute(plan: Plan, *, json: bool, quiet: bool, resume: Path | None = None)
                         finished = event
         except KeyboardInterrupt:
             raise _interrupted(run_name) from None
+        except EndpointError as error:
+            raise EndpointError(f"{error}\n{_way_on(run_name)}".rstrip()) from error
     if finished is not None:
         _judge(finished)
 
@@ -182,7 +200,11 @@ def _execute(plan: Plan, *, json: bool, quiet: bool, resume: Path | None = None)
 def _interrupted(run_name: str) -> Interrupted:
     if not run_name:
         return Interrupted("stopped before anything was asked")
-    return Interrupted(f"stopped; go on with `promptqueue resume {run_name}`")
+    return Interrupted(f"stopped; {_way_on(run_name)}")
+
+
+def _way_on(run_name: str) -> str:
+    return f"go on with `promptqueue resume {run_name}`" if run_name else ""
 
 
 def _judge(finished: RunFinished) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, Literal
 import yaml
 
 from promptqueue.errors import QueueFileError
+from promptqueue.queue.problem import Place, Problem
 
 Location = tuple[str | int, ...]
 """The path to a value: keys and indices from the root."""
@@ -18,35 +20,20 @@ MAX_BYTES = 1 << 20
 """A queue is written by hand; something larger is the wrong file."""
 _MAX_NODES = 20_000
 _MAX_DEPTH = 40
+_LINE_END = re.compile(r"\r\n|[\r\n\x85\u2028\u2029]")  # what YAML counts as one
+_STANDARD = "tag:yaml.org,2002:"
+_VALUES = frozenset({"null", "bool", "int", "float", "str"})
+_HINTS = {
+    "mapping values are not allowed": "; put a text that contains `: ` in quotes",
+    "quoted scalar found unexpected end": "; the quote that opens here is never closed",
+    "cannot start any token": "; put a text that begins with @, %, ` or { in quotes",
+    "flow": "; is the bracket before it closed?",
+    "could not find expected ':'": "; write `key: value`, with a blank after the colon",
+    "block": "; check the indentation of this line and the one above",
+    "expected": "; check the indentation of this line and the one above",
+}
+"""Words of the parser's message to the way out; the first that fits."""
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C parser where libyaml is there
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where something stands; lines and columns count from 1."""
-
-    path: str
-    line: int
-    column: int
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One thing that is wrong with a file."""
-
-    place: Place
-    message: str
-    source: str = ""
-    """The line of the file, without its line end."""
-    severity: Literal["error", "warning"] = "error"
-
-    def __str__(self) -> str:
-        label = "" if self.severity == "error" else "warning: "
-        head = f"{self.place.path}:{self.place.line}:{self.place.column}: {label}{self.message}"
-        if not self.source.strip():
-            return head
-        shown = self.source.replace("\t", " ").rstrip()
-        return f"{head}\n    {shown}\n    {' ' * (self.place.column - 1)}^"
 
 
 @dataclass(slots=True)
@@ -62,8 +49,14 @@ class Document:
     keys: dict[Location, Place] = field(default_factory=dict)
     """Of every key of a mapping."""
     blocks: set[Location] = field(default_factory=set)
-    """Values written as block scalars: their text begins on the line below."""
+    """Values written as `|` blocks: their text begins on the line below, line by line."""
+    mended: set[Location] = field(default_factory=set)
+    """Values that a stand-in replaces: they were complained of, and nothing more is said."""
     problems: list[Problem] = field(default_factory=list)
+    lines: list[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.lines = _LINE_END.split(self.text)
 
     def complain(
         self,
@@ -74,6 +67,8 @@ class Document:
         severity: Literal["error", "warning"] = "error",
     ) -> None:
         """Note a problem at the key or value that `location` names, or at its nearest parent."""
+        if any(location[:size] in self.mended for size in range(1, len(location) + 1)):
+            return
         place = self.place_of(location, key=key)
         self.problems.append(Problem(place, message, self.line(place.line), severity))
 
@@ -87,8 +82,7 @@ class Document:
 
     def line(self, number: int) -> str:
         """Return one line of the text, counted from 1."""
-        lines = self.text.splitlines()
-        return lines[number - 1] if 0 < number <= len(lines) else ""
+        return self.lines[number - 1] if 0 < number <= len(self.lines) else ""
 
 
 def read_document(path: Path) -> Document:
@@ -99,6 +93,7 @@ def read_document(path: Path) -> Document:
     """
     document = Document(str(path), _read_text(path))
     try:
+        _refuse_depth(document)
         loader = _Loader(document.text)
         try:
             root = loader.get_single_node()
@@ -111,9 +106,26 @@ def read_document(path: Path) -> Document:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
         _note_syntax_error(document, error)
-    except yaml.YAMLError as error:  # a character that YAML does not allow
-        document.problems.append(Problem(Place(document.path, 1, 1), " ".join(str(error).split())))
+    except yaml.YAMLError:  # a character that YAML does not allow
+        _note_character(document)
     return document
+
+
+def _refuse_depth(document: Document) -> None:
+    """Refuse what would overflow the stack of the composer, which is recursive C."""
+    depth = 0
+    for event in yaml.parse(document.text, Loader=_Loader):
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > _MAX_DEPTH:
+            raise _too_much(document)
+
+
+def _too_much(document: Document) -> QueueFileError:
+    return QueueFileError(
+        f"{document.path}: too many or too deeply nested values; "
+        "do its YAML aliases (`*name`) multiply?"
+    )
 
 
 def _read_text(path: Path) -> str:
@@ -160,8 +172,19 @@ def _neighbours(path: Path) -> str:
     return "check the path"
 
 
+def _note_character(document: Document) -> None:
+    found = yaml.reader.Reader.NON_PRINTABLE.search(document.text)
+    before = _LINE_END.split(document.text[: found.start()] if found else "")
+    what = f"the character U+{ord(found[0]):04X}" if found else "some character"
+    place = Place(document.path, len(before), len(before[-1]) + 1)
+    text = f"YAML does not allow {what}; remove it"
+    document.problems.append(Problem(place, text, document.line(place.line)))
+
+
 def _note_syntax_error(document: Document, error: yaml.MarkedYAMLError) -> None:
     mark = error.problem_mark or error.context_mark
+    if "unexpected end of stream" in (error.problem or ""):
+        mark = error.context_mark or mark  # where it began, not the end of the file
     line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
     what = " ".join(part for part in (error.context, error.problem) if part)
     message = f"YAML: {what}{_yaml_hint(document, line, error)}"
@@ -171,14 +194,12 @@ def _note_syntax_error(document: Document, error: yaml.MarkedYAMLError) -> None:
 
 
 def _yaml_hint(document: Document, line: int, error: yaml.MarkedYAMLError) -> str:
-    problem = error.problem or ""
-    if "\\t" in problem or "\t" in document.line(line)[:1]:
+    what = f"{error.context} {error.problem}"
+    if "\\t" in what or "\t" in document.line(line)[:1]:
         return "; indent with spaces"
-    if "mapping values are not allowed" in problem:
-        return "; put a text that contains `: ` in quotes"
-    if "block" in problem or "expected" in problem:
-        return "; check the indentation of this line and the one above"
-    return ""
+    if ": {{" in document.line(line):
+        return "; put a value that begins with {{ in quotes"
+    return next((hint for words, hint in _HINTS.items() if words in what), "")
 
 
 class _Builder:
@@ -193,44 +214,55 @@ class _Builder:
         self.nodes += 1
         self.document.places[location] = self._place(node)
         if self.nodes > _MAX_NODES or len(location) > _MAX_DEPTH:
-            raise QueueFileError(
-                f"{self.document.path}: too many or too deeply nested values; "
-                "do its YAML aliases (`*name`) multiply?"
-            )
+            raise _too_much(self.document)
         if isinstance(node, yaml.MappingNode):
+            self._refuse_tag(node, "map")
             return dict(self._pairs(node, location))
         if isinstance(node, yaml.SequenceNode):
+            self._refuse_tag(node, "seq")
             return [self.build(child, (*location, i)) for i, child in enumerate(node.value)]
-        if getattr(node, "style", None) in ("|", ">"):
+        if getattr(node, "style", None) == "|":
             self.document.blocks.add(location)
         return self._scalar(node)
 
     def _pairs(self, node: yaml.MappingNode, location: Location) -> Iterator[tuple[str, Any]]:
         seen: dict[str, Place] = {}
         for key_node, value_node in node.value:
-            key = self._key(key_node)
             place = self._place(key_node)
+            if not isinstance(key_node, yaml.ScalarNode):
+                text = "a key must be a plain word; a text that begins with { or [ needs quotes"
+                self._complain(place, text)
+                continue
+            key = str(key_node.value)  # the text: YAML would read `on` and `1` as other types
             if key in seen:
-                first = seen[key].line
-                self._complain(place, f"the key {key!r} stands in line {first} already; keep one")
+                text = f"the key {key!r} stands in line {seen[key].line} already; keep one"
+                if location and isinstance(location[-1], int):
+                    text += ", or begin a new entry with `- `"
+                self._complain(place, text)
             seen.setdefault(key, place)
             self.document.keys[(*location, key)] = place
             yield key, self.build(value_node, (*location, key))
 
-    def _key(self, node: yaml.Node) -> str:
-        if not isinstance(node, yaml.ScalarNode):
-            self._complain(self._place(node), "a key must be a plain word")
-            return "?"
-        return str(node.value)  # the text itself: YAML would read `on` and `1` as other types
-
     def _scalar(self, node: yaml.Node) -> Hashable:
+        kind = node.tag.removeprefix(_STANDARD)
+        sexagesimal = kind in ("int", "float") and ":" in node.value
+        if sexagesimal or kind in ("timestamp", "value", "merge"):
+            return str(node.value)  # YAML 1.1 would make dates of texts, and 90 of 1:30
+        self._refuse_tag(node, *_VALUES)
+        if kind not in _VALUES:
+            return None
         try:
             value: Hashable = self.loader.construct_object(node)
-        except (yaml.YAMLError, ValueError) as error:
-            what = getattr(error, "problem", None) or str(error)
-            self._complain(self._place(node), f"YAML: {what}; write plain values without tags")
+        except (yaml.YAMLError, ValueError):
+            self._complain(self._place(node), f"this is not a valid {kind}; put a text in quotes")
             return None
         return value
+
+    def _refuse_tag(self, node: yaml.Node, *known: str) -> None:
+        if node.tag not in {_STANDARD + kind for kind in known}:
+            tag = node.tag.replace(_STANDARD, "!!")
+            text = f"the tag {tag} is not known; write plain values without tags"
+            self._complain(self._place(node), text)
 
     def _place(self, node: yaml.Node) -> Place:
         mark = node.start_mark

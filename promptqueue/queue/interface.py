@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import warnings
 
 
 def interface_of(source: str) -> str:
@@ -15,11 +16,22 @@ def interface_of(source: str) -> str:
         Python text with imports, constants, signatures and docstrings; bodies are `...`.
     """
     try:
-        tree = ast.parse(source)
+        tree = parse_quietly(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return source
     body = [_reduced(node) for node in tree.body if not isinstance(node, ast.If)]
     return ast.unparse(ast.Module(body=body, type_ignores=[])) + "\n"
+
+
+def parse_quietly(source: str) -> ast.Module:
+    """Parse foreign Python text; its odd escapes are no warning of ours.
+
+    Raises:
+        SyntaxError, ValueError, RecursionError, MemoryError: it does not parse.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return ast.parse(source)
 
 
 def _reduced(node: ast.stmt) -> ast.stmt:

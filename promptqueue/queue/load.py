@@ -15,13 +15,51 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from promptqueue.errors import QueueFileError
-from promptqueue.queue.document import Document, Location, Problem, read_document
+from promptqueue.queue.document import Document, Location, read_document
 from promptqueue.queue.model import Queue
+from promptqueue.queue.problem import Problem
 from promptqueue.queue.review import review_queue
 from promptqueue.queue.templates import Source, make_environment
 
-_ROUNDS = 4
+_ROUNDS = 8
 """How often what is wrong is left out and the rest read again."""
+_KINDS = {
+    "string": "a text",
+    "int": "a whole number",
+    "float": "a number",
+    "finite": "a number",
+    "bool": "true or false",
+    "tuple": "a list (`[...]`, or lines that begin with `- `)",
+    "dict": "a mapping (lines of `key: value`)",
+    "mapping": "a mapping (lines of `key: value`)",
+}
+"""First word of pydantic's name of any other error to what was needed."""
+_SHOWN = 60
+"""Characters of a wrong value that a message repeats."""
+_SENTENCES = {
+    "too_short": "the list is empty; it needs at least one entry",
+    "string_pattern_mismatch": (
+        "{} is no name; use letters, digits, - and _, beginning with a letter"
+    ),
+    "string_too_long": "a name has at most {max_length} characters; shorten {}",
+    "greater_than_equal": "this must be at least {ge:g}, not {}",
+    "greater_than": "this must be more than {gt:g}, not {}",
+    "less_than_equal": "this must be at most {le:g}, not {}",
+    "literal_error": "this must be {expected}, not {}",
+}
+"""Pydantic's name of an error to what we say; `{}` is what was found."""
+_STAND_INS: Mapping[str, Any] = {
+    "promptqueue": 1,
+    "name": "x",
+    "id": "unnamed",
+    "path": "unnamed",
+    "type": "str",
+    "text": "",
+    "inputs": [{"type": "str"}],
+    "outputs": [{"path": "unnamed"}],
+    "steps": [{"id": "unnamed", "task": "", "outputs": [{"path": "unnamed"}]}],
+}
+"""What a key needs at least, so that the rest of a queue can still be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +127,7 @@ def _raise_problems(document: Document) -> None:
 
 
 def _validated(document: Document) -> Queue | None:
-    """Return the queue; where some values are wrong, what is left without them.
+    """Return the queue; where some values are wrong, with stand-ins for them.
 
     So a wrong key does not hide the problems that only the cross-checks find.
     """
@@ -101,43 +139,90 @@ def _validated(document: Document) -> Queue | None:
         try:
             return Queue.model_validate(document.data)
         except ValidationError as error:
-            for detail in error.errors(include_url=False):
-                if detail["type"] == "too_short" and detail["input"]:
-                    continue  # its entries were wrong, and have been named
-                if number == 0:  # what fails later fails because of what was cut
-                    _complain(document, detail)
-                _cut(document.data, _known_part(document, detail["loc"]))
+            # an entry that is wrong is not counted as one, and has been named itself
+            found = [e for e in error.errors() if e["type"] != "too_short" or not e["input"]]
+            for detail in found if number == 0 else ():
+                _complain(document, detail)
+            for detail in found:
+                _mend(document, detail)
     return None
 
 
-def _cut(data: Any, location: Location) -> None:
-    """Remove the value at `location`, so that the rest may still be read."""
+def _mend(document: Document, detail: ErrorDetails) -> None:
+    """Remove what is wrong, or put a stand-in where something must be."""
+    location = _flawed_part(document, detail)
+    document.mended.add(location)
+    holder: Any = document.data
     for part in location[:-1]:
-        data = data[part]
-    if location and isinstance(data, dict):
-        data.pop(location[-1], None)
+        if not isinstance(holder, list) and part not in holder:
+            return  # removed already, with another flaw of the same value
+        holder = holder[part]
+    key = location[-1]
+    if location[:-1] in (("inputs",), ("steps",)):
+        holder[key] = _STAND_INS["inputs" if location[0] == "inputs" else "steps"][0]
+    elif key == "task":
+        holder.pop("template", None)
+        holder[key] = ""
+    elif detail["type"] == "missing" and key in _STAND_INS:
+        holder[key] = _STAND_INS[str(key)]
+    else:
+        holder.pop(key, None)
+
+
+def _flawed_part(document: Document, detail: ErrorDetails) -> Location:
+    """Return what to mend: a key of a mapping, or a whole step."""
+    location = _known_part(document, detail["loc"])
+    if detail["type"] == "missing":
+        location = (*location, detail["loc"][-1])
+    elif detail["type"] == "value_error" and location[:1] == ("steps",) and len(location) == 2:
+        location = (*location, "task")  # none, or two ways to give the prompt
+    if "context" in location:  # half of a rule means something else
+        location = location[: location.index("context") + 1]
+    while isinstance(location[-1], int) and len(location) > 2:
+        location = location[:-1]
+    return location
 
 
 def _complain(document: Document, detail: ErrorDetails) -> None:
     location = _known_part(document, detail["loc"])
+    at_key = detail["loc"][-1] == "[key]"
     if detail["type"] == "extra_forbidden":
         name = str(detail["loc"][-1])
         document.complain(location, _unknown_key(name, location[:-1]), key=True)
     elif detail["type"] == "missing":
         document.complain(location, f"the key {str(detail['loc'][-1])!r} is missing here")
     else:
-        document.complain(location, _sentence(detail))
+        document.complain(location, _sentence(detail, location), key=at_key)
 
 
-def _sentence(detail: ErrorDetails) -> str:
-    if detail["type"] == "too_short":
-        return "the list is empty; it needs at least one entry"
-    text = detail["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
-    text = text[:1].lower() + text[1:]
-    found = detail.get("input")
-    if detail["type"] != "value_error" and isinstance(found, str | int | float | bool):
-        text += f", not {found!r}"
-    return text
+def _sentence(detail: ErrorDetails, location: Location) -> str:
+    """Say in words of the queue file what pydantic found."""
+    if detail["type"] == "value_error":
+        return str(detail["ctx"]["error"])
+    if detail["input"] is None:
+        return "this key has no value; write one, or remove the key"
+    sentence = _SENTENCES.get(detail["type"])
+    if sentence:
+        return sentence.format(_shown(detail["input"]), **detail.get("ctx", {}))
+    if detail["type"].startswith("model"):
+        needed = f"a mapping with the keys {', '.join(_keys_at(location))}"
+    else:
+        needed = _KINDS.get(detail["type"].partition("_")[0], "another value")
+    return f"{needed} is needed here, not {_shown(detail['input'])}"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str) and len(value) > _SHOWN:
+        return f"{value[:_SHOWN]!r}..."
+    return (
+        "a list"
+        if isinstance(value, list)
+        else "a mapping"
+        if isinstance(value, dict)
+        else repr(value)
+    )
 
 
 def _known_part(document: Document, location: Sequence[str | int]) -> Location:

@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from promptqueue.chat.message import Params
+from promptqueue.errors import UsageError
 from promptqueue.queue.interface import interface_of
 
 Form = Literal["reply", "files", "interface"]
@@ -33,7 +34,9 @@ class _Strict(BaseModel):
 def _safe_path(path: str) -> str:
     pure = PurePosixPath(path)
     unsafe = pure.is_absolute() or ".." in pure.parts or "\\" in path or ":" in path
-    if unsafe or not pure.parts or str(pure) != path or any(p.startswith(".") for p in pure.parts):
+    odd = not path.isprintable() or any(char in path for char in '`"*?<>|')  # fences, Windows
+    hidden = any(part.startswith((".", "~")) for part in pure.parts)
+    if unsafe or odd or hidden or not pure.parts or str(pure) != path or path != path.strip():
         raise ValueError(
             f"{path!r} is not a plain relative path; write something like model.py or data/load.py"
         )
@@ -42,7 +45,7 @@ def _safe_path(path: str) -> str:
 
 def _seconds(value: Any) -> Any:
     if not isinstance(value, str):
-        return value
+        return value  # a number of seconds
     match = _DURATION.fullmatch(value.strip())
     if not match or not any(match.groups()):
         raise ValueError(f"{value!r} is not a duration; write 90m, 1h30m or 45s")
@@ -55,7 +58,7 @@ def _context(value: Any) -> Any:
         return "all"
     if value is False or value == "off":
         return "none"
-    if isinstance(value, str) and value not in ("all", "none", "last"):
+    if not isinstance(value, list | tuple) and value not in ("all", "none", "last", None):
         raise ValueError(
             f"{value!r} is no context rule; write all, none, last, or a list of "
             "{step: ID, as: reply|files|interface}"
@@ -67,15 +70,31 @@ def _context_kind(value: Any) -> str:
     return "rule" if isinstance(value, str) else "entries"
 
 
+def _role(value: Any) -> Any:
+    if value is None or isinstance(value, str | dict | Text):
+        return value
+    raise ValueError("the role is the name of a template file, or `{text: ...}` in place")
+
+
+def _role_kind(value: Any) -> str:
+    return "role file" if isinstance(value, str) else "role in place"
+
+
+def _scalar(value: Any) -> Any:
+    if value is None or isinstance(value, str | int | float):  # bool is an int
+        return value
+    raise ValueError("a value is a text, a number, or one of true and false")
+
+
 OutputPath = Annotated[str, AfterValidator(_safe_path)]
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$", max_length=64)]
-Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0)]
+Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0, strict=True, allow_inf_nan=False)]
+Scalar = Annotated[str | int | float | bool, BeforeValidator(_scalar)]
+Count = Annotated[int, Field(strict=True)]  # else `yes` would be 1
 
 
 class ContextEntry(_Strict):
     """One earlier step that travels along, and in which form."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
     step: Identifier
     form: Form = Field("reply", alias="as")
@@ -95,8 +114,8 @@ class Input(_Strict):
     """A typed value that the user may set with `--set name=value`."""
 
     type: Literal["str", "int", "float", "bool"]
-    default: str | int | float | bool | None = None
-    choices: tuple[str | int | float, ...] | None = None
+    default: Scalar | None = None
+    choices: tuple[Scalar, ...] | None = None
     min: float | None = None
     max: float | None = None
     description: str = ""
@@ -113,9 +132,9 @@ class Output(_Strict):
 class Refine(_Strict):
     """How often a step may be asked again when its reply is not usable."""
 
-    turns: int = Field(3, ge=0, le=20)
+    turns: Count = Field(3, ge=0, le=20)
     """Refinement turns after the first one."""
-    samples: int = Field(1, ge=1, le=100)
+    samples: Count = Field(1, ge=1, le=100)
     """Independent samples; more than one needs verdicts to choose by."""
 
 
@@ -123,6 +142,13 @@ class Text(_Strict):
     """A template written in place."""
 
     text: str
+
+
+Role = Annotated[
+    Annotated[str, Tag("role file")] | Annotated[Text, Tag("role in place")],
+    Discriminator(_role_kind),
+    BeforeValidator(_role),
+]
 
 
 class Defaults(_Strict):
@@ -137,12 +163,12 @@ class Defaults(_Strict):
 class Limits(_Strict):
     """What a run may spend at most; checked before every call."""
 
-    calls: int | None = Field(None, ge=1)
-    tokens: int | None = Field(None, ge=1)
+    calls: Count | None = Field(None, ge=1)
+    tokens: Count | None = Field(None, ge=1)
     """Prompt and completion tokens together."""
     wall: Seconds | None = None
     """Wall time, as 90m, 1h30m or seconds."""
-    usd: float | None = Field(None, gt=0)
+    usd: float | None = Field(None, gt=0, strict=True, allow_inf_nan=False)
     """Money, where the prices of the model are known."""
 
 
@@ -187,7 +213,7 @@ class Queue(_Strict):
     name: Identifier
     reference: str | None = None
     """Folder of the hand-written reference, relative to the queue file."""
-    role: str | Text | None = None
+    role: Role | None = None
     """Template file of the system message, or `{text: ...}` in place."""
     inputs: Mapping[Identifier, Input] = Field(default_factory=dict)
     endpoint: Identifier | None = None
@@ -204,9 +230,9 @@ class Queue(_Strict):
         if rule == "none":
             return ()
         if rule == "all":
-            return tuple(ContextEntry(step=other.id, form="reply") for other in earlier)
+            return tuple(ContextEntry(step=other.id) for other in earlier)
         if rule == "last":
-            return tuple(ContextEntry(step=other.id, form="reply") for other in earlier[-1:])
+            return tuple(ContextEntry(step=other.id) for other in earlier[-1:])
         return rule
 
     def params_of(self, step: Step) -> Params:
@@ -241,5 +267,12 @@ class StepResult:
         return self.turns[-1].reply if self.turns else ""
 
     def interface(self, path: str) -> str:
-        """Return the signatures and docstrings of one file of this step."""
+        """Return the signatures and docstrings of one file of this step.
+
+        Raises:
+            UsageError: the step has brought no such file.
+        """
+        if path not in self.files:
+            known = ", ".join(map(repr, self.files)) or "none"
+            raise UsageError(f"the step {self.id!r} has no file {path!r}; its files: {known}")
         return interface_of(self.files[path])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +16,14 @@ from jinja2 import (
     PrefixLoader,
     StrictUndefined,
     Template,
+    TemplateAssertionError,
     TemplateNotFound,
     TemplateSyntaxError,
     meta,
     nodes,
 )
 from jinja2.sandbox import SandboxedEnvironment
+from pydantic import BaseModel
 
 BUILT_IN = "promptqueue/"
 LAYOUT = BUILT_IN + "layout.md.j2"
@@ -29,11 +32,21 @@ VARIABLES = frozenset({"inputs", "step", "steps"})
 """What a template sees; everything else must be its own."""
 
 
+class _Sandbox(SandboxedEnvironment):
+    """Shows templates only the fields of a model; its `parse_raw` would unpickle anything."""
+
+    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
+        """Return whether a template may read `attr` of `obj`."""
+        if isinstance(obj, BaseModel):
+            return attr in type(obj).model_fields
+        return super().is_safe_attribute(obj, attr, value)
+
+
 def make_environment(folder: Path) -> SandboxedEnvironment:
     """Return the environment in which the templates of the queue in `folder` are rendered."""
     built_in = FileSystemLoader(Path(__file__).parent / "builtin")
     loader = _ParsedOnce([PrefixLoader({"promptqueue": built_in}), FileSystemLoader(folder)])
-    environment = SandboxedEnvironment(
+    environment = _Sandbox(
         loader=loader,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -99,7 +112,8 @@ class Use:
     source: Source
     line: int
     name: str
-    """`inputs.language`, `steps.model`, or the bare name of an unknown variable."""
+    """`inputs.language`, `steps.model`, `steps.model.reply`, `step.title`, or the bare name of
+    an unknown variable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,14 +166,15 @@ class TemplateReader:
                 faults.append(found)
                 continue
             parsed[current.name] = found
-            for name in meta.find_referenced_templates(found.tree):
-                waiting.extend(_included(self._environment, current, name, self._folder, faults))
+            for reference in _references(found.tree):
+                waiting.extend(self._included(current, reference, faults))
         return Reading(tuple(sources.values()), tuple(_uses(sources, parsed)), tuple(faults))
 
     def _parse(self, source: Source) -> _Parsed | Fault:
         if source.name not in self._parsed:
             try:
                 tree = self._environment.parse(source.text)
+                _refuse_unknown(self._environment, tree)
                 undeclared = frozenset(meta.find_undeclared_variables(tree))
                 loader = self._environment.loader
                 if source.file is not None and isinstance(loader, _ParsedOnce):
@@ -169,29 +184,69 @@ class TemplateReader:
                 self._parsed[source.name] = Fault(
                     source, error.lineno, f"template: {error.message}"
                 )
+            except RecursionError:
+                self._parsed[source.name] = Fault(source, 1, "template: nested too deeply")
         return self._parsed[source.name]
 
+    def _included(
+        self, parent: Source, reference: _Reference, faults: list[Fault]
+    ) -> Iterator[Source]:
+        """Yield what is included; a name of which no alternative is there is a fault."""
+        assert self._environment.loader is not None
+        found = reference.optional
+        for name in reference.names:
+            try:
+                text, _, _ = self._environment.loader.get_source(self._environment, name)
+            except TemplateNotFound:
+                continue
+            except UnicodeDecodeError:
+                message = f"the template {name!r} is not UTF-8 text"
+                faults.append(Fault(parent, reference.line, message))
+            else:
+                if not name.startswith(BUILT_IN):
+                    yield Source(name, text, str(self._folder / name))
+            found = True
+        if not found:
+            names = " or ".join(map(repr, reference.names))
+            message = f"the template {names} does not exist; {self._known(reference.names[0])}"
+            faults.append(Fault(parent, reference.line, message))
 
-def _included(
-    environment: SandboxedEnvironment,
-    parent: Source,
-    name: str | None,
-    folder: Path,
-    faults: list[Fault],
-) -> list[Source]:
-    if name is None or name.startswith(BUILT_IN):
-        return []
-    assert isinstance(environment.loader, BaseLoader)
-    try:
-        text, _, _ = environment.loader.get_source(environment, name)
-    except TemplateNotFound:
-        line = next((i for i, text in enumerate(parent.text.splitlines(), 1) if name in text), 1)
-        faults.append(Fault(parent, line, f"the template {name!r} is not in {folder}"))
-        return []
-    except UnicodeDecodeError:
-        faults.append(Fault(parent, 1, f"the template {name!r} is not UTF-8 text"))
-        return []
-    return [Source(name, text, str(folder / name))]
+    def _known(self, name: str) -> str:
+        if name.startswith(BUILT_IN):
+            return f"built in are {LAYOUT} and {CONTEXT}"
+        return "names start from the folder of the queue file, and never lead out of it"
+
+
+@dataclass(frozen=True, slots=True)
+class _Reference:
+    """An `extends`, `include` or `import`."""
+
+    names: tuple[str, ...]
+    """The first of them that exists is taken."""
+    line: int
+    optional: bool
+
+
+def _references(tree: nodes.Template) -> Iterator[_Reference]:
+    """Yield what a template refers to by name; a computed name is known only when rendered."""
+    for node in tree.find_all((nodes.Extends, nodes.FromImport, nodes.Import, nodes.Include)):
+        target = node.template
+        items = target.items if isinstance(target, nodes.List | nodes.Tuple) else [target]
+        names = [item.value for item in items if isinstance(item, nodes.Const)]
+        if len(names) == len(items) and all(isinstance(name, str) for name in names):
+            optional = isinstance(node, nodes.Include) and node.ignore_missing
+            yield _Reference(tuple(names), node.lineno, optional)
+
+
+def _refuse_unknown(environment: Environment, tree: nodes.Template) -> None:
+    """Find unknown filters and tests also where Jinja waits until they are called."""
+    for node in tree.find_all((nodes.Filter, nodes.Test)):
+        kind = "filter" if isinstance(node, nodes.Filter) else "test"
+        known = environment.filters if kind == "filter" else environment.tests
+        if node.name not in known:
+            close = difflib.get_close_matches(node.name, list(known), n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise TemplateAssertionError(f"no {kind} {node.name!r}{hint}", node.lineno)
 
 
 def _uses(sources: Mapping[str, Source], parsed: Mapping[str, _Parsed]) -> Iterator[Use]:
@@ -200,7 +255,7 @@ def _uses(sources: Mapping[str, Source], parsed: Mapping[str, _Parsed]) -> Itera
         own.update(_declared(found.tree))
     for name, found in parsed.items():
         for node in found.tree.find_all((nodes.Name, nodes.Getattr, nodes.Getitem)):
-            use = _use_of(node, found.undeclared - own)
+            use = _use_of(node, found.undeclared - own, frozenset(own))
             if use:
                 yield Use(sources[name], node.lineno, use)
 
@@ -223,15 +278,24 @@ def _imported(node: nodes.FromImport) -> Iterator[str]:
         yield name[1] if isinstance(name, tuple) else name
 
 
-def _use_of(node: nodes.Node, undeclared: frozenset[str]) -> str | None:
+def _use_of(node: nodes.Node, undeclared: frozenset[str], own: frozenset[str]) -> str | None:
     if isinstance(node, nodes.Name):
         return node.name if node.name in undeclared and node.name not in VARIABLES else None
-    base = getattr(node, "node", None)
-    if not isinstance(base, nodes.Name) or base.name not in ("inputs", "steps"):
+    path = _path_of(node)
+    deepest = 3 if path and path[0] == "steps" else 2
+    if not path or path[0] not in VARIABLES - own or not 2 <= len(path) <= deepest:
         return None
+    return ".".join(path)
+
+
+def _path_of(node: nodes.Node) -> tuple[str, ...]:
+    """Return `("steps", "model", "reply")` for `steps.model.reply`; nothing where computed."""
+    if isinstance(node, nodes.Name):
+        return (node.name,)
     key: Any = None
     if isinstance(node, nodes.Getattr):
         key = node.attr
     elif isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Const):
         key = node.arg.value
-    return f"{base.name}.{key}" if isinstance(key, str) else None
+    base = _path_of(node.node) if isinstance(node, nodes.Getattr | nodes.Getitem) else ()
+    return (*base, key) if base and isinstance(key, str) else ()

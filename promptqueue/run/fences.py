@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 
 from promptqueue.queue.model import Output
 from promptqueue.run import attribution
@@ -17,22 +17,23 @@ from promptqueue.run.markdown import (
     closes,
     container_of,
     is_balanced,
+    looks_like_code,
     opens_with_info,
 )
 from promptqueue.verify.lint import is_python_module, missing_symbols, parse_problem
 
 _ENDS_TRIED = 128
 """Ends that are tried for one block: more examples than any docstring holds."""
-_PARSE_BUDGET = 3_000_000
-"""Characters parsed in search of ends, for one reply: a few seconds, whatever the reply is."""
+_BARE_ENDS_TRIED = 8
+"""The same for a reply without an opening fence: most replies are not that, and cost this."""
+_PARSE_BUDGET = 2_000_000
+"""Characters parsed in search of ends, for one reply: a second or two, whatever the reply is.
+A file of 50,000 characters with forty fences in its docstrings needs half of it; when it is
+spent, every block ends at the first line that may end it."""
 _PARSE_FEE = 200
 """What starting the parser costs, in characters."""
 _STRICT = (".py", ".pyi", ".json", ".toml")
 """Languages in which a fence line outside a string is always an error."""
-_CODE_LINE = re.compile(
-    r"import \w|from [\w.]+ import |(?:async )?def \w+\(|class \w+[(:]|@\w|\"\"\"|'''"
-    r"|[A-Za-z_]\w*(?:: [^=]+)? = |if __name__"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +143,10 @@ class _Finder:
 
     def _fenced(self, index: int, floor: int) -> tuple[Block, int] | None:
         match = OPENER.match(self._lines[index])
-        return self._cut_out(self._opener(index, floor, match)) if match else None
+        if not match:
+            return None
+        opener = self._opener(index, floor, match)
+        return self._cut_out(opener, self._ends(opener))
 
     def _opener(self, index: int, floor: int, match: re.Match[str]) -> _Opener:
         info = match["info"].strip()
@@ -178,12 +182,14 @@ class _Finder:
         if self._lines[start].strip().lower() in {"python", "py"}:  # the rest of a lost fence
             start += 1
         claim = Claim(self._declared[0], attribution.SOLE)
-        found = self._cut_out(_Opener(start, start, claim, claim.path))
+        opener = _Opener(start, start, claim, claim.path)
+        ends = islice(self._ends(opener), _BARE_ENDS_TRIED)
+        found = self._cut_out(opener, chain([self._eof()], ends))
         return found if self._is_bare(found[0]) else None
 
     def _is_bare(self, block: Block) -> bool:
         if block.left_open:
-            return _looks_like_code(block.text)
+            return looks_like_code(block.text)
         missing = missing_symbols(block.text, self._outputs[0].symbols)
         return is_python_module(block.text) and not missing
 
@@ -198,24 +204,25 @@ class _Finder:
         start = self._lines.index(following[0], index + 1)
         if attribution.is_comment(self._lines[index]):  # then it belongs to the file
             start, claim = index, Claim(claim.path, attribution.FIRST)
-        found = self._cut_out(_Opener(index, start, claim, claim.path))
+        opener = _Opener(index, start, claim, claim.path)
+        found = self._cut_out(opener, self._ends(opener))
         text = found[0].text
-        return found if is_python_module(text) or _looks_like_code(text) else None
+        return found if is_python_module(text) or looks_like_code(text) else None
 
     # Where a block ends.
 
-    def _cut_out(self, opener: _Opener) -> tuple[Block, int]:
+    def _cut_out(self, opener: _Opener, ends: Iterable[_End]) -> tuple[Block, int]:
         """Cut at the first end that makes the body parse, else at the first closing fence."""
-        ends: list[_End] = []
-        for end in islice(self._ends(opener), _ENDS_TRIED):
-            ends.append(end)
-            text = self._text(opener, end) if self._budget > 0 else ""
-            if self._budget > 0 and self._parses(opener, text):
+        tried: list[_End] = []
+        for end in islice(ends, _ENDS_TRIED):
+            tried.append(end)
+            if self._budget <= 0:
+                break
+            text = self._text(opener, end)
+            if self._parses(opener, text):
                 left_open = end.kind == "eof" and (self._cut or not text.strip())
                 return self._block(opener, text, left_open=left_open), end.resume
-            if self._budget <= 0 and end.kind == "closer":
-                break
-        end = _fallback(ends, opener.fence)
+        end = _fallback(tried, opener.fence)
         left_open = end.kind == "eof" and (self._cut or bool(opener.fence))
         return self._block(opener, self._text(opener, end), left_open=left_open), end.resume
 
@@ -225,7 +232,7 @@ class _Finder:
     def _parses(self, opener: _Opener, text: str) -> bool:
         self._budget -= len(text) + _PARSE_FEE
         if opener.path.endswith(".md"):
-            return is_balanced(text)
+            return is_balanced(text, opener.fence)
         if not opener.fence:
             return is_python_module(text)
         return parse_problem(opener.path, text) is None
@@ -248,7 +255,10 @@ class _Finder:
             elif index in self._named:
                 nested.append(_End(index, index, "marker"))
         yield from nested[:1]
-        yield _End(len(self._lines), len(self._lines), "eof")
+        yield self._eof()
+
+    def _eof(self) -> _End:
+        return _End(len(self._lines), len(self._lines), "eof")
 
     def _closing(self, opener: _Opener, index: int) -> _End | None:
         line = self._lines[index]
@@ -287,9 +297,3 @@ def _fallback(ends: Sequence[_End], fence: str) -> _End:
         return ends[0]
     kinds = ("closer", "marker", "quote", "eof")
     return min(ends, key=lambda end: (kinds.index(end.kind), end.index))
-
-
-def _looks_like_code(text: str) -> bool:
-    lines = [line for line in text.split("\n") if line.strip()]
-    first = next((line for line in lines if not line.startswith("#")), "")
-    return bool(_CODE_LINE.match(first)) and not any(OPENER.match(line) for line in lines)

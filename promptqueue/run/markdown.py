@@ -12,6 +12,10 @@ OPENER = re.compile(
     r"(?P<fence>`{3,}(?=[^`]*$)|~{3,})(?P<info>.*)$"
 )
 CLOSER = re.compile(r"(?P<indent>[ \t]*)(?P<fence>`{3,}|~{3,})[ \t]*$")
+_CODE_LINE = re.compile(
+    r"import \w|from [\w.]+ import |(?:async )?def \w+\(|class \w+[(:]|@\w|\"\"\"|'''"
+    r"|[A-Za-z_]\w*(?:: [^=]+)? = |if __name__"
+)
 _THINKING = re.compile(r"\s*<(think|thinking)>", re.IGNORECASE)
 _THOUGHT = {
     tag: re.compile(rf"</{tag}>", re.IGNORECASE)  # found in one search, however long the thought
@@ -103,15 +107,25 @@ def opens_with_info(line: str, *, least: int) -> bool:
     return bool(match and match["info"].strip() and len(match["fence"]) >= least)
 
 
-def is_balanced(text: str) -> bool:
-    """Tell whether every fence inside a Markdown file is closed before it ends."""
+def is_balanced(text: str, fence: str) -> bool:
+    """Tell whether the fences inside a Markdown file are closed before it ends.
+
+    Only those count that `fence`, which opened the file itself, could be mistaken for.
+    """
     inside = ""
     for line in text.split("\n"):
         if inside:
             inside = "" if closes(line, inside, reach=3) else inside
-        elif opener := OPENER.match(line):
+        elif (opener := OPENER.match(line)) and opener["fence"].startswith(fence):
             inside = opener["fence"]
     return not inside
+
+
+def looks_like_code(text: str) -> bool:
+    """Tell whether a text begins like Python, comments aside, and holds no fence."""
+    lines = [line for line in text.split("\n") if line.strip()]
+    first = next((line for line in lines if not line.startswith("#")), "")
+    return bool(_CODE_LINE.match(first)) and not any(OPENER.match(line) for line in lines)
 
 
 def _blanks(line: str) -> int:

@@ -7,7 +7,7 @@ import functools
 import os
 import platform
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -47,7 +47,9 @@ class Plan:
     prices: Mapping[str, Price] = field(default_factory=dict)
 
 
-def execute(plan: Plan, connect: Connect, *, resume: Path | None = None) -> Iterator[Event]:
+def execute(
+    plan: Plan, connect: Connect, *, resume: Path | None = None
+) -> Generator[Event, None, None]:
     """Run a plan and yield what happens; with `resume`, go on with the run in that directory.
 
     Before anything is asked, every template is rendered once, the workspace is locked and

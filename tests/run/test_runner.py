@@ -240,7 +240,7 @@ def test_leaving_the_events_early_closes_the_connection_and_keeps_the_run(bench:
     for event in events:
         if event.kind == "call.delta":
             break
-    events.close()  # type: ignore[attr-defined]
+    events.close()
     assert bench.chat.closed_early == 1
     assert bench.kinds()[-1] == "run.interrupted"
     RunDirectory(bench.directory().path, write=True).close()

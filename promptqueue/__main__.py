@@ -1,0 +1,5 @@
+"""`python -m promptqueue` is the command."""
+
+from promptqueue.cli.app import main
+
+main()

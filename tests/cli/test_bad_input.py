@@ -1,0 +1,227 @@
+"""Wrong input of every kind: a short error that names the thing and the way out, no traceback."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.cli.command import QUEUE, Shell
+from tests.fake_endpoint import Answer, FakeEndpoint, error, half, html, stream
+from tests.scripted import fence
+
+ONE = stream(fence("one.py", "def one():\n    return 1"))
+TWO = stream(fence("two.py", "x = 2"))
+
+
+def assert_short_error(
+    done: subprocess.CompletedProcess[str], code: int, *parts: str, lines: int = 8
+) -> None:
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert len(done.stderr.strip().splitlines()) <= lines, done.stderr
+    for part in parts:
+        assert part in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "parts"),
+    [
+        ("nope.yaml", None, ("nope.yaml does not exist", "q.yaml")),
+        (".", None, ("is a directory", "name the YAML file")),
+        ("bin.yaml", b"\x00\x01\x02", ("binary", "bin.yaml")),
+        ("latin.yaml", "name: caf\xe9".encode("latin-1"), ("not UTF-8", "save it as UTF-8")),
+        ("empty.yaml", b"", ("empty", "promptqueue schema")),
+        ("bad.yaml", b"steps: [1,\n", ("bad.yaml:2:1: YAML",)),
+        ("keys.yaml", QUEUE.replace("task", "taks", 1).encode(), ("did you mean 'task'?",)),
+        ("quote.yaml", QUEUE.replace("Write", "{{ x }}").encode(), ("in quotes",)),
+        (
+            "undef.yaml",
+            QUEUE.replace("Write one.py", "Write {{ x }}").encode(),
+            ("'x' is undefined",),
+        ),
+    ],
+)
+def test_a_queue_file_that_is_none(
+    shell: Shell, name: str, content: bytes | None, parts: tuple[str, ...]
+) -> None:
+    if content is not None:
+        (shell.folder / name).write_bytes(content)
+    for command in ("check", "run", "render"):
+        assert_short_error(shell.run(command, name), 2, *parts, lines=12)
+
+
+def test_a_queue_file_of_100_mb_is_refused_unread(shell: Shell) -> None:
+    with (shell.folder / "big.yaml").open("wb") as file:
+        file.truncate(100_000_000)
+    assert_short_error(shell.run("check", "big.yaml"), 2, "100,000,000 bytes", "right file")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["--set", "n=many"], ("'n' is of type int, not 'many'",)),
+        (["--set", "n=0"], ("'n' is at least 1",)),
+        (["--set", "m=1"], ("no input 'm'; it has n",)),
+        (["--set", "n"], ("write it as name=value",)),
+        (["--inputs", "nope.yaml"], ("nope.yaml does not exist",)),
+        (["--endpoint", "nowhere"], ("no endpoint 'nowhere'", "embedded", "config.toml")),
+        (["--base-url", "localhost:8000"], ("is no base URL", "http://HOST:PORT/v1")),
+        (["--base-url", "http://127.0.0.1:9/v1", "--api-key-env", "NOPE"], ("$NOPE",)),
+        (["--base-url", "http://h/v1", "--endpoint", "embedded"], ("exclude each other",)),
+    ],
+)
+def test_wrong_options(shell: Shell, arguments: list[str], parts: tuple[str, ...]) -> None:
+    shell.write(
+        "q.yaml", QUEUE.replace("steps:", "inputs: {n: {type: int, default: 3, min: 1}}\nsteps:")
+    )
+    assert_short_error(shell.run("run", "q.yaml", *arguments), 2, *parts)
+    assert not (shell.folder / ".promptqueue").exists()
+
+
+@pytest.mark.parametrize(
+    ("config", "parts"),
+    [
+        ("endpoints = 3", ("config.toml", "endpoints")),
+        ("[endpoints.a]\nbase_url='http://h/v1'\nkey='sk-1'", ("endpoints.a.key",)),
+        ("[endpoints.a", ("config.toml", "correct the file")),
+    ],
+)
+def test_a_wrong_configuration(shell: Shell, config: str, parts: tuple[str, ...]) -> None:
+    shell.write("config.toml", config)
+    assert_short_error(shell.run("run", "q.yaml"), 2, *parts)
+
+
+@pytest.mark.parametrize(
+    ("answer", "parts"),
+    [
+        (error(401, "Incorrect API key"), ("401", "key")),
+        (error(404, "The model `x` does not exist", code="model_not_found"), ("404", "x")),
+        (error(404, "Not Found"), ("404", "/v1")),
+        (error(429, "slow down", headers={"Retry-After": "0"}), ("429", "slow down")),
+        (error(429, "You exceeded your quota", code="insufficient_quota"), ("quota",)),
+        (error(500, "oops"), ("500", "oops")),
+        (html(), ("HTML",)),
+        (half(ONE, 3), ("closed connection",)),
+        (Answer(hangs=True), ("0.5 s",)),
+        (error(400, "too long", code="context_length_exceeded"), ("too long",)),
+        (stream("", finish="stop"), ("empty",)),
+    ],
+    ids=[
+        "401",
+        "model",
+        "404",
+        "429",
+        "quota",
+        "500",
+        "html",
+        "half",
+        "silence",
+        "overflow",
+        "empty",
+    ],
+)
+def test_an_endpoint_that_fails_for_ever(
+    shell: Shell, answer: Answer, parts: tuple[str, ...]
+) -> None:
+    with FakeEndpoint(default=answer) as server:
+        shell.configure(server.base_url)
+        done = shell.run("run", "q.yaml", "--endpoint", "test", "--model", "x")
+        assert_short_error(done, 3, *parts, "127.0.0.1")
+        server.release()
+    assert "promptqueue resume" in done.stderr
+    assert '"event":"run.interrupted"' in shell.journal()
+
+
+def test_an_endpoint_that_refuses_connections(shell: Shell) -> None:
+    done = shell.run(
+        "run", "q.yaml", "--base-url", "http://127.0.0.1:9/v1", "--model", "x", "--attempts", "1"
+    )
+    assert_short_error(done, 3, "127.0.0.1:9", "refused")
+
+
+def test_an_endpoint_with_several_models_lists_them(shell: Shell) -> None:
+    with FakeEndpoint(models=("small", "large")) as server:
+        done = shell.run("run", "q.yaml", "--base-url", server.base_url)
+    assert_short_error(done, 3, "small, large", "--model")
+
+
+def test_a_half_stream_is_kept_and_the_run_goes_on_later(shell: Shell) -> None:
+    with FakeEndpoint([ONE], default=half(TWO, 4)) as server:
+        shell.configure(server.base_url)
+        assert shell.run("run", "q.yaml", "--endpoint", "test").returncode == 3
+    assert '"partial":"' in shell.journal()
+    with FakeEndpoint([TWO]) as server:
+        shell.configure(server.base_url)
+        done = shell.run("resume")
+        assert (done.returncode, len(server.requests)) == (0, 1), done.stderr
+    assert (shell.folder / "generated/tiny/two.py").read_text() == "x = 2\n"
+
+
+def test_a_reply_without_anything_usable_is_exit_code_5_and_kept(shell: Shell) -> None:
+    with FakeEndpoint(default=stream("I'd rather not.")) as server:
+        done = shell.run("run", "q.yaml", "--base-url", server.base_url)
+    assert_short_error(done, 5, "one, two", "keeps every reply")
+
+
+def test_a_limit_is_exit_code_4(shell: Shell) -> None:
+    shell.write("q.yaml", QUEUE + "limits: {calls: 1}\n")
+    with FakeEndpoint([ONE, TWO]) as server:
+        done = shell.run("run", "q.yaml", "--base-url", server.base_url)
+        assert len(server.requests) == 1
+    assert_short_error(done, 4, "limit calls", "promptqueue resume")
+
+
+@pytest.mark.parametrize("place", ["out", "runs"])
+def test_a_target_that_is_a_file(shell: Shell, place: str) -> None:
+    shell.write("taken", "")
+    with FakeEndpoint() as server:
+        done = shell.run("run", "q.yaml", "--base-url", server.base_url, f"--{place}", "taken")
+        assert server.requests == []
+    assert_short_error(done, 6, "taken", f"--{place}")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere; /proc serves below")
+def test_a_read_only_target(shell: Shell) -> None:
+    shell.folder.chmod(0o500)
+    done = shell.run("run", "q.yaml", "--base-url", "http://127.0.0.1:9/v1")
+    assert_short_error(done, 6, "--out")
+
+
+@pytest.mark.parametrize("place", ["out", "runs"])
+def test_a_target_that_nobody_may_write(shell: Shell, place: str) -> None:
+    if not Path("/proc/self").exists():
+        pytest.skip("needs /proc")
+    with FakeEndpoint(default=ONE) as server:
+        done = shell.run("run", "q.yaml", "--base-url", server.base_url, f"--{place}", "/proc/x")
+        assert server.requests == []
+    assert_short_error(done, 6, "/proc", f"--{place}")
+
+
+def test_edited_files_are_exit_code_6_before_anything_is_asked(shell: Shell) -> None:
+    (shell.folder / "generated/tiny").mkdir(parents=True)
+    shell.write("generated/tiny/one.py", "mine = 1\n")
+    with FakeEndpoint() as server:
+        done = shell.run("run", "q.yaml", "--base-url", server.base_url)
+        assert server.requests == []
+    assert_short_error(done, 6, "generated/tiny/one.py", "--overwrite", "--out")
+
+
+def test_resume_without_a_run(shell: Shell) -> None:
+    assert_short_error(shell.run("resume"), 2, "there is no run in")
+    assert_short_error(shell.run("render", "q.yaml", "--run", "x"), 2, "there is no run in")
+
+
+def test_a_damaged_journal_is_named(shell: Shell) -> None:
+    with FakeEndpoint([ONE, TWO]) as server:
+        shell.run("run", "q.yaml", "--base-url", server.base_url)
+    path = next(shell.folder.glob(".promptqueue/runs/*/journal.jsonl"))
+    path.write_text(path.read_text().replace('"calls":2', '"calls":1').replace("one.py", "eno.py"))
+    assert_short_error(shell.run("resume"), 6, "journal.jsonl:", "damaged")
+
+
+def test_an_unknown_step_is_named(shell: Shell) -> None:
+    done = shell.run("render", "q.yaml", "--step", "tow")
+    assert_short_error(done, 2, "no step 'tow'", "did you mean 'two'?")

@@ -1,0 +1,235 @@
+"""The commands as a user meets them: output, files, exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.cli.command import COMMAND, QUEUE, Shell
+from tests.fake_endpoint import Answer, FakeEndpoint, error, stream
+from tests.scripted import fence
+
+ONE = stream(fence("one.py", "def one():\n    return 1"))
+TWO = stream(fence("two.py", "x = 2"))
+
+
+def test_run_writes_the_files_and_says_so_in_plain_lines(shell: Shell) -> None:
+    with FakeEndpoint([ONE, TWO]) as server:
+        done = shell.run("run", "q.yaml", "--base-url", server.base_url)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (shell.folder / "generated/tiny/one.py").read_text() == "def one():\n    return 1\n"
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("run 20")
+    assert lines[1] == f"endpoint: url, {server.base_url} (--base-url)"
+    assert "[1/2] one: wrote generated/tiny/one.py (2 lines)" in lines
+    assert "[2/2] two: wrote generated/tiny/two.py (1 lines)" in lines
+    assert "\x1b" not in done.stdout
+
+
+def test_json_prints_one_event_a_line(shell: Shell) -> None:
+    with FakeEndpoint([ONE, TWO]) as server:
+        done = shell.run("run", "q.yaml", "--base-url", server.base_url, "--json")
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert events[0]["event"] == "run.started"
+    assert (events[-1]["event"], events[-1]["complete"]) == ("run.finished", True)
+    assert [e["path"] for e in events if e["event"] == "file.written"] == ["one.py", "two.py"]
+
+
+def test_the_environment_names_the_endpoint_and_its_key(shell: Shell) -> None:
+    with FakeEndpoint([ONE, TWO]) as server:
+        shell.environ = {"OPENAI_BASE_URL": server.base_url, "OPENAI_API_KEY": "sk-of-the-user"}
+        done = shell.run("run", "q.yaml")
+        assert done.returncode == 0, done.stderr
+        assert {r.headers["authorization"] for r in server.requests} == {"Bearer sk-of-the-user"}
+    assert "sk-of-the-user" not in done.stdout + shell.journal()
+
+
+def test_the_users_key_does_not_go_to_another_address(shell: Shell) -> None:
+    shell.environ = {"OPENAI_API_KEY": "sk-of-the-user"}
+    with FakeEndpoint([ONE, TWO]) as server:
+        assert shell.run("run", "q.yaml", "--base-url", server.base_url).returncode == 0
+        assert "sk-of-the-user" not in str([r.headers for r in server.requests])
+
+
+def test_a_queue_may_name_a_profile_and_never_a_url(shell: Shell) -> None:
+    shell.write("q.yaml", QUEUE.replace("name: tiny", "name: tiny\nendpoint: test"))
+    with FakeEndpoint([ONE, TWO]) as server:
+        shell.configure(server.base_url)
+        assert shell.run("run", "q.yaml").returncode == 0
+    shell.write("q.yaml", QUEUE.replace("name: tiny", "name: tiny\nendpoint: http://evil/v1"))
+    assert shell.run("check", "q.yaml").returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("flag", "environ", "queue", "expected"),
+    [
+        ("from-flag", "from-env", "from-queue", "from-flag"),
+        (None, "from-env", "from-queue", "from-queue"),
+        (None, "from-env", None, "from-env"),
+        (None, None, None, "fake-model"),
+    ],
+)
+def test_the_model_is_chosen_in_the_documented_order(
+    shell: Shell, flag: str | None, environ: str | None, queue: str | None, expected: str
+) -> None:
+    if queue:
+        shell.write("q.yaml", QUEUE.replace("defaults: {", f"defaults: {{model: {queue}, "))
+    shell.environ = {"PROMPTQUEUE_MODEL": environ} if environ else {}
+    with FakeEndpoint([ONE, TWO]) as server:
+        flags = ["--model", flag] if flag else []
+        assert shell.run("run", "q.yaml", "--base-url", server.base_url, *flags).returncode == 0
+        assert {request.body["model"] for request in server.requests} == {expected}
+
+
+def test_waits_are_shown_with_their_reason(shell: Shell) -> None:
+    slow = error(429, "slow down", headers={"Retry-After": "1"})
+    with FakeEndpoint([slow, ONE, TWO]) as server:
+        done = shell.run("run", "q.yaml", "--base-url", server.base_url)
+    assert done.returncode == 0
+    assert re.search(r"\[1/2\] one: waiting 1 s, until \d\d:\d\d:\d\d: .*slow down", done.stdout)
+
+
+def test_check_is_silent_about_nothing_and_exits_0(shell: Shell) -> None:
+    done = shell.run("check", "q.yaml")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.fullmatch(
+        r"q\.yaml: sound; 2 steps, 0 requirements, 2 files \(one\.py, two\.py\); "
+        r"digest [0-9a-f]{12}\n",
+        done.stdout,
+    )
+
+
+def test_render_shows_what_will_be_sent_and_with_a_run_the_real_thing(shell: Shell) -> None:
+    before = shell.run("render", "q.yaml", "--step", "two").stdout
+    assert "‹the reply of step one, known when it has run›" in before
+    with FakeEndpoint([ONE, TWO]) as server:
+        shell.run("run", "q.yaml", "--base-url", server.base_url)
+        sent = server.requests[1].body["messages"]
+    after = shell.run("render", "q.yaml", "--step", "two", "--run", "tiny").stdout
+    assert "def one():" in after
+    for message in sent:
+        assert f"---- {message['role']}\n{message['content'].rstrip()}" in after
+
+
+def test_schema_is_json(shell: Shell) -> None:
+    schema = json.loads(shell.run("schema").stdout)
+    assert schema["additionalProperties"] is False
+    assert {"promptqueue", "name", "steps"} == set(schema["required"])
+
+
+@pytest.mark.parametrize("command", [["--help"], ["check", "q.yaml"], ["render", "q.yaml"]])
+def test_a_command_that_asks_nobody_imports_no_client_and_no_torch(
+    shell: Shell, command: list[str]
+) -> None:
+    code = (
+        "import sys; from promptqueue.cli.app import main\n"
+        f"sys.argv = ['promptqueue', *{command!r}]\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'openai', 'torch', 'httpx2', 'xllamacpp'}\n"
+        "print('HEAVY', sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=shell.folder,
+        env=shell.environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines()[-1] == "HEAVY []"
+
+
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+def test_a_stopped_run_says_how_to_go_on(shell: Shell, kind: signal.Signals) -> None:
+    with FakeEndpoint([ONE, Answer(TWO.pieces[:3], hangs=True)]) as server:
+        process = shell.start("run", "q.yaml", "--base-url", server.base_url)
+        _wait_until(lambda: len(server.requests) == 2)
+        process.send_signal(kind)
+        _, stderr = process.communicate(timeout=20)
+        assert process.returncode == 130
+        assert re.search(r"stopped; go on with `promptqueue resume 20\S+`", stderr)
+        assert "Traceback" not in stderr
+        assert server.wait_for_disconnect()
+    with FakeEndpoint([TWO]) as server:
+        done = shell.run("resume", "--base-url", server.base_url)
+        assert (done.returncode, len(server.requests)) == (0, 1), done.stderr
+    assert "[1/2] one: answered before, nothing asked" in done.stdout
+
+
+def test_a_closed_pipe_ends_quietly(shell: Shell) -> None:
+    with FakeEndpoint([ONE, TWO]) as server:
+        line = f"{' '.join(COMMAND)} run q.yaml --base-url {server.base_url} | head -1"
+        done = subprocess.run(
+            line,
+            shell=True,
+            cwd=shell.folder,
+            env=shell.environment(),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+
+
+def test_on_a_terminal_the_stream_is_shown_and_the_lines_stay(shell: Shell) -> None:
+    slow = stream(fence("one.py", "def one():\n    return 'moonlight'")).then(delay_s=0.1)
+    with FakeEndpoint([slow, TWO]) as server:
+        screen, code = _in_terminal(shell, "run", "q.yaml", "--base-url", server.base_url)
+    assert code == 0
+    assert "[1/2] one: writing" in screen
+    assert "tokens," in screen
+    assert "moonlight" in screen
+    assert "wrote generated/tiny/two.py" in screen
+    assert screen.count("\x1b[?25h") == screen.count("\x1b[?25l")  # the cursor is given back
+
+
+def test_quiet_does_not_show_the_text(shell: Shell) -> None:
+    slow = stream(fence("one.py", "def one():\n    return 'moonlight'")).then(delay_s=0.1)
+    with FakeEndpoint([slow, TWO]) as server:
+        screen, _ = _in_terminal(shell, "run", "q.yaml", "--quiet", "--base-url", server.base_url)
+    assert "[1/2] one: writing" in screen
+    assert "moonlight" not in screen
+
+
+def _in_terminal(shell: Shell, *arguments: str) -> tuple[str, int]:
+    """Run a command on a real pseudo terminal and return all that it wrote there."""
+    master, slave = pty.openpty()
+    environ = {**shell.environment(), "TERM": "xterm", "COLUMNS": "100", "LINES": "30"}
+    process = subprocess.Popen(
+        [*COMMAND, *arguments], cwd=shell.folder, env=environ, stdout=slave, stderr=slave
+    )
+    os.close(slave)
+    screen = b""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if select.select([master], [], [], 0.1)[0]:
+            try:
+                data = os.read(master, 65536)
+            except OSError:
+                break
+            if not data:
+                break
+            screen += data
+        elif process.poll() is not None:
+            break
+    os.close(master)
+    return screen.decode("utf-8", "replace"), process.wait(timeout=10)
+
+
+def _wait_until(condition, timeout_s: float = 20.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.02)
