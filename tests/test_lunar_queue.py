@@ -7,25 +7,29 @@ from pathlib import Path
 
 import pytest
 
+from promptqueue.chat.message import Message
 from promptqueue.queue.inputs import resolve_inputs
 from promptqueue.queue.load import LoadedQueue, load_queue
-from promptqueue.queue.render import render_queue, render_step
+from promptqueue.queue.model import StepResult
+from promptqueue.queue.render import render_queue
 
 PROMPTS = Path(__file__).parents[1] / "prompts"
 
 # Copied by hand from LUNAR.md, which is no part of the repository: the independent list.
 REQUIREMENTS = {
-    "preprocessing": (
-        "rotation brightness_contrast noise mirroring eval_is_plain normalization high_pass "
-        "multi_scale dataloader formats batch_memory comments"
-    ).split(),
-    "model": (
-        "backbone frozen transformer aspp skip_attention he_init dropout batchnorm gpu_ready"
-    ).split(),
-    "training": (
-        "focal_loss adamw cosine metrics early_stopping logging plots checkpoint"
-    ).split(),
-    "optimisation": "loader_speed mixed_precision large_images entry_point".split(),
+    "preprocessing": """
+        rotation brightness_contrast noise mirroring eval_is_plain normalization high_pass
+        multi_scale dataloader formats batch_memory comments
+    """,
+    "model": """
+        backbone frozen transformer aspp skip_attention he_init dropout batchnorm gpu_ready
+    """,
+    "training": """
+        focal_loss adamw cosine metrics early_stopping logging plots checkpoint
+    """,
+    "optimisation": """
+        loader_speed mixed_precision large_images entry_point
+    """,
 }
 PATHS = {
     "preprocessing": ["preprocessing.py"],
@@ -33,32 +37,26 @@ PATHS = {
     "training": ["training.py"],
     "optimisation": ["preprocessing.py", "training.py", "main.py"],
 }
-_LOADERS = (
+_PREPROCESSING = [
+    "get_image_paths(image_dir)",
     "create_train_val_dataloaders("
-    "image_dir, val_split=0.2, batch_size=8, num_workers=4, image_size=256)"
-)
-_TRAIN = (
+    "image_dir, val_split=0.2, batch_size=8, num_workers=4, image_size=256)",
+]
+_TRAINING = [
     "train_model(model, train_loader, val_loader, num_epochs, learning_rate=1e-4, "
-    'weight_decay=1e-5, gamma=2.0, patience=7, save_dir="checkpoints"'
-)
+    'weight_decay=1e-5, gamma=2.0, patience=7, save_dir="checkpoints"',
+    "load_model(model, path, device)",
+    "best_f1 (float), total_time",
+    "train_loss, val_loss, accuracy, precision, recall, f1, lr",
+]
 INTERFACE = {
-    "preprocessing": ["get_image_paths(image_dir)", _LOADERS],
-    "model": ['create_model(model_type="hybrid", num_classes=5, dropout_prob=0.3, pretrained=False)'],
-    "training": [
-        _TRAIN + ")",
-        "load_model(model, path, device)",
-        *"best_f1 total_time history".split(),
-        *"epoch train_loss val_loss accuracy precision recall f1 lr".split(),
-        *"best_model.pth training_history.png".split(),
+    "preprocessing": _PREPROCESSING,
+    "model": [
+        'create_model(model_type="hybrid", num_classes=5, dropout_prob=0.3, pretrained=False)',
+        '"hybrid": HybridModel, "simple": SimpleModel',
     ],
-    "optimisation": [
-        "get_image_paths(image_dir)",
-        _LOADERS,
-        _TRAIN,
-        "load_model(model, path, device)",
-        "create_model(model_type, num_classes, dropout_prob, pretrained)",
-        *"config.json results.json best_f1 total_time".split(),
-    ],
+    "training": [*_TRAINING, "best_model.pth", "training_history.png"],
+    "optimisation": [*_PREPROCESSING, *_TRAINING, "config.json", "results.json"],
 }
 FLAGS = {
     "data_dir": "lunar_images",
@@ -79,6 +77,10 @@ FLAGS = {
     "seed": "42",
     "resume": "",
     "config": "",
+}
+HEADINGS = {
+    "ru": ["ДАННЫЕ", "ЗАДАЧА", "ФОРМАТ ОТВЕТА"],
+    "en": ["DATA", "TASK", "ANSWER FORMAT"],
 }
 CASES = [
     pytest.param(language, step, id=f"{language}-{step}")
@@ -103,9 +105,9 @@ def prompts(lunar: LoadedQueue) -> dict[tuple[str, str], str]:
 
 def test_every_requirement_stands_at_its_step(lunar: LoadedQueue) -> None:
     assert {step.id: set(step.requirements) for step in lunar.queue.steps} == {
-        step: set(names) for step, names in REQUIREMENTS.items()
+        step: set(names.split()) for step, names in REQUIREMENTS.items()
     }
-    assert sum(map(len, REQUIREMENTS.values())) == 33
+    assert sum(len(names.split()) for names in REQUIREMENTS.values()) == 33
 
 
 def test_every_step_declares_its_files(lunar: LoadedQueue) -> None:
@@ -117,7 +119,7 @@ def test_each_requirement_is_one_bullet(
     prompts: dict[tuple[str, str], str], language: str, step: str
 ) -> None:
     bullets = re.findall(r"^- ([a-z_]+): \S", prompts[language, step], re.MULTILINE)
-    assert sorted(bullets) == sorted(REQUIREMENTS[step])
+    assert sorted(bullets) == sorted(REQUIREMENTS[step].split())
 
 
 @pytest.mark.parametrize(("language", "step"), CASES)
@@ -133,7 +135,7 @@ def test_every_declared_symbol_is_named_in_the_prompt(
     lunar: LoadedQueue, prompts: dict[tuple[str, str], str], language: str, step: str
 ) -> None:
     outputs = next(s for s in lunar.queue.steps if s.id == step).outputs
-    answer_format = re.split(r"^## (?:ANSWER FORMAT|ФОРМАТ ОТВЕТА)$", prompts[language, step], flags=re.M)[1]
+    answer_format = prompts[language, step].partition(f"## {HEADINGS[language][-1]}")[2]
     for output in outputs:
         assert f"```python path={output.path}\n" in answer_format
         assert [name for name in output.symbols if name not in answer_format] == []
@@ -153,14 +155,11 @@ def test_the_prompt_is_in_the_language_asked_for(
     lunar: LoadedQueue, prompts: dict[tuple[str, str], str], language: str, step: str
 ) -> None:
     role = _rendered(lunar, f"language={language}")[step][0]
-    headings = re.findall(r"^## (.+)$", prompts[language, step], re.MULTILINE)
+    headings = re.findall(r"^## (?!CONTEXT)(.+)$", prompts[language, step], re.MULTILINE)
     assert role.role == "system"
     for text in (role.content, prompts[language, step]):
         assert bool(re.search("[А-Яа-яЁё]", text)) == (language == "ru")
-    assert headings == {
-        "ru": ["ДАННЫЕ", "ЗАДАЧА", "ФОРМАТ ОТВЕТА"],
-        "en": ["DATA", "TASK", "ANSWER FORMAT"],
-    }[language]
+    assert headings == HEADINGS[language]
 
 
 def test_the_number_of_classes_reaches_the_prompts(lunar: LoadedQueue) -> None:
@@ -169,16 +168,31 @@ def test_the_number_of_classes_reaches_the_prompts(lunar: LoadedQueue) -> None:
     assert "--num_classes 11" in rendered["optimisation"][-1].content
 
 
-def test_the_steps_of_lunar_share_one_prefix(lunar: LoadedQueue) -> None:
+def test_the_first_three_steps_share_one_prefix(lunar: LoadedQueue) -> None:
     """A server's prompt cache helps only while the messages before stay byte-identical."""
-    *_, third, fourth = _rendered(lunar, "language=ru").values()
-    assert fourth[: len(third)] == third
+    first, second, third, _ = _rendered(lunar, "language=ru").values()
+    assert second[: len(first)] == first
+    assert third[: len(second)] == second
+
+
+def test_the_last_step_sees_the_files_that_it_revises(lunar: LoadedQueue) -> None:
+    role, prompt = _rendered(lunar, "language=ru")["optimisation"]
+    context = prompt.content.partition("## ДАННЫЕ")[0]
+    assert role.role == "system"
+    assert re.findall(r"^```(.*)$", context, re.MULTILINE)[::2] == [
+        "python path=preprocessing.py",
+        "python",  # the interface of model.py, which stays as it is
+        "python path=training.py",
+    ]
 
 
 def test_the_smoke_queue_shows_the_second_step_the_interface_of_the_first() -> None:
     smoke = load_queue(PROMPTS / "smoke.yaml")
-    assert smoke.queue.name == "smoke"
+    stats = StepResult("stats", (), {"stats.py": 'def mean(values):\n    """Mean."""\n    1 / 0\n'})
+    prompt = render_queue(smoke, {}, {"stats": stats})["report"][-1].content
+    assert '```python\ndef mean(values):\n    """Mean."""' in prompt
+    assert "1 / 0" not in prompt
 
 
-def _rendered(lunar: LoadedQueue, setting: str):  # noqa: ANN202
+def _rendered(lunar: LoadedQueue, setting: str) -> dict[str, tuple[Message, ...]]:
     return render_queue(lunar, resolve_inputs(lunar.queue, [setting]))

@@ -1,0 +1,162 @@
+"""Run children side by side and count what they cost; ratios of pairs, never single figures."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import TypeVar
+
+ROOT = Path(__file__).parents[2]
+PYTHON = sys.executable
+PROMPTQUEUE = str(Path(sys.executable).with_name("promptqueue"))
+PAIRS = 7
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What one child cost, and what it printed."""
+
+    cpu_s: float
+    """User and system time of the child and of all its descendants that it waited for."""
+    wall_s: float
+    output: str
+
+
+def run_child(
+    command: Sequence[str], *, cwd: Path = ROOT, environ: Mapping[str, str] | None = None
+) -> Spent:
+    """Run a command to its end.
+
+    Raises:
+        RuntimeError: it failed; a benchmark of an error would be very fast.
+    """
+    with tempfile.TemporaryFile("w+") as errors:
+        begin = time.monotonic()
+        child = subprocess.Popen(
+            command,
+            cwd=cwd,
+            env=clean_environment() | dict(environ or {}),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        )
+        assert child.stdout is not None
+        with child.stdout:
+            output = child.stdout.read()
+        _, status, usage = os.wait4(child.pid, 0)
+        wall_s = time.monotonic() - begin
+        child.returncode = os.waitstatus_to_exitcode(status)
+        if child.returncode:
+            errors.seek(0)
+            shown = f"{output[-2000:]}{errors.read()[-2000:]}"
+            raise RuntimeError(f"{' '.join(command)} ended with {child.returncode}:\n{shown}")
+    return Spent(usage.ru_utime + usage.ru_stime, wall_s, output)
+
+
+def clean_environment() -> dict[str, str]:
+    """Return the environment without what would change the figures.
+
+    Bytecode is written and found on both sides, and no configuration or key of the user counts.
+    """
+    strangers = ("PYTHON", "OPENAI_", "PROMPTQUEUE_MODEL", "PROMPTQUEUE_CONFIG", "XDG_CONFIG_HOME")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(strangers)}
+    return kept | {"PYTHONPATH": str(ROOT), "XDG_CONFIG_HOME": "/nonexistent"}
+
+
+def interleave(
+    first: Callable[[], A], second: Callable[[], B], *, pairs: int = PAIRS, warm: bool = True
+) -> list[tuple[A, B]]:
+    """Measure A B A B …, so that whatever else the machine does meets both.
+
+    Args:
+        first: one measurement of the one side.
+        second: one of the other.
+        pairs: how many of each.
+        warm: run both once before, uncounted: files and bytecode are cached then.
+    """
+    if warm:
+        first()
+        second()
+    return [(first(), second()) for _ in range(pairs)]
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """How much more the first of each pair took."""
+
+    value: float
+    """Median of the ratios of all pairs."""
+    low: float
+    high: float
+    first: float
+    """Median of the first side."""
+    second: float
+    pairs: int
+
+    def told(self, unit: str, scale: float = 1.0, digits: int = 0) -> str:
+        """Say both medians, and how far the pairs differ."""
+        first, second = (f"{scale * x:.{digits}f}" for x in (self.first, self.second))
+        return (
+            f"{first} against {second} {unit}; {self.pairs} pairs, {self.low:.2f} to {self.high:.2f}"
+        )
+
+
+def ratio_of(pairs: Sequence[tuple[float, float]]) -> Ratio:
+    """Compare the two sides of all pairs."""
+    ratios = [first / second for first, second in pairs]
+    firsts, seconds = zip(*pairs, strict=True)
+    return Ratio(
+        value=median(ratios),
+        low=min(ratios),
+        high=max(ratios),
+        first=median(firsts),
+        second=median(seconds),
+        pairs=len(pairs),
+    )
+
+
+class Neighbours:
+    """Tells how busy other processes keep the machine (Linux; elsewhere it does not know)."""
+
+    def __init__(self) -> None:
+        self._begin = time.monotonic()
+        self._busy = _busy_s()
+        self._own = _own_s()
+
+    def cores(self) -> float | None:
+        """Return how many cores the others used since the beginning, on average.
+
+        Own children count as own once they have ended.
+        """
+        busy = _busy_s()
+        if busy is None or self._busy is None:
+            return None
+        others = busy - self._busy - (_own_s() - self._own)
+        return max(0.0, others / (time.monotonic() - self._begin))
+
+
+def _busy_s() -> float | None:
+    """Return the seconds that all cores have worked since the start of the machine."""
+    try:
+        fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
+    except OSError:
+        return None
+    user, nice, system, _idle, _iowait, irq, softirq = map(int, fields[:7])
+    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
+
+
+def _own_s() -> float:
+    usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)

@@ -1,0 +1,56 @@
+"""Streaming: CPU of one event, read by our client against openai's own stream parser."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tests.benchmarks.measure import PYTHON, interleave, ratio_of, run_child
+from tests.benchmarks.mock_endpoint import MockEndpoint, mock_endpoint
+from tests.benchmarks.report import Figure
+
+_EVENTS = 1500
+_BOUND = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast the events come."""
+
+    name: str
+    model: str
+    replies: int
+
+
+_PACES = (
+    Pace("as fast as 89 ms a reply", f"mock;chunks={_EVENTS};gap=0.000026", 10),
+    Pace("one by one, 2,000 a second", f"mock;chunks={_EVENTS};gap=0.0005", 3),
+)
+"""A server that is slower than the reader wakes it for every event; a faster one fills its buffer."""
+
+
+def figures() -> Iterator[Figure]:
+    """Measure each pace."""
+    with mock_endpoint() as endpoint:
+        for pace in _PACES:
+            yield _figure(pace, endpoint)
+
+
+def _figure(pace: Pace, endpoint: MockEndpoint) -> Figure:
+    pairs = interleave(
+        functools.partial(_event_us, "ours", pace, endpoint),
+        functools.partial(_event_us, "openai", pace, endpoint),
+        warm=False,  # each child reads one reply before it measures
+    )
+    ratio = ratio_of(pairs)
+    name = f"CPU of an event, {pace.name}"
+    return Figure(name, ratio.value, _BOUND, how=ratio.told("µs", digits=1))
+
+
+def _event_us(reader: str, pace: Pace, endpoint: MockEndpoint) -> float:
+    module = "tests.benchmarks.stream_reader"
+    counts = [str(pace.replies), str(_EVENTS)]
+    command = [PYTHON, "-m", module, reader, endpoint.base_url, pace.model, *counts]
+    event_us, _deltas = map(float, run_child(command).output.split())
+    return event_us
