@@ -15,6 +15,7 @@ from promptqueue.chat.message import Chat
 from promptqueue.chat.quirks import Quirks
 from promptqueue.chat.retry import Policy
 from promptqueue.chat.weights import EMBEDDED, Progress, ensure_weights
+from promptqueue.errors import EndpointError
 
 ProgressHandler = Callable[[Progress], None]
 
@@ -64,7 +65,11 @@ def _embedded(on_progress: ProgressHandler, log_path: Path | None) -> Iterator[O
             name="the embedded endpoint",
         )
         with contextlib.closing(chat):
-            yield chat
+            try:
+                yield chat
+            except EndpointError as error:
+                end = server.explain_end()  # a dead server looks like a refused connection
+                raise EndpointError(end) if end else error from error
 
 
 def _client(endpoint: Endpoint, profile: Profile) -> OpenAIChat:

@@ -12,7 +12,7 @@ from promptqueue.chat.message import (
     Usage,
     Waiting,
 )
-from promptqueue.chat.weights import Progress
+from promptqueue.chat.weights import EMBEDDED, Progress, find_cache_dir
 from promptqueue.run.events import (
     CallStarted,
     Event,
@@ -32,6 +32,7 @@ class Narrator:
     def __init__(self) -> None:
         self.label = ""
         """The step at work, as `[2/4] Model`."""
+        self._started: RunStarted | None = None
         self._stage = ("", "")
         self._percent = -10
 
@@ -42,6 +43,7 @@ class Narrator:
             return [f"{self.label}: {told}"]
         match event:
             case RunStarted():
+                self._started = event
                 verb = "resuming" if event.resumed else "run"
                 return [f"{verb} {event.run}", f"endpoint: {event.endpoint}"]
             case Notice():
@@ -55,7 +57,7 @@ class Narrator:
             case StepFinished():
                 return [f"{self.label}: not usable: {issue}" for issue in event.issues]
             case RunFinished():
-                return _summary(event)
+                return self._summary(event)
         return []
 
     def progress_lines(self, progress: Progress) -> list[str]:
@@ -89,6 +91,17 @@ class Narrator:
                 return _answer(event)
         return None
 
+    def _summary(self, event: RunFinished) -> list[str]:
+        calls = f"{event.calls} call{'s' if event.calls != 1 else ''}"
+        whole = event.complete and not event.aside
+        head = "done" if whole else "not complete: ended"
+        lines = [f"{head} in {clock(event.seconds)}: {calls}, {spent(event.usage, event.usd)}"]
+        lines += [f"  {path}" for path in event.files]
+        if self._started is not None:
+            lines.append(f"everything asked and answered is kept in {self._started.path}")
+            lines.append(f"see it: promptqueue render {self._started.queue} --run {event.run}")
+        return lines
+
     def _refining_lines(self, event: Refining) -> list[str]:
         how = "afresh" if event.fresh else "again"
         reasons = [f"{self.label}: not usable yet: {reason}" for reason in event.reasons]
@@ -102,7 +115,8 @@ def describe(progress: Progress) -> str:
         case "checking":
             return f"checking {progress.source} ({size})"
         case "fetching":
-            return f"fetching {size} from {progress.source}"
+            what = f"{EMBEDDED.name}, {size}, licence {EMBEDDED.licence}"
+            return f"fetching {what}, once, into {find_cache_dir()}, from {progress.source}"
         case "verifying":
             return f"verifying the digest of {size}"
         case "waiting":
@@ -142,12 +156,3 @@ def _written(event: FileWritten) -> str:
     if event.status == "unchanged":
         return f"{event.target} is up to date ({size})"
     return f"wrote {event.target} ({size})"
-
-
-def _summary(event: RunFinished) -> list[str]:
-    calls = f"{event.calls} call{'s' if event.calls != 1 else ''}"
-    head = "done" if event.complete and not event.aside else "ended, not complete"
-    lines = [f"{head} in {clock(event.seconds)}: {calls}, {spent(event.usage, event.usd)}"]
-    lines += [f"  {path}" for path in event.files]
-    lines.append(f"run kept in {event.run}")
-    return lines

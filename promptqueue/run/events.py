@@ -19,6 +19,7 @@ class RunStarted:
     path: str
     """Its directory."""
     queue: str
+    """The queue file."""
     steps: int
     endpoint: str
     """Name, address and why it is this one."""

@@ -86,7 +86,7 @@ def _begin(plan: Plan, recorder: Recorder, *, resumed: bool) -> Iterator[Event]:
         RunStarted(
             run=recorder.directory.id,
             path=str(recorder.directory.path),
-            queue=plan.loaded.queue.name,
+            queue=str(plan.loaded.path),
             steps=len(plan.loaded.queue.steps),
             endpoint=f"{plan.endpoint.name}, {plan.endpoint.shown_url} ({plan.endpoint.reason})",
             out=str(plan.out),

@@ -1,0 +1,68 @@
+"""What the README shows is true: its examples load, its tables agree with the code."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from promptqueue import errors
+from promptqueue.chat.endpoints import load_config
+from promptqueue.queue.inputs import resolve_inputs
+from promptqueue.queue.load import load_queue
+from promptqueue.queue.render import render_queue
+from tests.cli.command import Shell
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+def block(language: str, containing: str) -> str:
+    blocks = re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    return next(text for text in blocks if containing in text)
+
+
+def test_the_example_queue_is_sound_and_renders(tmp_path: Path) -> None:
+    path = tmp_path / "stats.yaml"
+    path.write_text(block("yaml", "name: stats"), "utf-8")
+    loaded = load_queue(path)
+    messages = render_queue(loaded, resolve_inputs(loaded.queue))
+    assert "written in plain Python" in messages["stats"][-1].content
+    assert [problem.message.split(":")[0] for problem in loaded.warnings] == ["no check names mean"]
+
+
+def test_the_example_configuration_is_valid(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text(block("toml", "[endpoints.lab]"), "utf-8")
+    assert load_config(path).endpoints["lab"].api_key_env == "LAB_KEY"
+
+
+def test_the_table_of_exit_codes_is_that_of_the_errors() -> None:
+    table = {int(code) for code in re.findall(r"^\| (\d+) \|", README, re.MULTILINE)}
+    classes = [c for c in vars(errors).values() if isinstance(c, type)]
+    codes = {c.exit_code for c in classes if issubclass(c, errors.PromptQueueError)}
+    assert table == codes | {0}
+
+
+def test_the_exit_codes_are_drawn_in_the_docstring_of_errors() -> None:
+    drawn = dict(re.findall(r"(\w+) {2,}(\d+) ", errors.__doc__ or ""))
+    for name, code in drawn.items():
+        assert getattr(errors, name).exit_code == int(code)
+    assert len(drawn) == 8
+
+
+def test_every_option_that_the_readme_names_exists(tmp_path: Path) -> None:
+    shell = Shell(tmp_path)
+    texts = [shell.run(command, "--help").stdout for command in ("run", "resume", "render")]
+    for option in set(re.findall(r"(?<![|-])--[a-z][a-z-]+", README)):
+        assert any(option in text for text in texts), option
+
+
+@pytest.mark.parametrize("path", re.findall(r"`((?:promptqueue|prompts|tests)/[\w/.]+)`", README))
+def test_every_file_that_the_readme_names_exists(path: str) -> None:
+    assert (ROOT / path).exists() or path == "promptqueue/layout.md.j2"
+
+
+def test_nothing_is_left_to_fill_in() -> None:
+    assert "@@" not in README
