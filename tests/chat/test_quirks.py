@@ -25,6 +25,7 @@ def err(message, **more):
 # status, body, failure; the bodies are those of the named servers
 ERRORS = {
     "openai key": (401, err("Incorrect API key", code="invalid_api_key"), Failure.AUTH),
+    "key without a right": (403, err("no access to the long context window"), Failure.AUTH),
     "forbidden": (403, {"detail": "Forbidden"}, Failure.AUTH),
     "openai model": (
         404,
@@ -112,6 +113,7 @@ SHOWN = {
     "bare": ((500, "boom\n", {}), "500 boom"),
     "page": ((502, "<html><title>Bad\n gateway</title>", {}), "502 an HTML page, 'Bad\\n gateway'"),
     "nothing": ((500, None, {}), "500"),
+    "gemini": ((400, [err("bad thing", code=400)], {}), "400 bad thing"),
     "llama-server": (
         (400, err("too large", n_prompt_tokens=9000, n_ctx=4096), {}),
         "400 too large (prompt 9000 tokens, context 4096)",
