@@ -87,4 +87,5 @@ def _client(endpoint: Endpoint, profile: Profile) -> OpenAIChat:
         policy=policy,
         name=endpoint.name,
         key_hint=profile.api_key_env or "",
+        headers=endpoint.headers,
     )

@@ -18,6 +18,11 @@ EMBEDDED = "embedded"
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
 """Where OPENAI_API_KEY goes when OPENAI_BASE_URL is not set."""
 _LISTED_MODELS = 12
+_OPENAI_HEADERS = {
+    "OPENAI_ORG_ID": "OpenAI-Organization",
+    "OPENAI_PROJECT_ID": "OpenAI-Project",
+}
+"""Who pays, for users of several organisations; like the key, for this endpoint only."""
 
 
 class _Strict(BaseModel):
@@ -74,6 +79,8 @@ class Endpoint:
     profile: Profile | None = None
     """None for the embedded endpoint: its address is known when it has started."""
     api_key: str | None = field(default=None, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Sent along with each request."""
 
     @property
     def embedded(self) -> bool:
@@ -228,7 +235,8 @@ def _from_environment(environ: Mapping[str, str]) -> Endpoint:
     _check_url(url)
     why = "OPENAI_BASE_URL" if environ.get("OPENAI_BASE_URL") else "OPENAI_API_KEY"
     profile = Profile(base_url=url, api_key_env="OPENAI_API_KEY")
-    return Endpoint("openai", why, profile, environ.get("OPENAI_API_KEY"))
+    headers = {name: environ[var] for var, name in _OPENAI_HEADERS.items() if environ.get(var)}
+    return Endpoint("openai", why, profile, environ.get("OPENAI_API_KEY"), headers)
 
 
 def _key_from(variable: str | None, environ: Mapping[str, str]) -> str | None:

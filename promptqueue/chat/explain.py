@@ -17,7 +17,7 @@ _KEY_PREFIX = 8
 
 _WAY_OUT: Mapping[Failure, str] = {
     Failure.CONNECT: "Is the server running, and is the base URL right?",
-    Failure.TIMEOUT: "Raise idle_timeout_s, or see whether other requests keep the server busy.",
+    Failure.TIMEOUT: "Wait longer (--timeout), or see whether other requests keep the server busy.",
     Failure.NOT_FOUND: "Check the path of the base URL; it usually ends in /v1.",
     Failure.MODEL_MISSING: "Name another model; the endpoint lists its own under /models.",
     Failure.RATE_LIMITED: "Wait and resume, or run fewer calls at once.",

@@ -113,7 +113,7 @@ class Transport:
         except openai.APIStatusError as exc:
             raise AttemptError(_from_response(exc.response)) from exc
         except (openai.OpenAIError, httpx2.HTTPError, httpx2.StreamError, httpx2.InvalidURL) as exc:
-            raise AttemptError(_from_transport(exc)) from exc
+            raise AttemptError(_from_transport(exc, self._policy)) from exc
 
     def _client(self) -> openai.OpenAI:
         with self._lock:  # parallel calls share one pool
@@ -188,7 +188,7 @@ def _json_or_text(content: bytes) -> Any:
         return content.decode("utf-8", "replace")
 
 
-def _from_transport(exc: Exception) -> Classified:
+def _from_transport(exc: Exception, policy: Policy) -> Classified:
     import httpx2
     import openai
 
@@ -203,4 +203,6 @@ def _from_transport(exc: Exception) -> Classified:
         (httpx2.TimeoutException, Failure.TIMEOUT),
     )
     failure = next((face for kind, face in faces if isinstance(cause, kind)), Failure.BROKEN_STREAM)
+    if failure is Failure.TIMEOUT:
+        words = f"nothing came for {policy.idle_timeout_s:g} s"
     return Classified(failure, words)

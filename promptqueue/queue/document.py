@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -22,11 +22,17 @@ _MAX_NODES = 20_000
 _MAX_DEPTH = 40
 _LINE_END = re.compile(r"\r\n|[\r\n\x85\u2028\u2029]")  # what YAML counts as one
 _STANDARD = "tag:yaml.org,2002:"
-_VALUES = frozenset({"null", "bool", "int", "float", "str"})
+_TEXTS = frozenset({"timestamp", "value", "merge"})  # what we take as it is written
+_KNOWN_TAGS: Mapping[type, frozenset[str]] = {
+    yaml.ScalarNode: _TEXTS | {"null", "bool", "int", "float", "str"},
+    yaml.SequenceNode: frozenset({"seq"}),
+    yaml.MappingNode: frozenset({"map"}),
+}
 _HINTS = {
     "mapping values are not allowed": "; put a text that contains `: ` in quotes",
     "quoted scalar found unexpected end": "; the quote that opens here is never closed",
     "cannot start any token": "; put a text that begins with @, %, ` or { in quotes",
+    "another document": "; a queue file is one document: remove this line and what follows",
     "flow": "; is the bracket before it closed?",
     "could not find expected ':'": "; write `key: value`, with a blank after the colon",
     "block": "; check the indentation of this line and the one above",
@@ -79,6 +85,14 @@ class Document:
         while location and location not in self.places:
             location = location[:-1]
         return self.places.get(location, Place(self.path, 1, 1))
+
+    def line_within(self, location: Location, number: int) -> int:
+        """Return the line of the file where line `number` of the text at `location` stands.
+
+        Exact for `|` blocks and texts of one line; else the first line of the value.
+        """
+        first = self.place_of(location).line
+        return first + number if location in self.blocks else first
 
     def line(self, number: int) -> str:
         """Return one line of the text, counted from 1."""
@@ -215,11 +229,12 @@ class _Builder:
         self.document.places[location] = self._place(node)
         if self.nodes > _MAX_NODES or len(location) > _MAX_DEPTH:
             raise _too_much(self.document)
+        if not self._has_plain_tag(node):
+            self.document.mended.add(location)  # one complaint is enough
+            return None
         if isinstance(node, yaml.MappingNode):
-            self._refuse_tag(node, "map")
             return dict(self._pairs(node, location))
         if isinstance(node, yaml.SequenceNode):
-            self._refuse_tag(node, "seq")
             return [self.build(child, (*location, i)) for i, child in enumerate(node.value)]
         if getattr(node, "style", None) == "|":
             self.document.blocks.add(location)
@@ -232,6 +247,7 @@ class _Builder:
             if not isinstance(key_node, yaml.ScalarNode):
                 text = "a key must be a plain word; a text that begins with { or [ needs quotes"
                 self._complain(place, text)
+                self.document.mended.add(location)
                 continue
             key = str(key_node.value)  # the text: YAML would read `on` and `1` as other types
             if key in seen:
@@ -246,11 +262,8 @@ class _Builder:
     def _scalar(self, node: yaml.Node) -> Hashable:
         kind = node.tag.removeprefix(_STANDARD)
         sexagesimal = kind in ("int", "float") and ":" in node.value
-        if sexagesimal or kind in ("timestamp", "value", "merge"):
+        if sexagesimal or kind in _TEXTS:
             return str(node.value)  # YAML 1.1 would make dates of texts, and 90 of 1:30
-        self._refuse_tag(node, *_VALUES)
-        if kind not in _VALUES:
-            return None
         try:
             value: Hashable = self.loader.construct_object(node)
         except (yaml.YAMLError, ValueError):
@@ -258,11 +271,13 @@ class _Builder:
             return None
         return value
 
-    def _refuse_tag(self, node: yaml.Node, *known: str) -> None:
-        if node.tag not in {_STANDARD + kind for kind in known}:
-            tag = node.tag.replace(_STANDARD, "!!")
-            text = f"the tag {tag} is not known; write plain values without tags"
-            self._complain(self._place(node), text)
+    def _has_plain_tag(self, node: yaml.Node) -> bool:
+        if node.tag.removeprefix(_STANDARD) in _KNOWN_TAGS[type(node)]:
+            return True
+        tag = node.tag.replace(_STANDARD, "!!")
+        text = f"the tag {tag} is not known; write plain values without tags"
+        self._complain(self._place(node), text)
+        return False
 
     def _place(self, node: yaml.Node) -> Place:
         mark = node.start_mark

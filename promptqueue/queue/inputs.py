@@ -56,8 +56,11 @@ def checked_value(name: str, spec: Input, value: Any) -> Value:
     try:
         typed = _PARSERS[spec.type](value)
     except (ValueError, TypeError, KeyError, OverflowError) as error:
-        raise UsageError(f"the input {name!r} is of type {spec.type}, not {value!r}") from error
-    if spec.choices is not None and typed not in spec.choices:
+        found = str(value).lower() if isinstance(value, bool) else repr(value)
+        hint = "; put a text in quotes" if spec.type == "str" else ""
+        text = f"the input {name!r} is of type {spec.type}, not {found}{hint}"
+        raise UsageError(text) from error
+    if spec.choices is not None and typed not in map(_PARSERS[spec.type], spec.choices):
         choices = ", ".join(map(str, spec.choices))
         raise UsageError(f"the input {name!r} is one of {choices}, not {value!r}")
     if isinstance(typed, int | float):
@@ -92,8 +95,8 @@ def _boolean(value: Any) -> bool:
 
 
 def _text(value: Any) -> str:
-    if not isinstance(value, str | int | float):
-        raise TypeError
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise TypeError  # YAML reads a bare `no` as false: it is text only in quotes
     return str(value)
 
 

@@ -71,6 +71,8 @@ class LoadedQueue:
     environment: SandboxedEnvironment
     sources: Mapping[str, str]
     """The queue file and every template file, by name: what the digest is of."""
+    document: Document
+    """Knows where in the queue file each text stands."""
     warnings: tuple[Problem, ...] = field(default=())
 
     @property
@@ -106,7 +108,7 @@ def load_queue(path: Path | str) -> LoadedQueue:
     texts = {source.name: source.text for source in sources if source.file} | {
         path.name: document.text
     }
-    return LoadedQueue(queue, path, environment, texts, tuple(document.problems))
+    return LoadedQueue(queue, path, environment, texts, document, tuple(document.problems))
 
 
 def queue_schema() -> dict[str, Any]:
@@ -141,8 +143,9 @@ def _validated(document: Document) -> Queue | None:
         except ValidationError as error:
             # an entry that is wrong is not counted as one, and has been named itself
             found = [e for e in error.errors() if e["type"] != "too_short" or not e["input"]]
-            for detail in found if number == 0 else ():
-                _complain(document, detail)
+            for detail in found:  # later rounds show what our own validators say at last
+                if number == 0 or detail["type"] == "value_error":
+                    _complain(document, detail)
             for detail in found:
                 _mend(document, detail)
     return None
@@ -154,15 +157,15 @@ def _mend(document: Document, detail: ErrorDetails) -> None:
     document.mended.add(location)
     holder: Any = document.data
     for part in location[:-1]:
-        if not isinstance(holder, list) and part not in holder:
+        if isinstance(holder, dict) and part not in holder:
             return  # removed already, with another flaw of the same value
         holder = holder[part]
-    key = location[-1]
+    key: Any = location[-1]
     if location[:-1] in (("inputs",), ("steps",)):
         holder[key] = _STAND_INS["inputs" if location[0] == "inputs" else "steps"][0]
-    elif key == "task":
+    elif key in ("task", "template"):
         holder.pop("template", None)
-        holder[key] = ""
+        holder["task"] = ""
     elif detail["type"] == "missing" and key in _STAND_INS:
         holder[key] = _STAND_INS[str(key)]
     else:
@@ -173,7 +176,7 @@ def _flawed_part(document: Document, detail: ErrorDetails) -> Location:
     """Return what to mend: a key of a mapping, or a whole step."""
     location = _known_part(document, detail["loc"])
     if detail["type"] == "missing":
-        location = (*location, detail["loc"][-1])
+        location = (*_known_part(document, detail["loc"][:-1]), detail["loc"][-1])
     elif detail["type"] == "value_error" and location[:1] == ("steps",) and len(location) == 2:
         location = (*location, "task")  # none, or two ways to give the prompt
     if "context" in location:  # half of a rule means something else

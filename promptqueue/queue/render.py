@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
-from jinja2 import TemplateError
+from jinja2 import TemplateError, TemplateNotFound
 
 from promptqueue.chat.message import Message
-from promptqueue.errors import QueueFileError
+from promptqueue.errors import PromptQueueError, QueueFileError
+from promptqueue.queue.document import Location
 from promptqueue.queue.inputs import Value
 from promptqueue.queue.load import LoadedQueue
 from promptqueue.queue.model import ContextEntry, Step, StepResult, Turn
@@ -39,6 +41,12 @@ class _Namespace:
 
     def __getitem__(self, name: str) -> Any:
         return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __str__(self) -> str:
+        return ", ".join(self._values)  # never an address: equal queues give equal prompts
 
 
 def render_step(
@@ -86,7 +94,7 @@ def _role_messages(loaded: LoadedQueue, inputs: Mapping[str, Value]) -> tuple[Me
     if isinstance(role, str):
         text = _render_file(loaded, role, inputs=_Namespace(inputs))
     else:
-        text = _render_text(loaded, "role.text", role.text, inputs=_Namespace(inputs))
+        text = _render_text(loaded, ("role", "text"), role.text, inputs=_Namespace(inputs))
     return (Message("system", text.strip()),)
 
 
@@ -106,8 +114,9 @@ def _prompt(loaded: LoadedQueue, step: Step, inputs: Mapping[str, Value], result
     if step.template is not None:
         return _render_file(loaded, step.template, **variables).strip() + "\n"
     parts = {"data": step.data, "task": step.task, "answer_format": step.answer_format}
+    index = loaded.queue.steps.index(step)
     rendered = {
-        name: _render_text(loaded, f"{step.id}.{name}", text, **variables).strip()
+        name: _render_text(loaded, ("steps", index, name), text, **variables).strip()
         for name, text in parts.items()
         if text is not None
     }
@@ -145,25 +154,38 @@ def _render_file(loaded: LoadedQueue, name: str, **variables: Any) -> str:
     try:
         return loaded.environment.get_template(name).render(**variables)
     except Exception as error:  # a template can raise anything that its expressions raise
-        raise _render_error(loaded, name, error) from error
+        raise _render_error(loaded, loaded.folder / name, error) from error
 
 
-def _render_text(loaded: LoadedQueue, name: str, text: str, **variables: Any) -> str:
+def _render_text(loaded: LoadedQueue, location: Location, text: str, **variables: Any) -> str:
     try:
         return loaded.environment.from_string(text).render(**variables)
     except Exception as error:  # as above
-        raise _render_error(loaded, name, error) from error
+        raise _render_error(loaded, location, error) from error
 
 
-def _render_error(loaded: LoadedQueue, name: str, error: Exception) -> QueueFileError:
-    lines = [
-        frame.lineno
-        for frame in traceback.extract_tb(error.__traceback__)
-        if frame.filename.endswith(name) or frame.filename == "<template>"
-    ]
-    where = (
-        f"{loaded.folder / name}" if (loaded.folder / name).exists() else f"{loaded.path} ({name})"
-    )
-    place = f"{where}:{lines[-1]}" if lines and lines[-1] else where
-    kind = "" if isinstance(error, TemplateError) else f"{type(error).__name__}: "
-    return QueueFileError(f"{place}: the template cannot be rendered: {kind}{error}")
+def _render_error(loaded: LoadedQueue, origin: Path | Location, error: Exception) -> QueueFileError:
+    """Name the innermost template file and line; for text in place, the line of the queue file."""
+    file, line = (origin, 0) if isinstance(origin, Path) else (loaded.path, 1)
+    for frame in traceback.extract_tb(error.__traceback__):
+        if frame.filename == "<template>" and not isinstance(origin, Path):
+            file, line = loaded.path, loaded.document.line_within(origin, frame.lineno or 1)
+        elif _is_template(loaded, frame.filename):
+            file, line = Path(frame.filename), frame.lineno or 0
+    place = f"{file}:{line}" if line else str(file)
+    return QueueFileError(f"{place}: the template cannot be rendered: {_reason(error)}")
+
+
+def _is_template(loaded: LoadedQueue, file: str) -> bool:
+    inside = Path(file).is_relative_to(loaded.folder) or "queue/builtin/" in file
+    return inside and not file.startswith("<") and not file.endswith(".py")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, TemplateNotFound):
+        return f"the template {error.message!r} does not exist"
+    if isinstance(error, RecursionError):
+        return "it includes itself, or a macro calls itself, without end"
+    if isinstance(error, TemplateError | PromptQueueError):
+        return str(error)
+    return f"{type(error).__name__}: {error}"

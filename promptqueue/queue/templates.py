@@ -22,18 +22,21 @@ from jinja2 import (
     meta,
     nodes,
 )
-from jinja2.sandbox import SandboxedEnvironment
+from jinja2.sandbox import ImmutableSandboxedEnvironment, SandboxedEnvironment
 from pydantic import BaseModel
 
 BUILT_IN = "promptqueue/"
 LAYOUT = BUILT_IN + "layout.md.j2"
 CONTEXT = BUILT_IN + "context.md.j2"
-VARIABLES = frozenset({"inputs", "step", "steps"})
-"""What a template sees; everything else must be its own."""
+_FOLDER = "names start at the folder of the queue file, and never lead out of it"
+VARIABLES = frozenset({"inputs", "step", "steps"})  # all that a template sees
 
 
-class _Sandbox(SandboxedEnvironment):
-    """Shows templates only the fields of a model; its `parse_raw` would unpickle anything."""
+class _Sandbox(ImmutableSandboxedEnvironment):
+    """Shows templates only the fields of a model; its `parse_raw` would unpickle anything.
+
+    Nor can a template change a list or a mapping: results of earlier steps are shared.
+    """
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
         """Return whether a template may read `attr` of `obj`."""
@@ -208,13 +211,9 @@ class TemplateReader:
             found = True
         if not found:
             names = " or ".join(map(repr, reference.names))
-            message = f"the template {names} does not exist; {self._known(reference.names[0])}"
+            hint = f"built in are {LAYOUT} and {CONTEXT}" if BUILT_IN in names else _FOLDER
+            message = f"the template {names} does not exist; {hint}"
             faults.append(Fault(parent, reference.line, message))
-
-    def _known(self, name: str) -> str:
-        if name.startswith(BUILT_IN):
-            return f"built in are {LAYOUT} and {CONTEXT}"
-        return "names start from the folder of the queue file, and never lead out of it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +229,7 @@ class _Reference:
 def _references(tree: nodes.Template) -> Iterator[_Reference]:
     """Yield what a template refers to by name; a computed name is known only when rendered."""
     for node in tree.find_all((nodes.Extends, nodes.FromImport, nodes.Import, nodes.Include)):
-        target = node.template
+        target: nodes.Expr = node.template  # type: ignore[attr-defined]  # each of them has one
         items = target.items if isinstance(target, nodes.List | nodes.Tuple) else [target]
         names = [item.value for item in items if isinstance(item, nodes.Const)]
         if len(names) == len(items) and all(isinstance(name, str) for name in names):

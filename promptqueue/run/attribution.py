@@ -11,6 +11,7 @@ INFO, ABOVE, FIRST, SOLE = "info", "line above", "first line", "sole output"
 
 _LABEL_CAP = 200  # a longer line tells a story, it does not name a file
 _PYTHON = frozenset({"python", "py", "python3", "py3"})
+_CHANGES = frozenset({"diff", "patch"})  # they tell of a file, and some even parse as Python
 _LANGUAGES: Mapping[str, frozenset[str]] = {
     ".py": _PYTHON,
     ".pyi": _PYTHON | {"pyi"},
@@ -58,10 +59,12 @@ class Claim:
 
 def info_claim(info: str, declared: Collection[str]) -> Claim | None:
     """Read the path from the info string of a fence: `python path=model.py` and its kin."""
+    language = language_of(info, declared)
+    if language in _CHANGES:
+        return None
     keyed = _keyed_path(info, declared)
     if keyed is not None:
         return Claim(keyed, INFO)
-    language = language_of(info, declared)
     paths = {path for path in _bare_paths(info, declared) if fits(language, path)}
     return Claim(paths.pop(), INFO) if len(paths) == 1 else None
 

@@ -53,6 +53,15 @@ def test_the_environment_names_the_endpoint_and_its_key(shell: Shell) -> None:
     assert "sk-of-the-user" not in done.stdout + shell.journal()
 
 
+def test_the_organisation_of_the_environment_goes_along(shell: Shell) -> None:
+    with FakeEndpoint([ONE, TWO]) as server:
+        shell.environ = {"OPENAI_BASE_URL": server.base_url, "OPENAI_ORG_ID": "org-7"}
+        assert shell.run("run", "q.yaml").returncode == 0
+        assert {r.headers["openai-organization"] for r in server.requests} == {"org-7"}
+        shell.run("run", "q.yaml", "--base-url", server.base_url.replace("127.0.0.1", "localhost"))
+        assert "org-7" not in str(server.requests[-1].headers)
+
+
 def test_the_users_key_does_not_go_to_another_address(shell: Shell) -> None:
     shell.environ = {"OPENAI_API_KEY": "sk-of-the-user"}
     with FakeEndpoint([ONE, TWO]) as server:

@@ -87,6 +87,9 @@ CASES = {
     "a command in the info string is no file": Case(
         "```bash python model.py\nx = 1\n```\n", issues=["MISSING"], outputs=(MODEL,)
     ),
+    "a diff is no file": Case(
+        "```diff path=model.py\n-x\n+y\n```\n", issues=["MISSING"], outputs=(MODEL,)
+    ),
     # -- the line above
     "above bold": above("**model.py**"),
     "above heading": above("### model.py"),
