@@ -19,14 +19,14 @@ def main() -> None:
     with open(sys.argv[1], encoding="utf-8") as file:  # noqa: PTH123 - it imports nothing it need not
         job = json.load(file)
     client = OpenAI(base_url=job["base_url"], api_key="none")
-    messages = [{"role": "system", "content": job["role"]}]
+    messages: list[Any] = [{"role": "system", "content": job["role"]}]
     for prompt in job["prompts"]:
         messages.append({"role": "user", "content": prompt})
         messages.append({"role": "assistant", "content": _ask(client, job, messages)})
     print(json.dumps({"end": time.time(), "characters": sum(len(m["content"]) for m in messages)}))
 
 
-def _ask(client: OpenAI, job: dict[str, Any], messages: list[dict[str, str]]) -> str:
+def _ask(client: OpenAI, job: dict[str, Any], messages: list[Any]) -> str:
     stream = client.chat.completions.create(
         model=job["model"],
         messages=messages,

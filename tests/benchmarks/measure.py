@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -34,19 +34,19 @@ class Spent:
 
 
 def run_child(
-    command: Sequence[str], *, cwd: Path = ROOT, environ: Mapping[str, str] | None = None
+    command: Sequence[str], *, cwd: Path = ROOT, accepted: Collection[int] = (0,)
 ) -> Spent:
     """Run a command to its end.
 
     Raises:
-        RuntimeError: it failed; a benchmark of an error would be very fast.
+        RuntimeError: its exit code is not accepted; a benchmark of an error would be very fast.
     """
     with tempfile.TemporaryFile("w+") as errors:
         begin = time.monotonic()
         child = subprocess.Popen(
             command,
             cwd=cwd,
-            env=clean_environment() | dict(environ or {}),
+            env=clean_environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=errors,
@@ -58,7 +58,7 @@ def run_child(
         _, status, usage = os.wait4(child.pid, 0)
         wall_s = time.monotonic() - begin
         child.returncode = os.waitstatus_to_exitcode(status)
-        if child.returncode:
+        if child.returncode not in accepted:
             errors.seek(0)
             shown = f"{output[-2000:]}{errors.read()[-2000:]}"
             raise RuntimeError(f"{' '.join(command)} ended with {child.returncode}:\n{shown}")
@@ -108,9 +108,8 @@ class Ratio:
     def told(self, unit: str, scale: float = 1.0, digits: int = 0) -> str:
         """Say both medians, and how far the pairs differ."""
         first, second = (f"{scale * x:.{digits}f}" for x in (self.first, self.second))
-        return (
-            f"{first} against {second} {unit}; {self.pairs} pairs, {self.low:.2f} to {self.high:.2f}"
-        )
+        spread = f"{self.pairs} pairs, {self.low:.2f} to {self.high:.2f}"
+        return f"{first} against {second} {unit}; {spread}"
 
 
 def ratio_of(pairs: Sequence[tuple[float, float]]) -> Ratio:

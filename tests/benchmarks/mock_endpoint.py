@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import itertools
 import json
 import selectors
 import subprocess
@@ -149,7 +150,7 @@ def _events(model: str, step: int, prompt_tokens: int) -> tuple[Pace, list[bytes
     pace = _pace_of(model)
     text = reply(step)
     cuts = [len(text) * number // pace.chunks for number in range(pace.chunks + 1)]
-    pieces = [text[a:b] for a, b in zip(cuts, cuts[1:], strict=False)]
+    pieces = [text[a:b] for a, b in itertools.pairwise(cuts)]
     writes = [_event(model, delta={"content": piece}) for piece in pieces]
     begin = _HEAD % b"text/event-stream" + b"Transfer-Encoding: chunked\r\n\r\n"
     writes[0] = begin + _event(model, delta={"role": "assistant", "content": ""}) + writes[0]

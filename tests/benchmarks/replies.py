@@ -14,6 +14,15 @@ def paths(step: int) -> tuple[str, str]:
     return f"part{step}_data.py", f"part{step}_model.py"
 
 
+def prompt(step: int) -> str:
+    """Return the task of a step, about 2 kB."""
+    lines = (
+        f"- function {line} of part {step} scales the values that it is given, and sums them up"
+        for line in range(1, _PROMPT_LINES + 1)
+    )
+    return f"Write part {step}, two files.\n" + "\n".join(lines)
+
+
 def reply(step: int) -> str:
     """Return the reply to a step: two fenced Python files of about 3 kB each that parse."""
     fences = [f"```python path={path}\n{_module(path)}```" for path in paths(step)]
@@ -37,13 +46,10 @@ def queue_text(steps: int, *, context: str) -> str:
 
 
 def _step(number: int) -> dict[str, object]:
-    lines = [f"- item {line}: the function {line} of part {number} scales what it is given, and "
-             "adds an offset." for line in range(1, _PROMPT_LINES + 1)]  # fmt: skip
-    outputs = [{"path": path, "symbols": [f"{path[:-3]}_1"]} for path in paths(number)]
     return {
         "id": f"part{number}",
-        "task": f"Write part {number}, two files.\n" + "\n".join(lines),
-        "outputs": outputs,
+        "task": prompt(number),
+        "outputs": [{"path": path, "symbols": [f"{path[:-3]}_1"]} for path in paths(number)],
     }
 
 

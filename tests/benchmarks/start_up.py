@@ -20,7 +20,9 @@ def figures() -> Iterator[Figure]:
 
 
 def _figure(arguments: Sequence[str], bound: float) -> Figure:
-    pairs = interleave(lambda: _cpu_s(PROMPTQUEUE, *arguments), lambda: _cpu_s(*_BASE), pairs=_PAIRS)
+    pairs = interleave(
+        lambda: _cpu_s(PROMPTQUEUE, *arguments), lambda: _cpu_s(*_BASE), pairs=_PAIRS
+    )
     ratio = ratio_of(pairs)
     name = f"CPU of promptqueue {' '.join(arguments)}"
     return Figure(name, ratio.value, bound, how=ratio.told("ms", 1e3))

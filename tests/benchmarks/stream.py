@@ -27,7 +27,7 @@ _PACES = (
     Pace("as fast as 89 ms a reply", f"mock;chunks={_EVENTS};gap=0.000026", 10),
     Pace("one by one, 2,000 a second", f"mock;chunks={_EVENTS};gap=0.0005", 3),
 )
-"""A server that is slower than the reader wakes it for every event; a faster one fills its buffer."""
+"""The slower one wakes the reader for every event, and most of that is the cost of waking."""
 
 
 def figures() -> Iterator[Figure]:

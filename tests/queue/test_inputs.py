@@ -1,0 +1,201 @@
+"""Inputs are typed: --set wins over a file, and that over defaults; all problems come at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from promptqueue.errors import QueueFileError, UsageError
+from promptqueue.queue.inputs import resolve_inputs
+from promptqueue.queue.model import Input, Queue
+
+STEP = {"id": "a", "task": "x", "outputs": [{"path": "a.py"}]}
+
+
+def queue_with(**inputs: dict[str, object]) -> Queue:
+    return Queue.model_validate({"promptqueue": 1, "name": "q", "inputs": inputs, "steps": [STEP]})
+
+
+@pytest.mark.parametrize(
+    ("kind", "written", "value"),
+    [
+        ("str", "ru", "ru"),
+        ("str", "", ""),
+        ("str", "a=b", "a=b"),
+        ("str", "5", "5"),
+        ("int", "5", 5),
+        ("int", "-5", -5),
+        ("int", " 5 ", 5),
+        ("float", "0.5", 0.5),
+        ("float", "5", 5.0),
+        ("float", "1e-3", 0.001),
+        ("bool", "true", True),
+        ("bool", "Yes", True),
+        ("bool", "on", True),
+        ("bool", "1", True),
+        ("bool", "FALSE", False),
+        ("bool", "no", False),
+        ("bool", "off", False),
+        ("bool", "0", False),
+    ],
+)
+def test_reads_settings_in_the_declared_type(kind: str, written: str, value: object):
+    values = resolve_inputs(queue_with(n={"type": kind}), [f"n={written}"])
+
+    assert values == {"n": value}
+    assert type(values["n"]) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("spec", "written", "message"),
+    [
+        ({"type": "int"}, "x", "the input 'n' is of type int, not 'x'"),
+        ({"type": "int"}, "1.5", "the input 'n' is of type int, not '1.5'"),
+        ({"type": "int"}, "", "the input 'n' is of type int, not ''"),
+        ({"type": "float"}, "nan", "the input 'n' is of type float, not 'nan'"),
+        ({"type": "float"}, "inf", "the input 'n' is of type float, not 'inf'"),
+        ({"type": "bool"}, "maybe", "the input 'n' is of type bool, not 'maybe'"),
+        ({"type": "str", "choices": ["a", "b"]}, "c", "the input 'n' is one of a, b, not 'c'"),
+        ({"type": "int", "choices": [1, 2]}, "3", "the input 'n' is one of 1, 2, not '3'"),
+        ({"type": "int", "min": 2}, "1", "the input 'n' is at least 2, not 1"),
+        ({"type": "float", "max": 0.5}, "0.6", "the input 'n' is at most 0.5, not 0.6"),
+    ],
+)
+def test_refuses_settings(spec: dict[str, object], written: str, message: str):
+    with pytest.raises(UsageError) as caught:
+        resolve_inputs(queue_with(n=spec), [f"n={written}"])
+
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("spec", "written", "value"),
+    [
+        ({"type": "int", "min": 2, "max": 4}, "2", 2),
+        ({"type": "int", "min": 2, "max": 4}, "4", 4),
+        ({"type": "int", "choices": [1, 2]}, "2", 2),
+        ({"type": "str", "choices": [1, 2]}, "2", "2"),
+    ],
+    ids=["least", "most", "choice", "choice written as a number"],
+)
+def test_takes_the_limits_themselves(spec: dict[str, object], written: str, value: object):
+    assert resolve_inputs(queue_with(n=spec), [f"n={written}"]) == {"n": value}
+
+
+def test_settings_win_over_the_file_and_that_over_defaults(tmp_path: Path):
+    queue = queue_with(
+        a={"type": "int", "default": 1},
+        b={"type": "int", "default": 1},
+        c={"type": "int", "default": 1},
+    )
+    file = tmp_path / "inputs.yaml"
+    file.write_text("b: 2\nc: 2\n")
+
+    assert resolve_inputs(queue, ["c=3"], file) == {"a": 1, "b": 2, "c": 3}
+
+
+def test_the_last_of_equal_settings_wins():
+    assert resolve_inputs(queue_with(n={"type": "int"}), ["n=1", "n=2"]) == {"n": 2}
+
+
+def test_all_problems_come_at_once():
+    queue = queue_with(
+        language={"type": "str", "choices": ["ru", "en"], "default": "ru"},
+        classes={"type": "int"},
+        size={"type": "int", "default": 1},
+    )
+
+    with pytest.raises(UsageError) as caught:
+        resolve_inputs(queue, ["langage=en", "language=fr", "size", "=3", "zzz=1"])
+
+    assert str(caught.value) == (
+        "--set size: write it as name=value, for instance language=en\n"
+        "--set =3: write it as name=value, for instance language=en\n"
+        "the queue has no input 'langage'; did you mean 'language'?\n"
+        "the queue has no input 'zzz'; it has language, classes, size\n"
+        "the input 'language' is one of ru, en, not 'fr'\n"
+        "the input 'classes' has no value; give it with --set classes=..."
+    )
+
+
+def test_a_queue_without_inputs_takes_none():
+    with pytest.raises(UsageError, match=r"^the queue has no input 'x'; it has no inputs$"):
+        resolve_inputs(queue_with(), ["x=1"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "written", "value"),
+    [
+        ("str", "ru", "ru"),
+        ("str", "5", "5"),
+        ("str", "2024-01-31", "2024-01-31"),
+        ("str", "'no'", "no"),
+        ("int", "5", 5),
+        ("int", "5.0", 5),
+        ("float", "5", 5.0),
+        ("bool", "yes", True),
+        ("bool", "'off'", False),
+    ],
+)
+def test_reads_a_file_in_the_declared_type(tmp_path: Path, kind: str, written: str, value: object):
+    file = tmp_path / "inputs.yaml"
+    file.write_text(f"n: {written}\n")
+
+    assert resolve_inputs(queue_with(n={"type": kind}), file=file) == {"n": value}
+
+
+@pytest.mark.parametrize(
+    ("kind", "written", "message"),
+    [
+        ("str", "no", "the input 'n' is of type str, not false; put a text in quotes"),
+        ("str", "[a]", "the input 'n' is of type str, not ['a']; put a text in quotes"),
+        ("int", "yes", "the input 'n' is of type int, not true"),
+        ("int", "1.5", "the input 'n' is of type int, not 1.5"),
+        ("int", ".inf", "the input 'n' is of type int, not inf"),
+        ("float", "yes", "the input 'n' is of type float, not true"),
+        ("float", "{a: 1}", "the input 'n' is of type float, not {'a': 1}"),
+        ("bool", "2", "the input 'n' is of type bool, not 2"),
+        ("bool", "[a]", "the input 'n' is of type bool, not ['a']"),
+        ("int", "", "the input 'n' has no value; give it with --set n=..."),
+    ],
+)
+def test_refuses_values_of_a_file(tmp_path: Path, kind: str, written: str, message: str):
+    file = tmp_path / "inputs.yaml"
+    file.write_text(f"n: {written}\n")
+
+    with pytest.raises(UsageError) as caught:
+        resolve_inputs(queue_with(n={"type": kind}), file=file)
+
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("- a\n", "{}: an inputs file is a mapping of names to values"),
+        ("n: 1\nn: 2\n", "{}:2:1: the key 'n' stands in line 1 already; keep one"),
+        ("n: !x 1\n", "{}:1:4: the tag !x is not known; write plain values without tags"),
+        ("n: [1\n", "{}:2:1: YAML: while parsing a flow sequence did not find expected"),
+        ("", "{} is empty;"),
+    ],
+    ids=["list", "twice", "tag", "syntax", "empty"],
+)
+def test_refuses_files(tmp_path: Path, content: str, message: str):
+    file = tmp_path / "inputs.yaml"
+    file.write_text(content)
+
+    with pytest.raises(UsageError) as caught:
+        resolve_inputs(queue_with(n={"type": "int"}), file=file)
+
+    assert str(caught.value).startswith(message.format(file))
+
+
+def test_a_missing_file_is_a_usage_error(tmp_path: Path):
+    with pytest.raises(QueueFileError, match="does not exist; check the path"):
+        resolve_inputs(queue_with(), file=tmp_path / "inputs.yaml")
+
+
+def test_inputs_are_data_without_unknown_keys():
+    with pytest.raises(ValueError, match="Extra inputs are not permitted"):
+        Input.model_validate({"type": "int", "step": 2})

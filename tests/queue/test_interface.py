@@ -1,0 +1,80 @@
+"""An interface shows what a caller needs, and no bodies."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+
+from promptqueue.queue.interface import interface_of
+
+MODULE = '''\
+"""Tools."""
+import math
+from os import path as p
+LIMIT: int = 3
+
+@cached
+def area(r: float, *, unit="m") -> float:
+    """Return the area."""
+    return math.pi * r * r
+
+async def wait(*args, **kwargs):
+    await something()
+
+class Shape(Base):
+    """A shape."""
+    sides = 3
+
+    def grow(self, by=1):
+        """Grow."""
+        self.size += by
+
+class Empty:
+    pass
+
+if __name__ == "__main__":
+    print(area(1))
+'''
+INTERFACE = '''\
+"""Tools."""
+import math
+from os import path as p
+LIMIT: int = 3
+
+@cached
+def area(r: float, *, unit='m') -> float:
+    """Return the area."""
+    ...
+
+async def wait(*args, **kwargs):
+    ...
+
+class Shape(Base):
+    """A shape."""
+    sides = 3
+
+    def grow(self, by=1):
+        """Grow."""
+        ...
+
+class Empty:
+    pass
+'''
+
+
+def test_keeps_signatures_and_docstrings():
+    assert interface_of(MODULE) == INTERFACE
+
+
+@pytest.mark.parametrize(
+    "source", ["def f(:\n", "a\0b", "-" * 100_000 + "1"], ids=["syntax", "zero byte", "deep"]
+)
+def test_what_does_not_parse_is_returned_as_it_is(source: str):
+    assert interface_of(source) == source
+
+
+def test_odd_escapes_of_foreign_code_warn_nobody():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert interface_of("x = '\\d'\ny = 1 is 1\n") == "x = '\\\\d'\ny = 1 is 1\n"
