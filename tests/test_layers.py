@@ -14,7 +14,10 @@ WINGS = ["errors", "chat", "queue", "verify", "run", "cli"]
 ROOMS = {  # a heavy library and the only places that may import it
     "openai": {"chat/transport.py", "chat/client.py", "chat/attempt.py"},
     "httpx2": {"chat/transport.py", "chat/client.py", "chat/attempt.py"},
-    "jinja2": {"queue/templates.py", "queue/review.py", "queue/render.py", "queue/load.py"},
+    "jinja2": {
+        *("queue/templates.py", "queue/template_review.py", "queue/review.py"),
+        *("queue/render.py", "queue/load.py"),
+    },
     "yaml": {"queue/document.py", "verify/lint.py"},
     "typer": {"cli/app.py", "cli/run_commands.py", "cli/queue_commands.py"},
     "rich": {"cli/live.py"},
@@ -45,8 +48,9 @@ def wing_of(dotted: str) -> int:
 def test_a_module_imports_only_from_its_wing_and_those_above_it(path: Path) -> None:
     here = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
     if here == "__init__":
-        assert list(imports(path)) == []
+        assert set(imports(path)) <= {"__future__"}
         return
+    here = {"__main__": "cli"}.get(here, here)
     for name in imports(path):
         if name.split(".")[0] == "promptqueue":
             assert wing_of(name) <= WINGS.index(here), f"{path} imports {name}"

@@ -16,6 +16,7 @@ from pydantic import (
     Discriminator,
     Field,
     Tag,
+    WithJsonSchema,
     model_validator,
 )
 
@@ -24,6 +25,7 @@ from promptqueue.errors import UsageError
 from promptqueue.queue.interface import interface_of
 
 Form = Literal["reply", "files", "interface"]
+_RULES = ["all", "none", "last", "on", "off", True, False]  # as they are written
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 
 
@@ -88,7 +90,12 @@ def _scalar(value: Any) -> Any:
 
 OutputPath = Annotated[str, AfterValidator(_safe_path)]
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$", max_length=64)]
-Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0, strict=True, allow_inf_nan=False)]
+Seconds = Annotated[
+    float,
+    BeforeValidator(_seconds),
+    Field(gt=0, strict=True, allow_inf_nan=False),
+    WithJsonSchema({"type": ["number", "string"], "exclusiveMinimum": 0}),  # as it is written
+]
 Scalar = Annotated[str | int | float | bool, BeforeValidator(_scalar)]
 Count = Annotated[int, Field(strict=True)]  # else `yes` would be 1
 
@@ -103,7 +110,7 @@ class ContextEntry(_Strict):
 
 
 Context = Annotated[
-    Annotated[Literal["all", "none", "last"], Tag("rule")]
+    Annotated[Literal["all", "none", "last"], Tag("rule"), WithJsonSchema({"enum": _RULES})]
     | Annotated[tuple[ContextEntry, ...], Tag("entries")],
     Discriminator(_context_kind),
     BeforeValidator(_context),

@@ -12,6 +12,7 @@ from promptqueue.run.attribution import SOLE, Claim, fits, is_unsafe
 from promptqueue.run.fences import Block, find_blocks
 from promptqueue.run.issues import Issue, IssueKind
 from promptqueue.run.markdown import answer_of
+from promptqueue.run.splitting import split_block
 from promptqueue.verify.lint import (
     missing_symbols,
     parse_problem,
@@ -76,7 +77,9 @@ def extract_modules(
         finish_reason: `stop`, `length` or `degenerate`.
     """
     answer = answer_of(reply)
-    blocks = find_blocks(answer.text, outputs, cut=finish_reason in _CUT)
+    found_blocks = find_blocks(answer.text, outputs, cut=finish_reason in _CUT)
+    declared = [output.path for output in outputs]
+    blocks = [part for block in found_blocks for part in split_block(block, declared)]
     shelf = _sort(_with_sole_output(blocks, outputs), outputs)
     found = chain(
         [issues.degenerate()] if finish_reason == "degenerate" else [],

@@ -160,15 +160,8 @@ class _Finder:
             or attribution.first_line_claim(container.strip_all(head), language, self._declared)
             or attribution.sentence_claim(above, language, self._declared)
         )
-        path = claim.path if claim else self._parse_path(language)
+        path = claim.path if claim else attribution.parse_path(language, self._declared)
         return _Opener(index, index + 1, claim, path, match["fence"], language, container)
-
-    def _parse_path(self, language: str) -> str:
-        """Return what a block that names no path is parsed as."""
-        sole = self._declared[0] if len(self._declared) == 1 else ""
-        if sole and language and attribution.fits(language, sole):
-            return sole
-        return attribution.parse_path(language, self._declared)
 
     # Blocks whose opening fence is missing.
 

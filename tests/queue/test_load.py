@@ -251,7 +251,10 @@ NO_VALUE = "this key has no value; write one, or remove the key"
         ("    requirements: {x: {y: z}}", 23, "a text is needed here, not a mapping"),
         ("    requirements: {x: }", 23, NO_VALUE),
         ("    requirements: {my req: x}", 20, f"'my req' {NO_NAME}"),
-        ("    requirements: [x]", 19, "a mapping (lines of `key: value`) is needed here, not a list"),
+        (
+            "    requirements: [x]", 19,
+            "a mapping (lines of `key: value`) is needed here, not a list",
+        ),
         ("    checks: c.py", 13, f"{A_LIST}, not 'c.py'"),
         ("    refine: 3", 13, "a mapping with the keys turns, samples is needed here, not 3"),
         ("    refine: {turns: yes}", 21, "a whole number is needed here, not true"),
@@ -280,7 +283,10 @@ NO_VALUE = "this key has no value; write one, or remove the key"
         ("limits: {tokens: 200k}", 18, "a whole number is needed here, not '200k'"),
         ("limits: {usd: yes}", 15, "a number is needed here, not true"),
         ("limits: {usd: .inf}", 15, "a number is needed here, not inf"),
-        ("limits: {wall: 90 minutes}", 16, "'90 minutes' is not a duration; write 90m, 1h30m or 45s"),
+        (
+            "limits: {wall: 90 minutes}", 16,
+            "'90 minutes' is not a duration; write 90m, 1h30m or 45s",
+        ),
         ("limits: {wall: 1:30}", 16, "'1:30' is not a duration; write 90m, 1h30m or 45s"),
         ("limits: {wall: yes}", 16, "a number is needed here, not true"),
         ("limits: {wall: 0s}", 16, "this must be more than 0, not '0s'"),
@@ -440,11 +446,8 @@ q.yaml:9:5: unknown key 'taks'; did you mean 'task'?
     )
 
 
-def test_files_are_found_from_the_folder_of_the_queue_file(write, monkeypatch):
-    write(
-        "x", {"prompts/q.yaml": COMPLETE, **{f"prompts/{k}": v for k, v in COMPLETE_FILES.items()}}
-    )
-    monkeypatch.chdir("prompts")
-    monkeypatch.chdir("..")
+def test_files_are_found_from_the_folder_of_the_queue_file(write):
+    files = {"q.yaml": COMPLETE, **COMPLETE_FILES}
+    write("x", {f"prompts/{name}": text for name, text in files.items()})
 
     assert load_queue("prompts/q.yaml").folder == Path("prompts")

@@ -55,7 +55,7 @@ Write c.
 
 ## ANSWER FORMAT
 
-Return this file, each one whole, each in a fence of its own that begins with its path:
+Return this file, whole, in a fence that begins with its path:
 
 ```markdown path=c.md
 ...the whole file...
@@ -157,8 +157,8 @@ def test_a_step_that_brought_no_files_adds_no_section(load):
     [
         pytest.param(
             "task: Do it.",
-            "## TASK\n\nDo it.\n\n## ANSWER FORMAT\n\nReturn this file, each one whole, each in a "
-            "fence of its own that begins with its path:\n\n```python path=a.py\n"
+            "## TASK\n\nDo it.\n\n## ANSWER FORMAT\n\nReturn this file, whole, in a fence "
+            "that begins with its path:\n\n```python path=a.py\n"
             "...the whole file...\n```\nWrite complete, working code; leave nothing out.\n",
             id="task",
         ),
@@ -183,8 +183,8 @@ def test_a_step_that_brought_no_files_adds_no_section(load):
 def test_the_layout_of_a_prompt(load, parts: str, prompt: str):
     files = {
         "t.j2": "{% extends 'promptqueue/layout.md.j2' %}\n"
-        "{% block data %}\nGray.\n{% endblock %}\n"
-        "{% block task %}\nDo it.\n{% endblock %}\n"
+        "{% block data %}Gray.{% endblock %}\n"
+        "{% block task %}\nDo it.{% endblock %}\n"
         "{% block answer_format %}\nOne file.\n{% endblock %}\n",
         "bare.j2": "\n\n  Only this.\n\n",
     }
@@ -197,8 +197,7 @@ def test_the_answer_format_names_every_file_and_its_symbols(load):
     queue = replaced("- {path: a.py}", "- {path: a.py, symbols: [f, G]}\n      - {path: x.toml}")
 
     assert render_queue(load(queue), {})["a"][0].content.endswith(
-        "Return these files, each one whole, each in a fence of its own that begins with its "
-        "path:\n\n"
+        "Return these files, each whole and in a fence of its own that begins with its path:\n\n"
         "```python path=a.py\n...the whole file, which defines f, G...\n```\n"
         "```toml path=x.toml\n...the whole file...\n```\n"
         "Write complete, working code; leave nothing out.\n"
@@ -326,8 +325,10 @@ BOOM = "a\n\n{{ 1 // 0 }}\n"
         ),
         pytest.param(
             replaced("task: Write b.", "template: t.j2"),
-            {"t.j2": "{% import 'm.j2' as m %}\n{{ m.f() }}", "m.j2": "{% macro f() %}\n{{ 1 // 0 }}"
-             "{% endmacro %}"},
+            {
+                "t.j2": "{% import 'm.j2' as m %}\n{{ m.f() }}",
+                "m.j2": "{% macro f() %}\n{{ 1 // 0 }}{% endmacro %}",
+            },
             "m.j2:2: the template cannot be rendered: ZeroDivisionError: integer division or "
             "modulo by zero",
             id="macro",

@@ -64,11 +64,11 @@ def test_names_the_forms_of_context():
     entry = definition("ContextEntry")["properties"]["as"]
     rule = next(
         branch for branch in definition("Defaults")["properties"]["context"]["oneOf"]
-        if branch["type"] == "string"
+        if "enum" in branch
     )  # fmt: skip
 
     assert entry["enum"] == ["reply", "files", "interface"]
-    assert rule["enum"] == ["all", "none", "last"]
+    assert rule["enum"] == ["all", "none", "last", "on", "off", True, False]
 
 
 @pytest.mark.parametrize("path", sorted(PROMPTS.glob("*.yaml")), ids=lambda path: path.name)
@@ -121,15 +121,14 @@ KINDS = {
 
 def problems(value: Any, schema: dict[str, Any]) -> Iterator[str]:
     """Validate with the few words of JSON Schema that our schema uses; jsonschema is not here."""
-    if "$ref" in schema:
-        schema = SCHEMA["$defs"][schema["$ref"].rpartition("/")[2]]
+    schema = SCHEMA["$defs"].get(schema.get("$ref", "").rpartition("/")[2], schema)
     branches = schema.get("anyOf") or schema.get("oneOf")
     if branches:
         if all(any(problems(value, branch)) for branch in branches):
             yield f"{value} fits nothing"
         return
     kind = schema.get("type")
-    if kind and (not isinstance(value, KINDS[kind]) or (value is True and kind != "boolean")):
+    if kind and not any(is_of(value, one) for one in ([kind] if isinstance(kind, str) else kind)):
         yield f"{value!r} is no {kind}"
     elif "const" in schema and value != schema["const"]:
         yield f"{value!r} is not {schema['const']}"
@@ -138,10 +137,18 @@ def problems(value: Any, schema: dict[str, Any]) -> Iterator[str]:
     elif isinstance(value, dict):
         yield from problems_of_mapping(value, schema)
     elif isinstance(value, list):
-        if len(value) < schema.get("minItems", 0):
-            yield f"{value!r} is too short"
-        for item in value:
-            yield from problems(item, schema.get("items", {}))
+        yield from problems_of_list(value, schema)
+
+
+def is_of(value: Any, kind: str) -> bool:
+    return isinstance(value, KINDS[kind]) and (kind == "boolean" or not isinstance(value, bool))
+
+
+def problems_of_list(value: list[Any], schema: dict[str, Any]) -> Iterator[str]:
+    if len(value) < schema.get("minItems", 0):
+        yield f"{value!r} is too short"
+    for item in value:
+        yield from problems(item, schema.get("items", {}))
 
 
 def problems_of_mapping(value: dict[str, Any], schema: dict[str, Any]) -> Iterator[str]:

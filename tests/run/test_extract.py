@@ -73,6 +73,8 @@ CASES = {
     "info title=": info('python title="model.py"'),
     "info language:path": info("python:model.py"),
     "info language path": info("python model.py"),
+    "info short language:path": info("py:model.py"),
+    "info file: path": info("file: model.py"),
     "info bare path": info("model.py"),
     "info leading ./": info("python path=./model.py"),
     "info in braces": info('{.python file="model.py"}'),
@@ -125,6 +127,10 @@ CASES = {
     "above label of an undeclared file": Case(
         f"**helpers.py**\n{FENCED}", issues=["undeclared", "MISSING"], outputs=(MODEL,)
     ),
+    "above numbered label of an undeclared file": Case(
+        f"### 2. helpers.py\n{FENCED}", issues=["undeclared", "MISSING"], outputs=(MODEL,)
+    ),
+    "above nothing": Case("**model.py**\n", issues=["MISSING"], outputs=(MODEL,)),
     "above is the end of the block before": Case(
         f"```python path=utils.py\nx = 1\n```\n{FENCED}",
         {"utils.py": "x = 1\n"},
@@ -184,6 +190,11 @@ CASES = {
     "sole block, but two outputs": Case(
         FENCED, issues=["unattributed", "MISSING", "MISSING"], outputs=(MODEL, UTILS)
     ),
+    "nobody's block, one of two outputs fits": Case(
+        FENCED,
+        issues=["unattributed", "MISSING", "MISSING"],
+        outputs=(MODEL, Output(path="conf.toml")),
+    ),
     # -- paths
     "path undeclared": Case(
         f"```python path=net.py\n{CODE}```\n", issues=["undeclared", "MISSING"], outputs=(MODEL,)
@@ -217,6 +228,9 @@ CASES = {
         f"```python:/etc/model.py\n{CODE}```\n",
         issues=["unsafe_path", "MISSING"],
         outputs=(MODEL,),
+    ),
+    "path unsafe, a bare drive": Case(
+        f"```C:\\model.py\n{CODE}```\n", issues=["unsafe_path", "MISSING"], outputs=(MODEL,)
     ),
     "path unsafe in the first line": Case(
         f"```python\n# /home/user/model.py\n{CODE}```\n",
@@ -264,6 +278,15 @@ CASES = {
         f"```python path=model.py\n{CODE}`````\n", "info"
     ),
     "closing fence with blanks": taken(f"```python path=model.py\n{CODE}  ```  \n", "info"),
+    "closing fence behind three blanks": taken(
+        f"```python path=model.py\n{CODE}   ```\nEnd", "info"
+    ),
+    "four blanks before a fence do not close": taken(
+        "```python path=model.py\n1 +\n    ```\n```\n",
+        "info",
+        "1 +\n    ```\n",
+        issues=["SYNTAX"],
+    ),
     "in a list": taken(
         "- the file:\n\n  ```python path=model.py\n  class Net:\n      pass\n  ```\n", "info"
     ),
@@ -283,6 +306,9 @@ CASES = {
         "info",
         "class Net:\n\n    pass\n",
     ),
+    "in a quote without blanks": taken(
+        ">```python path=model.py\n>class Net:\n>    pass\n>```\n", "info"
+    ),
     "in a quote that ends early": taken(
         "> ```python path=model.py\n> class Net:\n>     pass\n\nThat is all.\n", "info"
     ),
@@ -298,6 +324,19 @@ CASES = {
     "fences in a docstring, no language": Case(
         f"```\n# model.py\n{DOCSTRING}```\n\nand\n\n```\n# utils.py\nx = 1\n```\n",
         {"model.py": f"# model.py\n{DOCSTRING}", "utils.py": "# utils.py\nx = 1\n"},
+    ),
+    "fences in a docstring, neither path nor language": taken(
+        f"```\n{DOCSTRING}```\n", "sole output", DOCSTRING
+    ),
+    "a script without definitions": taken(
+        '```python path=model.py\n"""\n```\n"""\nprint(1)\n```\n',
+        "info",
+        '"""\n```\n"""\nprint(1)\n',
+    ),
+    "a shorter named fence inside a closed block": Case(
+        "````python path=model.py\nx = 1\n```python path=utils.py\ny = 1\n```\n````\n",
+        {"model.py": "x = 1\n```python path=utils.py\ny = 1\n```\n"},
+        ["MISSING", "SYNTAX"],
     ),
     "nothing parses": taken(
         "```python path=model.py\ndef f(:\n```\nSome words.\n```\nx\n```\n",
@@ -413,6 +452,22 @@ CASES = {
         },
         ["SYNTAX"],
     ),
+    "two files without opening fences, the first broken": Case(
+        f"# file: model.py\nimport os\ndef f(:\n# file: utils.py\n{SECOND}```\n",
+        {
+            "model.py": "# file: model.py\nimport os\ndef f(:\n",
+            "utils.py": f"# file: utils.py\n{SECOND}",
+        },
+        ["SYNTAX"],
+    ),
+    "a label and a word are no file": Case(
+        "# file: model.py\nSorry\n", issues=["MISSING"], outputs=(MODEL,)
+    ),
+    "prose that begins like code, cut": taken(
+        f"import torch first:\n\n```python path=model.py\n{CODE}```\nThen",
+        "info",
+        finish="length",
+    ),
     "a heading and prose are no file": taken(
         f"# model.py\n\nThis file has the net.\n\n```python path=model.py\n{CODE}```\n", "info"
     ),
@@ -502,6 +557,12 @@ CASES = {
     "an example is no version": taken(
         f"```python path=model.py\n{CODE}```\nUse model.py like this:\n"
         "```python\nfrom model import Net\nnet = Net()\n```\n",
+        "info",
+        issues=["unattributed"],
+    ),
+    "an example with a function is no version": taken(
+        f"```python path=model.py\n{CODE}```\nUse model.py like this:\n"
+        "```python\ndef main(): ...\n```\n",
         "info",
         issues=["unattributed"],
     ),

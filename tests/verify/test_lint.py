@@ -158,11 +158,21 @@ def test_leaves_an_honest_comment_alone(comment: str):
         pytest.param("s = '# existing code here'\n", id="string"),
         pytest.param("y = conv(x)  # same as before\n", id="comment behind code"),
         pytest.param("# [1,\n# ...\n# 9]\nx = 1\n", id="ellipsis within a longer comment"),
+        pytest.param("x = 1\n# ...\n# 9]\nx = 1\n", id="ellipsis before a comment"),
+        pytest.param("x = 1\n# [1,\n# ...\nx = 1\n", id="ellipsis behind a comment"),
+        pytest.param("# [1,\n# ...", id="ellipsis at the end of a comment"),
+        pytest.param("def f(:\n(\nrest of the code\n", id="words in a text without tokens"),
         pytest.param("# " + "x " * 80 + "for brevity\n", id="long comment"),
     ],
 )
 def test_leaves_honest_text_alone(text: str):
     assert placeholders(text) == ()
+
+
+def test_comments_two_lines_off_are_no_neighbours():
+    text = "# first\n\n# ...\n\n# last\n"
+
+    assert [item.line for item in placeholders(text)] == [3]
 
 
 @pytest.mark.parametrize("body", ["pass", "..."])
