@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from promptqueue.chat.client import OpenAIChat
-from promptqueue.chat.embedded import EmbeddedServer
+from promptqueue.chat.embedded import EmbeddedServer, require_xllamacpp
 from promptqueue.chat.endpoints import Endpoint, Profile
 from promptqueue.chat.message import Chat
 from promptqueue.chat.quirks import Quirks
@@ -54,6 +54,7 @@ def connect(
 
 @contextlib.contextmanager
 def _embedded(on_progress: ProgressHandler, log_path: Path | None) -> Iterator[OpenAIChat]:
+    require_xllamacpp()  # before 1.1 GB are fetched for nothing
     weights = ensure_weights(on_progress)
     total = EMBEDDED.size_bytes
     on_progress(Progress("loading", total, total, "the embedded model"))

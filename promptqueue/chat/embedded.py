@@ -75,7 +75,7 @@ class EmbeddedServer:
             EndpointError: xllamacpp is missing, or the server did not come up.
             StorageError: the log cannot be written.
         """
-        _require_xllamacpp()
+        require_xllamacpp()
         try:
             self._log = _open_log(self.log_path)
             self._log_start = self._log.seek(0, os.SEEK_END)
@@ -151,7 +151,7 @@ class EmbeddedServer:
         return "".join(f"\n    {line}" for line in _pick_telling_lines(text))
 
 
-def _require_xllamacpp() -> None:
+def require_xllamacpp() -> None:
     if importlib.util.find_spec("xllamacpp") is None:
         raise EndpointError(
             "The embedded model needs the package xllamacpp, which is not installed: "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -248,15 +249,16 @@ def _endpoint_of(
     from promptqueue.chat.endpoints import resolve_endpoint
 
     name, base_url, api_key_env = flags
-    if name is None and base_url is None:
-        if meta["name"] == "url":
-            base_url, api_key_env = meta["base_url"], api_key_env or meta["api_key_env"]
-        else:
-            name = meta["name"]
-    return resolve_endpoint(
+    same = name is None and base_url is None
+    if same and meta["name"] == "url":
+        base_url, api_key_env = meta["base_url"], api_key_env or meta["api_key_env"]
+    elif same:
+        name = meta["name"]
+    endpoint = resolve_endpoint(
         config=config,
         name=name,
         base_url=base_url,
         api_key_env=api_key_env,
         queue_profile=queue_profile,
     )
+    return replace(endpoint, reason="as the run began") if same else endpoint

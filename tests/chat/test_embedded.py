@@ -106,7 +106,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def stand_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], EmbeddedServer]:
     """Make servers whose child is a few lines of Python instead."""
-    monkeypatch.setattr(embedded, "_require_xllamacpp", lambda: None)
+    monkeypatch.setattr(embedded, "require_xllamacpp", lambda: None)
     monkeypatch.setattr(embedded, "CLOSE_TIMEOUT_S", 0.2)
 
     def make(script: str) -> EmbeddedServer:
