@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 import signal
@@ -65,9 +66,10 @@ def main() -> None:
 
 
 def _start_fast() -> None:
-    """Spare what a short-lived command does not need (a tenth of the time of `check`)."""
+    """Spare what a short-lived command does not need (a third of the time of `check`)."""
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # it would search all packages
     gc.set_threshold(50_000)  # imports make many objects, and hardly any garbage
+    atexit.register(gc.freeze)  # nor is any worth searching for when the process ends
 
 
 def _stop(_signal: int, _frame: FrameType | None) -> None:

@@ -137,15 +137,14 @@ def _validated(document: Document) -> Queue | None:
         if not document.problems:
             document.complain((), "a queue file is a mapping with promptqueue, name and steps")
         return None
-    for number in range(_ROUNDS):
+    for _ in range(_ROUNDS):
         try:
             return Queue.model_validate(document.data)
         except ValidationError as error:
             # an entry that is wrong is not counted as one, and has been named itself
             found = [e for e in error.errors() if e["type"] != "too_short" or not e["input"]]
-            for detail in found:  # later rounds show what our own validators say at last
-                if number == 0 or detail["type"] == "value_error":
-                    _complain(document, detail)
+            for detail in found:  # of later rounds only what is new: stand-ins are not mentioned
+                _complain(document, detail)
             for detail in found:
                 _mend(document, detail)
     return None

@@ -177,7 +177,7 @@ def _render_error(loaded: LoadedQueue, origin: Path | Location, error: Exception
 
 
 def _is_template(loaded: LoadedQueue, file: str) -> bool:
-    inside = Path(file).is_relative_to(loaded.folder) or "queue/builtin/" in file
+    inside = Path(file).is_relative_to(loaded.folder)
     return inside and not file.startswith("<") and not file.endswith(".py")
 
 

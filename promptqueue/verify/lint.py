@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import io
 import json
 import re
@@ -61,9 +62,13 @@ def placeholders(text: str) -> tuple[Placeholder, ...]:
         text: Python, or anything else with comments of its own line.
     """
     lines = text.split("\n")
-    comments = _python_comments(text)
-    found = _line_comments(lines) if comments is None else comments
-    return tuple(comment for comment in found if _is_lazy(comment, lines))
+    suspects = tuple(comment for comment in _line_comments(lines) if _is_lazy(comment, lines))
+    if not suspects:  # nearly always, and the tokenizer takes longer than all else here
+        return ()
+    comments = _python_comments(text)  # what looks like a comment may stand in a string
+    if comments is None:
+        return suspects
+    return tuple(comment for comment in comments if _is_lazy(comment, lines))
 
 
 def missing_symbols(text: str, symbols: Sequence[str]) -> tuple[str, ...]:
@@ -102,6 +107,7 @@ def is_python_module(text: str) -> bool:
     return tree is not None and any(isinstance(node, _DEFINING) for node in tree.body)
 
 
+@functools.lru_cache(maxsize=4)  # a file is asked about several times in a row; none edits it
 def _parse_python(text: str) -> ast.Module:
     if "\0" in text:  # ast.parse names no line, and its exception differs between versions
         raise SyntaxError("null byte", ("", text.count("\n", 0, text.index("\0")) + 1, 0, ""))
@@ -229,7 +235,7 @@ def _line_comments(lines: Sequence[str]) -> list[Placeholder]:
     ]
 
 
-_COMMENT_LINE = re.compile(r"\s*(?:(?:pass|\.\.\.)\s+)?(?:#|//|<!--|/\*)")
+_COMMENT_LINE = re.compile(r"\s*(?:(?:pass|\.\.\.)\s*)?(?:#|//|<!--|/\*)")
 _LAZY_CAP = 120  # a longer comment explains something
 _EDGES = " \t#/<>!*()[]{}-–—.…:,;'\"`"
 

@@ -89,7 +89,9 @@ def test_shows_the_place_with_a_caret(refuse, queue: str, message: str):
     ("queue", "start"),
     [
         pytest.param(
-            TWO_STEPS + "name: z\n", "q.yaml:12:1: the key 'name' stands in line 2", id="twice"
+            TWO_STEPS + "name: z\n",
+            "q.yaml:12:1: the key 'name' stands in line 2 already; keep one\n",
+            id="twice",
         ),
         pytest.param(
             replaced("{path: a.py}", "{path: a.py, path: b.py}"),
@@ -174,6 +176,13 @@ def test_tags_are_refused_once_and_never_obeyed(refuse, tag: str, value: str):
     assert message.startswith(f"q.yaml:12:7: the tag {tag} is not known; write plain values")
     assert message.endswith("1 problem in q.yaml")
     assert not Path("owned").exists()
+
+
+def test_a_value_with_a_tag_is_complained_of_once(refuse):
+    message = refuse(TWO_STEPS + "limits: !x {calls: 1, unknown: 2}\n")
+
+    assert message.startswith("q.yaml:12:9: the tag !x is not known;")
+    assert message.endswith("\n1 problem in q.yaml")
 
 
 def test_a_tag_on_the_whole_file_is_refused(refuse):
@@ -285,6 +294,8 @@ def test_reads_every_kind_of_line_end_and_mark(load, queue: str | bytes):
     [
         pytest.param(lambda text: b"\xef\xbb\xbf" + text.encode(), id="byte order mark"),
         pytest.param(lambda text: text.replace("\n", "\r\n").encode(), id="CRLF"),
+        pytest.param(lambda text: text.replace("\n", "\r").encode(), id="CR"),
+        pytest.param(lambda text: text.replace("\n", "\x85").encode(), id="next line"),
     ],
 )
 def test_places_are_right_with_every_kind_of_line_end_and_mark(refuse, encoded):

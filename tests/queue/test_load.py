@@ -125,6 +125,18 @@ def test_parameters_of_a_step_lie_over_the_defaults(load):
     }
 
 
+def test_a_step_wins_over_the_defaults(load):
+    queue = load(
+        replaced("  - id: b", "    params: {seed: 2}\n    refine: {turns: 9}\n  - id: b")
+        + "defaults: {params: {seed: 1, top_p: 0.5}, refine: {turns: 5}}\n"
+    ).queue
+    first, second = queue.steps
+
+    assert queue.params_of(first).given() == {"seed": 2, "top_p": 0.5}
+    assert queue.params_of(second).given() == {"seed": 1, "top_p": 0.5}
+    assert (queue.refine_of(first), queue.refine_of(second)) == (Refine(turns=9), Refine(turns=5))
+
+
 @pytest.mark.parametrize(
     ("written", "seconds"),
     [("90m", 5400), ("1h30m", 5400), ("45s", 45), ("2h", 7200), ("1h1m1s", 3661), ("30", 30)],
@@ -305,6 +317,10 @@ NO_VALUE = "this key has no value; write one, or remove the key"
         ("inputs: {n: {type: int, choices: [1, x]}}", 38, "the input 'n' is of type int, not 'x'"),
         ("inputs: {n: {type: str, choices: [no]}}", 35,
          "the input 'n' is of type str, not false; put a text in quotes"),
+        ("inputs: {n: {type: str, choices: [a, no, b], default: b}}", 38,
+         "the input 'n' is of type str, not false; put a text in quotes"),
+        ("inputs: {n: {type: str, choices: [no], default: no}}", 35,
+         "the input 'n' is of type str, not false; put a text in quotes"),
         ("inputs: {n: {type: str, choices: [a], default: b}}", 48,
          "the input 'n' is one of a, not 'b'"),
         ("inputs: {n: {type: int, max: 2, default: 3}}", 42, "the input 'n' is at most 2, not 3"),
@@ -346,6 +362,7 @@ def test_wrong_values_are_named_in_words_of_the_file(refuse, added, column, mess
             "    task: Write a.\n", "",
             "q.yaml:4:5: the step has no prompt; give it `template: FILE` or `task: |`",
         ),
+        ("task: Write a.", "template: 5", "q.yaml:5:15: a text is needed here, not 5"),
         (
             "task: Write a.", "data: x",
             "q.yaml:4:5: the step has no prompt; give it `template: FILE` or `task: |`",

@@ -229,6 +229,11 @@ def test_a_template_sees_inputs_the_step_and_results(load):
     assert prompt == "42 b why reply a A = 1 A = 1\n"
 
 
+def test_the_reply_of_a_step_is_the_last_one():
+    assert RESULTS["b"].reply == "reply b"
+    assert StepResult("a", ()).reply == ""
+
+
 def test_what_a_run_brings_is_a_placeholder_before_it(load):
     loaded = load(replaced("Write b.", "'{{ steps.a.files[\"a.py\"] }}'"))
 

@@ -139,6 +139,7 @@ class TestMore:
             id="two files",
         ),
         pytest.param("{x: why}", {"c.py": "# requirement('x')\n"}, "x", id="a comment is no mark"),
+        pytest.param("{x: why}", {"c.py": "pytest.mark.skip('x')\n"}, "x", id="another mark"),
         pytest.param("{x: why}", {"c.py": "requirement('y')\n"}, "x", id="another requirement"),
         pytest.param("{}", {"c.py": ""}, None, id="nothing required"),
     ],

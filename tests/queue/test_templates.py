@@ -37,6 +37,11 @@ AT_THE_FOLDER = "names start at the folder of the queue file, and never lead out
         ("{{ foo() }}", f"1:4: the variable 'foo' is undefined; {SEES}", 4),
         ("x\n\n  {{ inputs.lng }}", "3:13: no input 'lng' is declared; did you mean 'lang'?", 13),
         ("{{ inputs['lng'] }}", "1:12: no input 'lng' is declared; did you mean 'lang'?", 12),
+        (
+            "{% set x = {'lng': 1} %}{{ x.lng }} {{ inputs.lng }}",
+            "1:47: no input 'lng' is declared; did you mean 'lang'?",
+            47,
+        ),
         ("{% if 0 %}{{ inputs.lng }}{% endif %}", "1:21: no input 'lng' is declared; did you", 21),
         ("x {{ steps.zz.reply }}", "1:12: no step 'zz'; there is 'a'", 12),
         (
@@ -125,11 +130,12 @@ def test_a_fault_in_a_partial_is_named_there_and_once(refuse):
         ("task: x\n    data: 'a {{ nme }}'", 6, 17),
         ("task: x\n    answer_format: |\n      {{ nme }}", 7, 10),
         ("task: |\n      {% if x %}\n      {% endfor %}", 7, 7),
+        ("task: >\n      one\n\n      {% if x %}\n      {% endfor %}", 5, 5),
     ],
     ids=[
         "block", "strip", "blank lines first", "comment", "anchor", "folded",
         "folded with blank lines", "one line", "escapes", "plain over lines", "data",
-        "answer format", "syntax",
+        "answer format", "syntax", "syntax in a folded text",
     ],
 )  # fmt: skip
 def test_the_place_of_a_text_in_the_queue_file(refuse, written: str, line: int, column: int):
@@ -305,8 +311,14 @@ def test_the_digest_depends_on_nothing_else(digest, load, monkeypatch, tmp_path)
     assert digest() == before
 
 
-def test_text_cannot_move_between_files_unnoticed(digest):
-    assert digest(t="{% include 'p.j2' %}ab", p="c") != digest(t="{% include 'p.j2' %}a", p="bc")
+def test_text_cannot_move_between_files_unnoticed(load):
+    queue = replaced("task: Write b.", "template: a.j2")
+
+    def digest(**texts: str) -> str:
+        files = {f"{name}.j2": text for name, text in texts.items()}
+        return load(queue, {**files, "a.j2": "{% include 'c.j2' %}{% include 'd.j2' %}"}).digest
+
+    assert digest(c="xy", d="z") != digest(c="x", d="yz")
 
 
 @pytest.mark.parametrize(
@@ -318,6 +330,7 @@ def test_text_cannot_move_between_files_unnoticed(digest):
         ("  `````", "md", "``````md\n  `````\n``````"),
         ("a ```` b", "", "```\na ```` b\n```"),
         ("> ```", "", "````\n> ```\n````"),
+        ("a\r```", "", "````\na\r```\n````"),
     ],
 )
 def test_fences(text: str, info: str, expected: str):
@@ -337,6 +350,24 @@ def content_of_fence(markdown: str) -> list[str]:
     return ["never closed"]
 
 
-@given(st.text(alphabet="` \t>~a\n\r\x0b\x0c\x85\u2028") | st.text())
+PIECES = [
+    "```",
+    "`",
+    "````",
+    " ",
+    "   ",
+    "\t",
+    "> ",
+    "~~~",
+    "a",
+    "\n",
+    "\r",
+    "\x0b",
+    "\x85",
+    "\u2028",
+]
+
+
+@given(st.lists(st.sampled_from(PIECES)).map("".join) | st.text())
 def test_a_fence_never_closes_early(text: str):
     assert content_of_fence(fenced(text)) == LINE_END.split(text.rstrip("\n") + "\n")[:-1]
