@@ -30,14 +30,14 @@ def check(queue: QueueFile, settings: Settings = None, inputs: InputsFile = None
     """
     from promptqueue.queue.inputs import resolve_inputs
     from promptqueue.queue.load import load_queue
-    from promptqueue.queue.render import render_queue
+    from promptqueue.queue.render import try_templates
 
     loaded = load_queue(queue)
     for warning in loaded.warnings:
         typer.echo(str(warning), err=True)
     needed = [name for name, spec in loaded.queue.inputs.items() if spec.default is None]
     if settings or inputs or not needed:
-        render_queue(loaded, resolve_inputs(loaded.queue, settings or (), inputs))
+        try_templates(loaded, resolve_inputs(loaded.queue, settings or (), inputs))
     typer.echo(_summary(loaded, needed if not (settings or inputs) else []))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
@@ -264,7 +264,7 @@ class StepResult:
     """What a finished step left behind; templates see it as `steps.<id>`."""
 
     id: str
-    turns: tuple[Turn, ...]
+    turns: Sequence[Turn]
     files: Mapping[str, str] = field(default_factory=dict)
     """Path to text, of every declared output that came back."""
 

@@ -81,6 +81,18 @@ def render_queue(
     return rendered
 
 
+def try_templates(loaded: LoadedQueue, inputs: Mapping[str, Value]) -> None:
+    """Render every step once and keep nothing, to find what only rendering finds.
+
+    Raises:
+        QueueFileError: a template cannot be rendered.
+    """
+    known: dict[str, StepResult] = {}
+    for step in loaded.queue.steps:
+        render_step(loaded, step, inputs, known)
+        known[step.id] = _placeholder(step, f"‹the prompt of step {step.id}›")
+
+
 def digest_of(messages: Sequence[Message]) -> str:
     """Return the SHA-256 of the messages as canonical JSON."""
     text = json.dumps([asdict(m) for m in messages], ensure_ascii=False, separators=(",", ":"))
@@ -134,14 +146,17 @@ def _context_files(entry: ContextEntry, results: Results) -> list[_ContextFile]:
     if entry.form == "reply":
         return []
     result = results[entry.step]
-    latest = {path: text for other in results.values() for path, text in other.files.items()}
     files = []
     for path in result.files:
-        text = result.interface(path) if entry.form == "interface" else latest[path]
+        text = result.interface(path) if entry.form == "interface" else _latest(path, results)
         language = "python " if path.endswith(".py") else ""
         info = f"{language}path={path}" if entry.form == "files" else language.strip()
         files.append(_ContextFile(path, entry.form, info, text))
     return files
+
+
+def _latest(path: str, results: Results) -> str:
+    return next(r.files[path] for r in reversed(list(results.values())) if path in r.files)
 
 
 def _placeholder(step: Step, prompt: str) -> StepResult:

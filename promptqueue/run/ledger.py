@@ -25,6 +25,8 @@ class Ledger:
     prices: Mapping[str, Price] = field(default_factory=dict)
     answers: dict[str, Record] = field(default_factory=dict)
     """Key of a request to the journal's record of its answer; texts stay on disk."""
+    written: set[str] = field(default_factory=set)
+    """Digests of the files that earlier sessions wrote."""
     calls: int = 0
     """Requests that left, whatever became of them."""
     usage: Usage = field(default_factory=lambda: Usage(0, 0))
@@ -47,6 +49,8 @@ class Ledger:
                 model, key = record["model"], record["key"]
             elif event == "call.attempt":
                 self.calls += 1
+            elif event == "file.written":
+                self.written.add(record["digest"])
             elif event in ("call.finished", "call.failed"):
                 self._spend(model, record)
                 if event == "call.finished":

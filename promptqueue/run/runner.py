@@ -37,6 +37,7 @@ from promptqueue.run.extract import Extraction, extract_modules
 from promptqueue.run.ledger import Ledger, reply_from
 from promptqueue.run.recorder import Recorder
 from promptqueue.run.refine import Board, refinement_prompt
+from promptqueue.run.stored import StoredFiles, StoredTurns
 from promptqueue.run.workspace import Workspace
 
 _MESSAGE_TOKENS = 4
@@ -57,7 +58,7 @@ class Job:
     workspace: Workspace
     results: dict[str, StepResult] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
-    """The latest usable text of every file."""
+    """Digest of the latest usable text of every file."""
     written: dict[str, str] = field(default_factory=dict)
     aside: list[str] = field(default_factory=list)
     incomplete: list[str] = field(default_factory=list)
@@ -85,7 +86,9 @@ def _run_step(job: Job, step: Step, number: int) -> Generator[Event, None, None]
     yield job.recorder.record(
         StepStarted(step.id, number, of, step.title or step.id, digest_of(first))
     )
-    board = Board(step.outputs, {p: job.files[p] for p in step.paths() if p in job.files})
+    blobs = job.recorder.directory.blobs
+    earlier = {path: blobs.get(job.files[path]) for path in step.paths() if path in job.files}
+    board = Board(step.outputs, earlier)
     totals = _Totals()
     turns: list[Turn] = []
     messages, sample = first, 0
@@ -100,6 +103,7 @@ def _run_step(job: Job, step: Step, number: int) -> Generator[Event, None, None]
         for path in board.take(extraction):
             if board.best[path].rank > 1:
                 yield from _write(job, step, path, board.best[path].text, turn)
+        job.workspace.save()
         if not board.open_paths() or turn == last_turn:
             break
         reasons = board.open_issues(extraction)
@@ -135,8 +139,8 @@ def _finish_step(
         best = board.best.get(path)
         if best is not None and best.rank <= 1 and board.writable(path):
             yield from _write(job, step, path, best.text, totals.turns - 1)
-    files = {path: text for path, text in board.texts().items() if path in step.paths()}
-    job.results[step.id] = StepResult(step.id, tuple(turns), files)
+    job.workspace.save()
+    job.results[step.id] = _stored(job, step, board, turns)
     complete = board.complete()
     if not complete:
         job.incomplete.append(step.id)
@@ -152,6 +156,15 @@ def _finish_step(
             turns=totals.turns,
         )
     )
+
+
+def _stored(job: Job, step: Step, board: Board, turns: list[Turn]) -> StepResult:
+    directory = job.recorder.directory
+    texts = [(directory.keep(turn.prompt), directory.keep(turn.reply)) for turn in turns]
+    found = board.texts()
+    files = {path: directory.keep(found[path]) for path in step.paths() if path in found}
+    blobs = directory.blobs
+    return StepResult(step.id, StoredTurns(blobs, texts), StoredFiles(blobs, files))
 
 
 def _request(job: Job, step: Step, messages: tuple[Message, ...], sample: int) -> Request:
@@ -227,7 +240,7 @@ def _write(job: Job, step: Step, path: str, text: str, turn: int) -> Generator[E
     blob = job.recorder.directory.keep(old) if old is not None else ""
     origin = {"step": step.id, "turn": turn, "run": job.recorder.directory.id}
     target, status = job.workspace.write(path, text, origin)
-    job.files[path] = text
+    digest = job.files[path] = job.recorder.directory.keep(text)
     job.written[path] = str(target)
     if status == "aside" and str(target) not in job.aside:
         job.aside.append(str(target))
@@ -236,7 +249,7 @@ def _write(job: Job, step: Step, path: str, text: str, turn: int) -> Generator[E
             step=step.id,
             path=path,
             target=str(target),
-            digest=job.recorder.directory.keep(text),
+            digest=digest,
             lines=len(text.splitlines()),
             status=status,
             old=blob if status == "replaced" else "",

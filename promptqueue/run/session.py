@@ -20,7 +20,7 @@ from promptqueue.chat.endpoints import Endpoint, Price, choose_model
 from promptqueue.errors import StorageError
 from promptqueue.queue.inputs import Value
 from promptqueue.queue.load import LoadedQueue
-from promptqueue.queue.render import render_queue
+from promptqueue.queue.render import try_templates
 from promptqueue.run.events import Event, Notice, RunStarted
 from promptqueue.run.journal import RunDirectory, create_run
 from promptqueue.run.ledger import Ledger
@@ -60,7 +60,7 @@ def execute(
         StorageError: the workspace or the run directory cannot be used.
         EndpointError, LimitReached: see `run_queue`.
     """
-    render_queue(plan.loaded, plan.inputs)
+    try_templates(plan.loaded, plan.inputs)
     directory = RunDirectory(resume, write=True) if resume is not None else None
     workspace = Workspace(plan.out, _manifest_head(plan), overwrite=plan.overwrite)
     name = directory.id if directory else plan.loaded.queue.name
@@ -68,12 +68,12 @@ def execute(
         if directory is not None:
             stack.callback(directory.close)
         stack.enter_context(workspace.locked(name))
-        _refuse_hand_edited(plan, workspace)
         ledger = Ledger(plan.loaded.queue.limits, plan.prices)
+        if directory is not None:
+            workspace.recognise(ledger.fold(directory.records()).written)
+        _refuse_hand_edited(plan, workspace)
         if directory is None:
             directory = create_run(plan.runs, plan.loaded.queue.name, _meta(plan))
-        else:
-            ledger.fold(directory.records())
         recorder = Recorder(directory)
         stack.callback(recorder.close)
         yield from _begin(plan, recorder, resumed=resume is not None)

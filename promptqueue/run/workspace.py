@@ -27,6 +27,8 @@ class Workspace:
         self._head = dict(head)
         """What the manifest says besides its files: the queue, its file and its digest."""
         self._files: dict[str, dict[str, Any]] = {}
+        self._unsaved = False
+        self._own: set[str] = set()
 
     @contextlib.contextmanager
     def locked(self, run_id: str) -> Iterator[None]:
@@ -45,7 +47,16 @@ class Workspace:
             self._files = self._read_manifest()
             yield
         finally:
+            with contextlib.suppress(StorageError):  # the error that led here is the one to report
+                self.save()
             os.close(lock)
+
+    def recognise(self, digests: Iterable[str]) -> None:
+        """Take files with these digests for written by a run, although no manifest says so.
+
+        A run that was killed between a file and the manifest knows them from its journal.
+        """
+        self._own.update(digests)
 
     def hand_edited(self, paths: Iterable[str]) -> list[str]:
         """Return those of `paths` whose files are not as the last run left them."""
@@ -59,7 +70,7 @@ class Workspace:
             return None
 
     def write(self, path: str, text: str, origin: Mapping[str, Any]) -> tuple[Path, Written]:
-        """Write one file and enter it in the manifest.
+        """Write one file; `save` then enters it in the manifest.
 
         A file that someone edited by hand is left alone: the new text goes beside it, as
         `<path>.new`, unless the workspace was opened with `overwrite`.
@@ -87,11 +98,27 @@ class Workspace:
             else:
                 status = "replaced" if foreign else "changed" if existing else "new"
                 _replace(target, data)
-            self._files[path] = entry
-            self._write_manifest()
         except OSError as error:
             raise self._unwritable(error) from error
+        self._unsaved |= self._files.get(path) != entry
+        self._files[path] = entry
         return target, status
+
+    def save(self) -> None:
+        """Write the manifest, if it has changed; once for all the files of a reply.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        if not self._unsaved:
+            return
+        manifest = {"promptqueue": 1, **self._head, "files": dict(sorted(self._files.items()))}
+        text = json.dumps(manifest, ensure_ascii=False, indent=2) + "\n"
+        try:
+            _replace(self.folder / MANIFEST, text.encode())
+        except OSError as error:
+            raise self._unwritable(error) from error
+        self._unsaved = False
 
     def _take(self, lock: int, run_id: str) -> None:
         try:
@@ -123,7 +150,9 @@ class Workspace:
 
     def _is_foreign(self, path: str) -> bool:
         digest = self._digest(path)
-        return digest is not None and digest != self._files.get(path, {}).get("sha256")
+        if digest is None or digest in self._own:
+            return False
+        return digest != self._files.get(path, {}).get("sha256")
 
     def _digest(self, path: str) -> str | None:
         try:
@@ -140,11 +169,6 @@ class Workspace:
             return {str(path): dict(entry) for path, entry in files.items()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return {}
-
-    def _write_manifest(self) -> None:
-        manifest = {"promptqueue": 1, **self._head, "files": dict(sorted(self._files.items()))}
-        text = json.dumps(manifest, ensure_ascii=False, indent=2) + "\n"
-        _replace(self.folder / MANIFEST, text.encode())
 
     def _unwritable(self, error: OSError) -> StorageError:
         name = error.filename or self.folder

@@ -40,6 +40,16 @@ def test_a_file_of_an_earlier_run_is_replaced(tmp_path: Path) -> None:
     assert (tmp_path / "a.py").read_text() == "x = 2\n"
 
 
+def test_what_a_killed_run_wrote_before_the_manifest_is_no_edit(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("x = 1\n")
+    space = opened(tmp_path)
+    with space.locked("r"):
+        assert space.hand_edited(["a.py"]) == ["a.py"]
+        space.recognise([hashlib.sha256(b"x = 1\n").hexdigest()])
+        assert space.hand_edited(["a.py"]) == []
+        assert space.write("a.py", "x = 2\n", ORIGIN)[1] == "changed"
+
+
 @pytest.mark.parametrize("manifest", ["kept", "lost", "damaged"])
 def test_a_file_edited_by_hand_is_left_alone(tmp_path: Path, manifest: str) -> None:
     space = opened(tmp_path)
