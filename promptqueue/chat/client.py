@@ -103,6 +103,7 @@ class OpenAIChat:
         Raises:
             EndpointError: no answer is to be had; every attempt was yielded as an event before.
         """
+        self._transport.prepare()
         call = Call(request, request.params)
         while True:
             answer = yield from self._answer(call)

@@ -173,6 +173,8 @@ def _render_file(loaded: LoadedQueue, name: str, **variables: Any) -> str:
 
 
 def _render_text(loaded: LoadedQueue, location: Location, text: str, **variables: Any) -> str:
+    if not any(mark in text for mark in ("{{", "{%", "{#")):
+        return text  # compiling a text without a template in it takes a millisecond
     try:
         return loaded.environment.from_string(text).render(**variables)
     except Exception as error:  # as above
