@@ -11,7 +11,7 @@ from rich.text import Text
 
 from promptqueue.chat.message import Answered, AttemptFailed, AttemptStarted, Delta, Waiting
 from promptqueue.chat.weights import Progress
-from promptqueue.cli.narrator import Narrator, clock, describe
+from promptqueue.cli.narrator import Narrator, clock, percent
 from promptqueue.run.events import CallStarted, Event, FileWritten, RunFinished
 
 _REDRAWS_PER_S = 4
@@ -63,11 +63,12 @@ class LiveDisplay:
 
     def progress(self, progress: Progress) -> None:
         """Show how far the weights are."""
-        share = 100 * progress.done_bytes / max(1, progress.total_bytes)
-        bar = f" {share:.0f} %" if progress.stage in ("fetching", "verifying") else ""
-        if not self._busy.startswith(describe(progress)):
+        line = self._narrator.stage_line(progress)
+        if line is not None:
+            self._console.print(Text(line))
             self._start("")
-        self._busy = describe(progress) + bar
+        share = f" {percent(progress)} %" if progress.stage in ("fetching", "verifying") else ""
+        self._busy = f"embedded model: {progress.stage}{share}"
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Draw the status: called by the refresh thread of rich."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 from promptqueue.chat.message import (
@@ -33,8 +34,8 @@ class Narrator:
         self.label = ""
         """The step at work, as `[2/4] Model`."""
         self._started: RunStarted | None = None
-        self._stage = ("", "")
-        self._percent = -10
+        self._stage = ""
+        self._percent = 0
 
     def lines(self, event: Event) -> list[str]:  # noqa: PLR0911 - one line per kind of event
         """Return the lines that stay on the screen after `event`."""
@@ -61,15 +62,23 @@ class Narrator:
         return []
 
     def progress_lines(self, progress: Progress) -> list[str]:
-        """Return a line for each stage of fetching the weights, and for every tenth of it."""
-        if (progress.stage, progress.source) != self._stage:
-            self._stage, self._percent = (progress.stage, progress.source), 0
-            return [f"embedded model: {describe(progress)}"]
-        percent = 100 * progress.done_bytes // max(1, progress.total_bytes)
-        if progress.stage == "fetching" and percent >= self._percent + 10:
-            self._percent = percent
-            return [f"embedded model: {percent} % of {progress.total_bytes / 1e9:.1f} GB"]
+        """Return a line for each stage of getting the weights, and for every tenth of it."""
+        stage = self.stage_line(progress)
+        if stage is not None:
+            return [stage]
+        done = percent(progress)
+        if progress.stage == "fetching" and done >= self._percent + 10:
+            self._percent = done
+            return [f"embedded model: {done} % of {progress.total_bytes / 1e9:.1f} GB"]
         return []
+
+    def stage_line(self, progress: Progress) -> str | None:
+        """Return what begins now, if it is something new."""
+        text = _describe(progress)
+        if text == self._stage:
+            return None
+        self._stage, self._percent = text, percent(progress)
+        return f"embedded model: {text}"
 
     def _call_lines(self, event: Event) -> str | None:  # noqa: PLR0911 - as above
         match event:
@@ -108,20 +117,25 @@ class Narrator:
         return [*reasons, f"{self.label}: asking {how} (refinement {event.turn})"]
 
 
-def describe(progress: Progress) -> str:
-    """Say in a few words what is happening to the weights."""
+def percent(progress: Progress) -> int:
+    """Return how much is done, from 0 to 100."""
+    return 100 * progress.done_bytes // max(1, progress.total_bytes)
+
+
+def _describe(progress: Progress) -> str:
     size = f"{progress.total_bytes / 1e9:.1f} GB"
     match progress.stage:
         case "checking":
             return f"checking {progress.source} ({size})"
         case "fetching":
+            source = re.sub(r"\d+$", "1, 2, ...", progress.source)  # said once for all parts
             what = f"{EMBEDDED.name}, {size}, licence {EMBEDDED.licence}"
-            return f"fetching {what}, once, into {find_cache_dir()}, from {progress.source}"
+            return f"fetching {what}, once, into {find_cache_dir()}, from {source}"
         case "verifying":
             return f"verifying the digest of {size}"
         case "waiting":
             return f"waiting: {progress.source}"
-    return f"starting llama.cpp with {progress.source}"
+    return "starting llama.cpp"
 
 
 def spent(usage: Usage, usd: float | None = None) -> str:
