@@ -26,18 +26,18 @@ class Params(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    temperature: float | None = Field(None, ge=0, le=2)
+    temperature: float | None = Field(None, ge=0, le=2, strict=True)
     """Sampling temperature; 0 is greedy."""
-    top_p: float | None = Field(None, gt=0, le=1)
+    top_p: float | None = Field(None, gt=0, le=1, strict=True)
     """Nucleus sampling mass."""
-    max_tokens: int | None = Field(None, ge=1)
+    max_tokens: int | None = Field(None, ge=1, strict=True)
     """Most tokens of one reply; sent under the name that the endpoint understands."""
-    seed: int | None = None
+    seed: int | None = Field(None, strict=True)
     """Best effort at most endpoints; the embedded one honours it."""
     stop: tuple[str, ...] | None = None
     """Strings that end a reply."""
-    frequency_penalty: float | None = Field(None, ge=-2, le=2)
-    presence_penalty: float | None = Field(None, ge=-2, le=2)
+    frequency_penalty: float | None = Field(None, ge=-2, le=2, strict=True)
+    presence_penalty: float | None = Field(None, ge=-2, le=2, strict=True)
     reasoning_effort: str | None = None
     """For reasoning models: low, medium, high."""
     extra: Mapping[str, Any] = Field(default_factory=dict)

@@ -62,7 +62,7 @@ def make_environment(folder: Path) -> SandboxedEnvironment:
 
 
 class _ParsedOnce(ChoiceLoader):
-    """Compiles what the reader has parsed already: half of the time of `promptqueue check`."""
+    """Compiles what the reader has parsed already, instead of parsing it again."""
 
     def __init__(self, loaders: Sequence[BaseLoader]) -> None:
         super().__init__(loaders)
