@@ -198,7 +198,7 @@ class OpenAIChat:
         if found.failure is Failure.DEGENERATE:
             yield Adapted(call.vary(self.quirks))
             return
-        reason = f"{found.failure.words}: {self._explainer.one_line(found.message)}"
+        reason = f"{found.failure.replace('_', ' ')}: {self._explainer.one_line(found.message)}"
         yield Waiting(wait, time.time() + wait, reason)
         self._sleep(wait)
 

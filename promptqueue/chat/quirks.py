@@ -36,11 +36,6 @@ class Failure(StrEnum):
     FILTERED = "filtered"
     DEGENERATE = "degenerate"
 
-    @property
-    def words(self) -> str:
-        """Return the name as people write it."""
-        return self.replace("_", " ")
-
 
 RETRIED: Mapping[Failure, int | None] = {
     # Most attempts of one call that end so; None leaves it to the policy. The small numbers
