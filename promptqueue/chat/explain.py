@@ -63,7 +63,8 @@ class Explainer:
         where = f"{self._where}, model {model})" if model else f"{self._where})"
         tries = f" after {attempts} attempts" if attempts > 1 else ""
         words = self.one_line(found.message).rstrip(".")
-        return f"{where}: {found.failure.replace('_', ' ')}{tries}: {words}. {self._way_out(found.failure)}"
+        what = found.failure.replace("_", " ")
+        return f"{where}: {what}{tries}: {words}. {self._way_out(found.failure)}"
 
     def _way_out(self, failure: Failure) -> str:
         if failure is Failure.AUTH:

@@ -16,9 +16,9 @@ from promptqueue.run.splitting import split_block
 from promptqueue.verify.lint import (
     missing_symbols,
     parse_problem,
-    placeholders,
     top_level_definitions,
 )
+from promptqueue.verify.placeholders import placeholders
 
 __all__ = ["Extraction", "Issue", "IssueKind", "Module", "extract_modules"]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from promptqueue.run.attribution import is_unsafe
-from promptqueue.verify.lint import Placeholder
+from promptqueue.verify.placeholders import Placeholder
 
 _SHOWN = 80
 """Most characters of a path that a reply made up."""

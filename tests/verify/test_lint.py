@@ -5,13 +5,12 @@ from __future__ import annotations
 import pytest
 
 from promptqueue.verify.lint import (
-    Placeholder,
     is_python_module,
     missing_symbols,
     parse_problem,
-    placeholders,
     top_level_definitions,
 )
+from promptqueue.verify.placeholders import Placeholder, placeholders
 
 
 @pytest.mark.parametrize(
