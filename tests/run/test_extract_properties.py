@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from promptqueue.queue.model import Output
 from promptqueue.run.extract import IssueKind, extract_modules
-from promptqueue.verify.lint import is_python_module, missing_symbols, parse_problem, placeholders
+from promptqueue.verify.lint import is_python_module, missing_symbols, parse_problem
+from promptqueue.verify.placeholders import placeholders
 
 DECLARED = ("model.py", "utils.py", "data/load.py", "notes.txt", "conf.toml", "README.md")
 FINISH = st.sampled_from(["stop", "length", "degenerate"])
