@@ -151,6 +151,8 @@ def resolve_endpoint(
     """
     if base_url is not None and name is not None:
         raise UsageError("--endpoint and --base-url exclude each other; give one of them")
+    if api_key_env is not None and base_url is None:
+        raise UsageError("--api-key-env goes with --base-url; a profile has api_key_env of its own")
     if base_url is not None:
         return _from_url(base_url, api_key_env, environ)
     if name is not None:
@@ -207,6 +209,8 @@ def _named(name: str, why: str, config: Config, environ: Mapping[str, str]) -> E
     if name == EMBEDDED:
         return Endpoint(EMBEDDED, why)
     if name == "openai" and name not in config.endpoints:
+        if not (environ.get("OPENAI_BASE_URL") or environ.get("OPENAI_API_KEY")):
+            raise UsageError("OPENAI_API_KEY is not set; the endpoint openai needs it")
         return _from_environment(environ)
     profile = config.endpoints.get(name)
     if profile is None:

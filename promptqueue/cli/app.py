@@ -16,11 +16,11 @@ import typer
 
 from promptqueue import __version__
 from promptqueue.cli import queue_commands, run_commands
-from promptqueue.errors import Interrupted, PromptQueueError
+from promptqueue.errors import Interrupted, PromptQueueError, StorageError
 
 app = typer.Typer(
     name="promptqueue",
-    help="A conveyor that turns a queue of small prompts into verified code.",
+    help="A conveyor that turns a queue of small prompts into source files.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # plain help is what pipes and screen readers want, and starts faster
@@ -59,8 +59,13 @@ def main() -> None:
     except KeyboardInterrupt:
         _fail("stopped", Interrupted.exit_code)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on
-        sys.exit(1)
+        _forget_stdout()  # nobody reads on: `promptqueue schema | head`
+        sys.exit(0)
+    except OSError as error:
+        _forget_stdout()
+        _fail(
+            f"{error.filename or 'the output'}: {error.strerror or error}", StorageError.exit_code
+        )
     except Exception:  # a fault of ours is reported as one, without a wall of text
         _fail(_report_fault(), PromptQueueError.exit_code)
 
@@ -76,8 +81,16 @@ def _stop(_signal: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
+def _forget_stdout() -> None:
+    """Keep the interpreter from writing what is left to an output that takes nothing."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _fail(message: str, code: int) -> None:
-    sys.stdout.flush()
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _forget_stdout()
     print(f"promptqueue: {message}", file=sys.stderr)  # noqa: T201 - here is where it prints
     sys.exit(code)
 

@@ -22,6 +22,10 @@ class Display(Protocol):
 
     def progress(self, progress: Progress) -> None: ...
 
+    def failed(self, message: str, exit_code: int) -> None:
+        """Take note that the run ends early; the message itself goes to standard error."""
+        ...
+
 
 @contextlib.contextmanager
 def open_display(*, json: bool, quiet: bool) -> Iterator[Display]:
@@ -48,6 +52,9 @@ class JsonDisplay:
         if progress.done_bytes in (0, progress.total_bytes):  # begin and end of every stage
             self._print({"event": "weights", **asdict(progress)})
 
+    def failed(self, message: str, exit_code: int) -> None:
+        self._print({"event": "run.failed", "message": message, "exit_code": exit_code})
+
     def _print(self, data: dict[str, object]) -> None:
         print(json.dumps(data, ensure_ascii=False), flush=True)  # noqa: T201 - its task
 
@@ -65,3 +72,6 @@ class PlainDisplay:
     def progress(self, progress: Progress) -> None:
         for line in self.narrator.progress_lines(progress):
             print(line, flush=True)  # noqa: T201 - its task
+
+    def failed(self, message: str, exit_code: int) -> None:
+        """Nothing more than the message on standard error."""

@@ -70,6 +70,10 @@ class LiveDisplay:
         share = f" {percent(progress)} %" if progress.stage in ("fetching", "verifying") else ""
         self._busy = f"embedded model: {progress.stage}{share}"
 
+    def failed(self, message: str, exit_code: int) -> None:  # noqa: ARG002 - the protocol's
+        """Clear the status; the message goes to standard error."""
+        self._start("")
+
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Draw the status: called by the refresh thread of rich."""
         if not self._busy:

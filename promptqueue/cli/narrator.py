@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import time
 
 from promptqueue.chat.message import (
@@ -34,6 +35,7 @@ class Narrator:
         self.label = ""
         """The step at work, as `[2/4] Model`."""
         self._started: RunStarted | None = None
+        self._unusable: set[str] = set()
         self._stage = ""
         self._percent = 0
 
@@ -56,6 +58,7 @@ class Narrator:
             case FileWritten():
                 return [f"{self.label}: {_written(event)}"]
             case StepFinished():
+                self._unusable.update(event.files if not event.complete else ())
                 return [f"{self.label}: not usable: {issue}" for issue in event.issues]
             case RunFinished():
                 return self._summary(event)
@@ -105,11 +108,15 @@ class Narrator:
         whole = event.complete and not event.aside
         head = "done" if whole else "not complete: ended"
         lines = [f"{head} in {clock(event.seconds)}: {calls}, {spent(event.usage, event.usd)}"]
-        lines += [f"  {path}" for path in event.files]
+        lines += [f"  {path}{self._mark(path)}" for path in event.files]
         if self._started is not None:
             lines.append(f"everything asked and answered is kept in {self._started.path}")
-            lines.append(f"see it: promptqueue render {self._started.queue} --run {event.run}")
+            queue, run = shlex.quote(self._started.queue), shlex.quote(self._started.path)
+            lines.append(f"see it: promptqueue render {queue} --run {run}")
         return lines
+
+    def _mark(self, path: str) -> str:
+        return "  (not usable, see above)" if path in self._unusable else ""
 
     def _refining_lines(self, event: Refining) -> list[str]:
         how = "afresh" if event.fresh else "again"
@@ -162,7 +169,7 @@ def _answer(event: Answered) -> str:
 
 
 def _written(event: FileWritten) -> str:
-    size = f"{event.lines} lines"
+    size = f"{event.lines} line{'s' if event.lines != 1 else ''}"
     if event.status == "aside":
         return f"{event.path} was edited by hand and is left alone; the new text: {event.target}"
     if event.status == "replaced":

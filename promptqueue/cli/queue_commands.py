@@ -70,8 +70,8 @@ def render(
     ids = [each.id for each in loaded.queue.steps]
     if step is not None and step not in ids:
         raise UsageError(f"{queue} has no step {step!r}; {suggest(step, ids)}")
-    results = _results_of(loaded, run, runs) if run is not None else {}
-    values = resolve_inputs(loaded.queue, settings or (), inputs)
+    results, given = _brought_by(loaded, run, runs) if run is not None else ({}, [])
+    values = resolve_inputs(loaded.queue, [*given, *(settings or ())], inputs)
     for number, (name, messages) in enumerate(render_queue(loaded, values, results).items(), 1):
         if step is None or name == step:
             typer.echo(f"==== [{number}/{len(ids)}] {name} · sha256 {digest_of(messages)}")
@@ -103,8 +103,14 @@ def _summary(loaded: LoadedQueue, needed: list[str]) -> str:
     return text
 
 
-def _results_of(loaded: LoadedQueue, name: str, runs: Path) -> dict[str, StepResult]:
+def _brought_by(
+    loaded: LoadedQueue, name: str, runs: Path
+) -> tuple[dict[str, StepResult], list[str]]:
+    """Return the results of a run, and its inputs as settings."""
     from promptqueue.run.history import step_results
     from promptqueue.run.journal import RunDirectory, find_run
 
-    return step_results(loaded.queue, RunDirectory(find_run(runs, name)))
+    directory = RunDirectory(find_run(runs, name))
+    known = directory.meta()["inputs"].items()
+    settings = [f"{name}={value}" for name, value in known if name in loaded.queue.inputs]
+    return step_results(loaded.queue, directory), settings

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from promptqueue.errors import EndpointError, Interrupted, ReplyError, StorageError
+from promptqueue.errors import (
+    EndpointError,
+    Interrupted,
+    PromptQueueError,
+    ReplyError,
+    StorageError,
+)
 
 if TYPE_CHECKING:  # what these cost to import is paid by the commands that need them
     from promptqueue.chat.endpoints import Config, Endpoint
@@ -175,7 +182,7 @@ def _execute(plan: Plan, *, json: bool, quiet: bool, resume: Path | None = None)
     from promptqueue.run.events import RunFinished, RunStarted
     from promptqueue.run.session import execute
 
-    run_name, finished = "", None
+    run, finished = "", None
     with open_display(json=json, quiet=quiet) as display:
         events = execute(
             plan,
@@ -187,25 +194,27 @@ def _execute(plan: Plan, *, json: bool, quiet: bool, resume: Path | None = None)
                 for event in events:
                     display.show(event)
                     if isinstance(event, RunStarted):
-                        run_name = event.run
+                        run = event.path
                     elif isinstance(event, RunFinished):
                         finished = event
-        except KeyboardInterrupt:
-            raise _interrupted(run_name) from None
-        except EndpointError as error:
-            raise EndpointError(f"{error}\n{_way_on(run_name)}".rstrip()) from error
+        except (KeyboardInterrupt, BrokenPipeError, PromptQueueError) as error:
+            ending = _ending(error, run)
+            with contextlib.suppress(BrokenPipeError):
+                display.failed(str(ending), ending.exit_code)
+            raise ending from error
     if finished is not None:
         _judge(finished)
 
 
-def _interrupted(run_name: str) -> Interrupted:
-    if not run_name:
-        return Interrupted("stopped before anything was asked")
-    return Interrupted(f"stopped; {_way_on(run_name)}")
-
-
-def _way_on(run_name: str) -> str:
-    return f"go on with `promptqueue resume {run_name}`" if run_name else ""
+def _ending(error: BaseException, run: str) -> PromptQueueError:
+    """Return what the user is told, with the way to go on with the run at this path."""
+    way_on = f"go on with `promptqueue resume {shlex.quote(run)}`" if run else ""
+    if isinstance(error, EndpointError):
+        return EndpointError(f"{error}\n{way_on}".rstrip())
+    if isinstance(error, PromptQueueError):
+        return error
+    why = "stopped" if isinstance(error, KeyboardInterrupt) else "nobody reads the output any more"
+    return Interrupted(f"{why}; {way_on or 'nothing has been asked yet'}")
 
 
 def _judge(finished: RunFinished) -> None:

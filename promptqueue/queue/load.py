@@ -85,7 +85,7 @@ class LoadedQueue:
         """Return the SHA-256 of the queue file and its templates."""
         digest = hashlib.sha256()
         for name, text in sorted(self.sources.items()):
-            digest.update(f"{name}\0{len(text)}\0{text}".encode())
+            digest.update(f"{name}\0{len(text)}\0{text}".encode("utf-8", "surrogatepass"))
         return digest.hexdigest()
 
 

@@ -18,7 +18,7 @@ from promptqueue.chat.message import (
     Usage,
 )
 from promptqueue.chat.quirks import estimate_tokens
-from promptqueue.errors import StorageError
+from promptqueue.errors import QueueFileError, StorageError
 from promptqueue.queue.inputs import Value
 from promptqueue.queue.load import LoadedQueue
 from promptqueue.queue.model import Step, StepResult, Turn
@@ -33,7 +33,7 @@ from promptqueue.run.events import (
     StepFinished,
     StepStarted,
 )
-from promptqueue.run.extract import Extraction, extract_modules
+from promptqueue.run.extract import Extraction, Issue, extract_modules
 from promptqueue.run.ledger import Ledger, reply_from
 from promptqueue.run.recorder import Recorder
 from promptqueue.run.refine import Board, refinement_prompt
@@ -76,12 +76,28 @@ def run_queue(job: Job) -> Iterator[Event]:
         StorageError: the run directory or the workspace cannot be written.
     """
     for number, step in enumerate(job.loaded.queue.steps, 1):
-        yield from _run_step(job, step, number)
+        try:
+            first = render_step(job.loaded, step, job.inputs, job.results)
+        except QueueFileError as error:
+            if not job.incomplete:
+                raise
+            yield job.recorder.record(_skip(job, step, error))
+            continue
+        yield from _run_step(job, step, number, first)
     yield job.recorder.record(_finished(job))
 
 
-def _run_step(job: Job, step: Step, number: int) -> Generator[Event, None, None]:
-    first = render_step(job.loaded, step, job.inputs, job.results)
+def _skip(job: Job, step: Step, error: QueueFileError) -> StepFinished:
+    """Give up a step whose prompt needs what an earlier step did not bring."""
+    job.incomplete.append(step.id)
+    job.results[step.id] = StepResult(step.id, ())
+    issue = f"{step.id}: not asked, because {job.incomplete[0]} did not bring its files: {error}"
+    return StepFinished(step.id, False, (), (issue,), Usage(0, 0), 0.0, 0)
+
+
+def _run_step(
+    job: Job, step: Step, number: int, first: tuple[Message, ...]
+) -> Generator[Event, None, None]:
     of = len(job.loaded.queue.steps)
     yield job.recorder.record(
         StepStarted(step.id, number, of, step.title or step.id, digest_of(first))
@@ -150,12 +166,18 @@ def _finish_step(
             step=step.id,
             complete=complete,
             files=tuple(job.written[path] for path in step.paths() if path in job.written),
-            issues=tuple(f"{issue.path or step.id}: {issue.message}" for issue in issues),
+            issues=tuple(_named(issue, step) for issue in issues),
             usage=totals.usage,
             seconds=totals.seconds,
             turns=totals.turns,
         )
     )
+
+
+def _named(issue: Issue, step: Step) -> str:
+    if issue.path and issue.path in issue.message:
+        return issue.message
+    return f"{issue.path or step.id}: {issue.message}"
 
 
 def _stored(job: Job, step: Step, board: Board, turns: list[Turn]) -> StepResult:

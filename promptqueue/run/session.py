@@ -76,11 +76,11 @@ def execute(
             directory = create_run(plan.runs, plan.loaded.queue.name, _meta(plan))
         recorder = Recorder(directory)
         stack.callback(recorder.close)
-        yield from _begin(plan, recorder, resumed=resume is not None)
+        yield from _begin(plan, recorder, resumed=resume is not None, finished=ledger.finished)
         yield from _converse(plan, connect, recorder, ledger, workspace)
 
 
-def _begin(plan: Plan, recorder: Recorder, *, resumed: bool) -> Iterator[Event]:
+def _begin(plan: Plan, recorder: Recorder, *, resumed: bool, finished: bool) -> Iterator[Event]:
     lost = recorder.recover() if resumed else 0
     yield recorder.record(
         RunStarted(
@@ -93,6 +93,9 @@ def _begin(plan: Plan, recorder: Recorder, *, resumed: bool) -> Iterator[Event]:
             resumed=resumed,
         )
     )
+    if finished:
+        text = "this run was finished; only what the queue has changed since then is asked"
+        yield recorder.record(Notice(text))
     if lost:
         text = f"{lost:,} characters of an unfinished reply are kept in the run directory"
         yield recorder.record(Notice(text))
@@ -161,7 +164,8 @@ def _refuse_hand_edited(plan: Plan, workspace: Workspace) -> None:
     if edited and not plan.overwrite:
         raise StorageError(
             f"{', '.join(str(plan.out / path) for path in edited)}: not as a run left "
-            f"{'it' if len(edited) == 1 else 'them'}, and so not overwritten; move your version "
+            f"{'it' if len(edited) == 1 else 'them'}, and so not overwritten"
+            f"{workspace.manifest_problem}; move your version "
             "away, write to another folder with --out DIR, or give --overwrite (the run "
             "directory then keeps what was there)"
         )

@@ -62,6 +62,12 @@ class Workspace:
         """Return those of `paths` whose files are not as the last run left them."""
         return [path for path in paths if self._is_foreign(path)]
 
+    @property
+    def manifest_problem(self) -> str:
+        """Return why no file is known as written by a run, where the manifest cannot be read."""
+        broken = not self._files and (self.folder / MANIFEST).exists()
+        return f" ({self.folder / MANIFEST} cannot be read)" if broken else ""
+
     def read(self, path: str) -> str | None:
         """Return the text of a file, or None where there is none that can be read as text."""
         try:

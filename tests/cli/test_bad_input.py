@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.cli.command import QUEUE, Shell
+from tests.cli.command import COMMAND, QUEUE, Shell
 from tests.fake_endpoint import Answer, FakeEndpoint, error, half, html, stream
 from tests.scripted import fence
 
@@ -225,3 +226,57 @@ def test_a_damaged_journal_is_named(shell: Shell) -> None:
 def test_an_unknown_step_is_named(shell: Shell) -> None:
     done = shell.run("render", "q.yaml", "--step", "tow")
     assert_short_error(done, 2, "no step 'tow'", "did you mean 'two'?")
+
+
+def test_a_step_that_needs_what_did_not_come_back_is_not_asked(shell: Shell) -> None:
+    needs = QUEUE.replace("Write two.py.", "'Use {{ steps.one.interface(\"one.py\") }}'")
+    shell.write("q.yaml", needs)
+    with FakeEndpoint(default=stream("I'd rather not.")) as server:
+        done = shell.run("run", "q.yaml", "--base-url", server.base_url)
+        assert len(server.requests) == 2  # step one and its refinement
+    assert_short_error(done, 5, "one, two")
+    assert "two: not asked, because one did not bring its files" in done.stdout
+
+
+def test_json_says_at_the_end_why_a_run_failed(shell: Shell) -> None:
+    with FakeEndpoint(default=error(401, "no")) as server:
+        done = shell.run("run", "q.yaml", "--base-url", server.base_url, "--json")
+    last = json.loads(done.stdout.splitlines()[-1])
+    assert (last["event"], last["exit_code"]) == ("run.failed", 3)
+    assert "promptqueue resume" in last["message"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--api-key-env", "KEY"], "--api-key-env goes with --base-url"),
+        (["--endpoint", "openai"], "OPENAI_API_KEY is not set"),
+    ],
+)
+def test_flags_that_lead_nowhere_are_refused(
+    shell: Shell, arguments: list[str], message: str
+) -> None:
+    assert_short_error(shell.run("run", "q.yaml", *arguments), 2, message)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_an_output_that_takes_nothing_is_no_fault_of_ours(shell: Shell) -> None:
+    command = f"{' '.join(COMMAND)} schema > /dev/full"
+    done = subprocess.run(
+        command,
+        shell=True,
+        cwd=shell.folder,
+        env=shell.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert_short_error(done, 6, "No space left on device")
+
+
+def test_a_damaged_manifest_is_named(shell: Shell) -> None:
+    with FakeEndpoint([ONE, TWO]) as server:
+        shell.run("run", "q.yaml", "--base-url", server.base_url)
+        shell.write("generated/tiny/manifest.json", "{")
+        done = shell.run("run", "q.yaml", "--base-url", server.base_url)
+    assert_short_error(done, 6, "manifest.json cannot be read")

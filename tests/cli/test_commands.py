@@ -31,7 +31,7 @@ def test_run_writes_the_files_and_says_so_in_plain_lines(shell: Shell) -> None:
     assert lines[0].startswith("run 20")
     assert lines[1] == f"endpoint: url, {server.base_url} (--base-url)"
     assert "[1/2] one: wrote generated/tiny/one.py (2 lines)" in lines
-    assert "[2/2] two: wrote generated/tiny/two.py (1 lines)" in lines
+    assert "[2/2] two: wrote generated/tiny/two.py (1 line)" in lines
     assert "\x1b" not in done.stdout
 
 
@@ -129,6 +129,25 @@ def test_render_shows_what_will_be_sent_and_with_a_run_the_real_thing(shell: She
         assert f"---- {message['role']}\n{message['content'].rstrip()}" in after
 
 
+def test_render_with_a_run_takes_its_inputs(shell: Shell) -> None:
+    shell.write(
+        "q.yaml",
+        QUEUE.replace("one.py.", "one.py in {{ inputs.n }} lines.").replace(
+            "steps:", "inputs: {n: {type: int, default: 3}}\nsteps:"
+        ),
+    )
+    with FakeEndpoint([ONE, TWO]) as server:
+        shell.run("run", "q.yaml", "--base-url", server.base_url, "--set", "n=7")
+    assert "in 7 lines" in shell.run("render", "q.yaml", "--run", "tiny").stdout
+
+
+def test_resuming_a_finished_run_says_so(shell: Shell) -> None:
+    with FakeEndpoint([ONE, TWO]) as server:
+        shell.run("run", "q.yaml", "--base-url", server.base_url)
+        assert "note: this run was finished" in shell.run("resume").stdout
+        assert len(server.requests) == 2
+
+
 def test_schema_is_json(shell: Shell) -> None:
     schema = json.loads(shell.run("schema").stdout)
     assert schema["additionalProperties"] is False
@@ -166,7 +185,9 @@ def test_a_stopped_run_says_how_to_go_on(shell: Shell, kind: signal.Signals) -> 
         process.send_signal(kind)
         _, stderr = process.communicate(timeout=20)
         assert process.returncode == 130
-        assert re.search(r"stopped; go on with `promptqueue resume 20\S+`", stderr)
+        assert re.search(
+            r"stopped; go on with `promptqueue resume \.promptqueue/runs/20\S+`", stderr
+        )
         assert "Traceback" not in stderr
         assert server.wait_for_disconnect()
     with FakeEndpoint([TWO]) as server:
@@ -176,7 +197,7 @@ def test_a_stopped_run_says_how_to_go_on(shell: Shell, kind: signal.Signals) -> 
 
 
 def test_a_closed_pipe_ends_quietly(shell: Shell) -> None:
-    with FakeEndpoint([ONE, TWO]) as server:
+    with FakeEndpoint([ONE.then(delay_s=0.05), TWO]) as server:
         line = f"{' '.join(COMMAND)} run q.yaml --base-url {server.base_url} | head -1"
         done = subprocess.run(
             line,
@@ -188,6 +209,7 @@ def test_a_closed_pipe_ends_quietly(shell: Shell) -> None:
             timeout=60,
             check=False,
         )
+    assert "nobody reads the output any more; go on with `promptqueue resume" in done.stderr
     assert "Traceback" not in done.stderr
     assert "Exception ignored" not in done.stderr
 
