@@ -27,6 +27,9 @@ START_TIMEOUT_S = 120.0
 CLOSE_TIMEOUT_S = 5.0
 """For the child to go by itself (it takes milliseconds), and then again to obey SIGTERM."""
 
+DYING_TIMEOUT_S = 1.0
+"""So long a child that has just been killed may take to be gone."""
+
 LOG_TAIL_BYTES = 16_384
 LOG_LINES = 4
 """How much of the server's log an error shows."""
@@ -105,9 +108,13 @@ class EmbeddedServer:
 
     def explain_end(self) -> str | None:
         """Return why the child is gone, with the end of its log; None while it lives."""
-        if self._child is None or self._child.poll() is None:
+        if self._child is None:
             return None
-        return f"{_name_exit(self._child.returncode)}{self._read_log_tail()}"
+        try:  # a broken connection is seen before the process that broke it is gone
+            code = self._child.wait(DYING_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            return None
+        return f"{_name_exit(code)}{self._read_log_tail()}"
 
     def _spawn(self, log: IO[bytes]) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
