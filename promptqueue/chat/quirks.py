@@ -5,6 +5,7 @@ Each rule here was seen at a real server; the projects in the comments are where
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -38,8 +39,7 @@ class Failure(StrEnum):
 
 
 RETRIED: Mapping[Failure, int | None] = {
-    # Most attempts of one call that end so; None leaves it to the policy. The small numbers
-    # are for what a fourth attempt rarely mends: no server, a dead one, an empty answer.
+    # Most attempts of a call that end so (None: the policy says); a fourth rarely mends these.
     Failure.CONNECT: 3,
     Failure.TIMEOUT: 3,
     Failure.EMPTY: 3,
@@ -277,11 +277,11 @@ CUT_MINIMUM = 1000
 """Estimates up to this many tokens are too coarse to accuse a server."""
 
 
+@functools.lru_cache(maxsize=16)  # the turns of a conversation are asked about again each time
 def estimate_tokens(text: str) -> int:
     """Return about how many tokens a text has, rather too few than too many.
 
-    ASCII counts 4 characters a token, everything else 3, and a run of one character (indents,
-    rulers) as one: tokenisers have tokens for runs. CJK text has more tokens than this says.
+    ASCII counts 4 characters a token, everything else 3, a run of one character (indents) as one.
     """
     text = _RUN.sub(r"\1", text)
     if text.isascii():
@@ -294,7 +294,8 @@ def context_was_cut(usage: Usage, messages: Sequence[Message]) -> bool:
     """Tell whether the server silently dropped a part of the prompt, as Ollama does (#4967)."""
     # Some servers count only what was not in their cache.
     seen = usage.prompt + (usage.cached if usage.cached > usage.prompt else 0)
-    if usage.estimated or not seen:
+    most = sum(len(message.content) for message in messages) / 3  # no estimate is above
+    if usage.estimated or not seen or seen >= CUT_SHARE * most:
         return False
     estimate = sum(estimate_tokens(message.content) for message in messages)
     return estimate > CUT_MINIMUM and seen < CUT_SHARE * estimate
