@@ -96,11 +96,11 @@ def refinement_prompt(issues: Iterable[Issue], outputs: Iterable[Output]) -> str
     """
     lines = ["Your reply cannot be used as it is:", ""]
     lines += dict.fromkeys(f"- {_subject(issue)}{issue.message}" for issue in issues)
-    lines += ["", "Send again, whole and corrected, each in a fence that begins like this:", ""]
-    for output in outputs:
+    lines += ["", "Send again, whole and corrected, each in a fence of its own:", ""]
+    for output in outputs:  # a fence line of its own: what stands behind a list mark is echoed
         language = "python " if output.path.endswith(".py") else ""
-        names = f" (it defines {', '.join(output.symbols)})" if output.symbols else ""
-        lines.append(f"- {output.path}{names}: ```{language}path={output.path}")
+        names = f", which defines {', '.join(output.symbols)}" if output.symbols else ""
+        lines += [f"```{language}path={output.path}", f"...the whole file{names}...", "```"]
     return "\n".join(lines) + "\n"
 
 

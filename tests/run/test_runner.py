@@ -116,7 +116,7 @@ def test_a_reply_without_the_file_is_refined_and_the_findings_are_told(bench: Be
     second = bench.chat.asked[1].messages
     assert second[-2] == Message("assistant", "I cannot do that.")
     assert "one.py" in second[-1].content
-    assert "path=one.py" in second[-1].content
+    assert "\n```python path=one.py\n" in second[-1].content
     assert bench.finished().complete
 
 
