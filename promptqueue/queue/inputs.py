@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from promptqueue.errors import UsageError
 from promptqueue.queue.document import read_document
 from promptqueue.queue.model import Input, Queue
+from promptqueue.queue.problem import suggest
 
 Value = str | int | float | bool
 _BOOLEANS = {"true": True, "yes": True, "on": True, "1": True}
@@ -132,6 +132,5 @@ def _from_file(file: Path | None) -> dict[str, Any]:
 
 def _unknown(queue: Queue, name: str) -> str:
     known = list(queue.inputs)
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(known) or 'no inputs'}"
+    hint = suggest(name, known, otherwise=f"it has {', '.join(known) or 'no inputs'}")
     return f"the queue has no input {name!r}; {hint}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import types
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +16,7 @@ from pydantic_core import ErrorDetails
 from promptqueue.errors import QueueFileError
 from promptqueue.queue.document import Document, Location, read_document
 from promptqueue.queue.model import Queue
-from promptqueue.queue.problem import Problem
+from promptqueue.queue.problem import Problem, suggest
 from promptqueue.queue.review import review_queue
 from promptqueue.queue.templates import Source, make_environment
 
@@ -238,8 +237,7 @@ def _known_part(document: Document, location: Sequence[str | int]) -> Location:
 
 def _unknown_key(name: str, parent: Location) -> str:
     known = _keys_at(parent)
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(known)}"
+    hint = suggest(name, known, otherwise=f"known here: {', '.join(known)}")
     return f"unknown key {name!r}; {hint}"
 
 

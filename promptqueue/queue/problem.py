@@ -47,10 +47,12 @@ def _excerpt(source: str, column: int) -> str:
     return f"    {head}{line[first : first + _MAX_WIDTH]}{tail}\n    {caret}"
 
 
-def suggest(name: str, known: Iterable[str]) -> str:
-    """Return the way out of a wrong name: the nearest one, or all of them."""
+def suggest(name: str, known: Iterable[str], *, otherwise: str = "") -> str:
+    """Return the way out of a wrong name: the nearest one, else `otherwise`, or all of them."""
     names = list(known)
     close = difflib.get_close_matches(name, names, n=1)
     if close:
         return f"did you mean {close[0]!r}?"
+    if otherwise:
+        return otherwise
     return f"there is {', '.join(map(repr, names))}" if names else "there is none"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -122,8 +121,8 @@ def _meant(queue: Queue, name: str) -> str:
         return f"write inputs.{name}"
     if name in [step.id for step in queue.steps]:
         return f"write steps.{name}"
-    close = difflib.get_close_matches(name, ("inputs", "step", "steps"), n=1)
-    return f"did you mean {close[0]!r}?" if close else "a template sees inputs, step and steps"
+    sees = ("inputs", "step", "steps")
+    return suggest(name, sees, otherwise="a template sees inputs, step and steps")
 
 
 def _problem_at(document: Document, location: Location, at: Use | Fault, message: str) -> Problem:
