@@ -19,7 +19,7 @@ ROOMS = {  # a heavy library and the only places that may import it
         *("queue/render.py", "queue/load.py"),
     },
     "yaml": {"queue/document.py", "verify/lint.py"},
-    "typer": {"cli/app.py", "cli/run_commands.py", "cli/queue_commands.py"},
+    "typer": {"cli/app.py", "cli/options.py", "cli/run_commands.py", "cli/queue_commands.py"},
     "rich": {"cli/live.py"},
     "xllamacpp": {"chat/llama_server.py", "chat/embedded.py"},
     "torch": set(),

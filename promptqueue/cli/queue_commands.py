@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
-from promptqueue.cli.run_commands import RUNS, InputsFile, QueueFile, Runs, Settings
+from promptqueue.cli.options import (
+    RUNS,
+    InputsFile,
+    QueueFile,
+    RunOption,
+    Runs,
+    Settings,
+    StepId,
+)
 from promptqueue.errors import UsageError
 
 if TYPE_CHECKING:
@@ -43,15 +51,10 @@ def check(queue: QueueFile, settings: Settings = None, inputs: InputsFile = None
 
 def render(
     queue: QueueFile,
-    step: Annotated[
-        str | None, typer.Option("--step", metavar="ID", help="Only this step.")
-    ] = None,
+    step: StepId = None,
     settings: Settings = None,
     inputs: InputsFile = None,
-    run: Annotated[
-        str | None,
-        typer.Option("--run", metavar="RUN", help="Fill in the replies of this run."),
-    ] = None,
+    run: RunOption = None,
     runs: Runs = RUNS,
 ) -> None:
     """Print the exact messages of each step and their digest.

@@ -6,10 +6,28 @@ import contextlib
 import shlex
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
+from promptqueue.cli.options import (
+    RUNS,
+    Attempts,
+    BaseUrl,
+    EndpointName,
+    InputsFile,
+    Json,
+    KeyVariable,
+    Model,
+    OutFolder,
+    Overwrite,
+    QueueFile,
+    Quiet,
+    RunName,
+    Runs,
+    Settings,
+    Timeout,
+)
 from promptqueue.errors import (
     EndpointError,
     Interrupted,
@@ -24,55 +42,6 @@ if TYPE_CHECKING:  # what these cost to import is paid by the commands that need
     from promptqueue.queue.model import Queue
     from promptqueue.run.events import RunFinished
     from promptqueue.run.session import Plan
-
-RUNS = Path(".promptqueue/runs")
-
-QueueFile = Annotated[Path, typer.Argument(metavar="QUEUE", help="The queue file (YAML).")]
-Settings = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="NAME=VALUE", help="Set an input; may be given repeatedly."),
-]
-InputsFile = Annotated[
-    Path | None, typer.Option("--inputs", metavar="FILE", help="A YAML file of inputs.")
-]
-EndpointName = Annotated[
-    str | None,
-    typer.Option(
-        "--endpoint", metavar="NAME", help="embedded, openai, or a profile of your configuration."
-    ),
-]
-BaseUrl = Annotated[
-    str | None,
-    typer.Option(
-        "--base-url", metavar="URL", help="An endpoint's address, as http://host:port/v1."
-    ),
-]
-KeyVariable = Annotated[
-    str | None,
-    typer.Option(
-        "--api-key-env", metavar="VAR", help="With --base-url: the variable that holds its key."
-    ),
-]
-Model = Annotated[str | None, typer.Option("--model", help="Ask this model in every step.")]
-Attempts = Annotated[
-    int | None,
-    typer.Option(min=1, help="How often a call is tried; 6 if neither this nor a profile says."),
-]
-Timeout = Annotated[
-    float | None,
-    typer.Option(
-        min=0.1, metavar="SECONDS", help="Give up on an endpoint that is silent for so long; 300."
-    ),
-]
-Runs = Annotated[Path, typer.Option("--runs", metavar="DIR", help="Where runs are kept.")]
-Overwrite = Annotated[
-    bool,
-    typer.Option("--overwrite", help="Replace files that were edited by hand (they are kept)."),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print events as JSON lines, for machines.")]
-Quiet = Annotated[
-    bool, typer.Option("--quiet", "-q", help="Do not show the text while it streams in.")
-]
 
 
 def register(app: typer.Typer) -> None:
@@ -91,10 +60,7 @@ def run(
     model: Model = None,
     attempts: Attempts = None,
     timeout: Timeout = None,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", metavar="DIR", help="Write here instead of generated/<queue>."),
-    ] = None,
+    out: OutFolder = None,
     runs: Runs = RUNS,
     overwrite: Overwrite = False,
     json: Json = False,
@@ -132,10 +98,7 @@ def run(
 
 
 def resume(
-    name: Annotated[
-        str | None,
-        typer.Argument(metavar="[RUN]", help="A run, or part of its name; the latest if left out."),
-    ] = None,
+    name: RunName = None,
     endpoint: EndpointName = None,
     base_url: BaseUrl = None,
     api_key_env: KeyVariable = None,
