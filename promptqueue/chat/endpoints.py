@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit, urlunsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
+from promptqueue.chat.validation import load_toml
 from promptqueue.errors import EndpointError, UsageError
 
 EMBEDDED = "embedded"
@@ -29,12 +29,15 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+Usd = Annotated[float, Field(ge=0, strict=True, allow_inf_nan=False)]
+
+
 class Price(_Strict):
     """Price of one model in USD per million tokens."""
 
-    input: float = Field(ge=0)
-    output: float = Field(ge=0)
-    cached: float | None = Field(None, ge=0)
+    input: Usd
+    output: Usd
+    cached: Usd | None = None
     """Of prompt tokens that the server took from its cache; `input` where it is not set."""
 
     def of(self, prompt: int, completion: int, cached: int) -> float:
@@ -116,20 +119,7 @@ def load_config(path: Path) -> Config:
     Raises:
         UsageError: it is no TOML, or has unknown or wrong entries.
     """
-    try:
-        data = tomllib.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        return Config()
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"{path}: {error}; correct the file or remove it") from error
-    try:
-        return Config.model_validate(data)
-    except ValidationError as error:
-        problems = (
-            f"{path}: {'.'.join(map(str, detail['loc']))}: {detail['msg']}"
-            for detail in error.errors(include_url=False)
-        )
-        raise UsageError("\n".join(problems)) from error
+    return load_toml(path, Config) if path.exists() else Config()
 
 
 def resolve_endpoint(

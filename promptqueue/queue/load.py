@@ -3,50 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Union, get_args, get_origin
+from typing import Any
 
 from jinja2.sandbox import SandboxedEnvironment
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from promptqueue.chat.validation import keys_at, sentence, unknown_key
 from promptqueue.errors import QueueFileError
 from promptqueue.queue.document import Document, Location, read_document
 from promptqueue.queue.model import Queue
-from promptqueue.queue.problem import Problem, suggest
+from promptqueue.queue.problem import Problem
 from promptqueue.queue.review import review_queue
 from promptqueue.queue.templates import Source, make_environment
 
 _ROUNDS = 8
 """How often what is wrong is left out and the rest read again."""
-_KINDS = {
-    "string": "a text",
-    "int": "a whole number",
-    "float": "a number",
-    "finite": "a number",
-    "bool": "true or false",
-    "tuple": "a list (`[...]`, or lines that begin with `- `)",
-    "dict": "a mapping (lines of `key: value`)",
-    "mapping": "a mapping (lines of `key: value`)",
-}
-"""First word of pydantic's name of any other error to what was needed."""
-_SHOWN = 60
-"""Characters of a wrong value that a message repeats."""
-_SENTENCES = {
-    "too_short": "the list is empty; it needs at least one entry",
-    "string_pattern_mismatch": (
-        "{} is no name; use letters, digits, - and _, beginning with a letter"
-    ),
-    "string_too_long": "a name has at most {max_length} characters; shorten {}",
-    "greater_than_equal": "this must be at least {ge:g}, not {}",
-    "greater_than": "this must be more than {gt:g}, not {}",
-    "less_than_equal": "this must be at most {le:g}, not {}",
-    "literal_error": "this must be {expected}, not {}",
-}
-"""Pydantic's name of an error to what we say; `{}` is what was found."""
 _STAND_INS: Mapping[str, Any] = {
     "promptqueue": 1,
     "name": "x",
@@ -188,42 +163,12 @@ def _complain(document: Document, detail: ErrorDetails) -> None:
     location = _known_part(document, detail["loc"])
     at_key = detail["loc"][-1] == "[key]"
     if detail["type"] == "extra_forbidden":
-        name = str(detail["loc"][-1])
-        document.complain(location, _unknown_key(name, location[:-1]), key=True)
+        words = unknown_key(str(detail["loc"][-1]), keys_at(Queue, location[:-1]))
+        document.complain(location, words, key=True)
     elif detail["type"] == "missing":
         document.complain(location, f"the key {str(detail['loc'][-1])!r} is missing here")
     else:
-        document.complain(location, _sentence(detail, location), key=at_key)
-
-
-def _sentence(detail: ErrorDetails, location: Location) -> str:
-    """Say in words of the queue file what pydantic found."""
-    if detail["type"] == "value_error":
-        return str(detail["ctx"]["error"])
-    if detail["input"] is None:
-        return "this key has no value; write one, or remove the key"
-    sentence = _SENTENCES.get(detail["type"])
-    if sentence:
-        return sentence.format(_shown(detail["input"]), **detail.get("ctx", {}))
-    if detail["type"].startswith("model"):
-        needed = f"a mapping with the keys {', '.join(_keys_at(location))}"
-    else:
-        needed = _KINDS.get(detail["type"].partition("_")[0], "another value")
-    return f"{needed} is needed here, not {_shown(detail['input'])}"
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str) and len(value) > _SHOWN:
-        return f"{value[:_SHOWN]!r}..."
-    return (
-        "a list"
-        if isinstance(value, list)
-        else "a mapping"
-        if isinstance(value, dict)
-        else repr(value)
-    )
+        document.complain(location, sentence(detail, keys_at(Queue, location)), key=at_key)
 
 
 def _known_part(document: Document, location: Sequence[str | int]) -> Location:
@@ -233,26 +178,3 @@ def _known_part(document: Document, location: Sequence[str | int]) -> Location:
         if (*known, part) in document.places:
             known = (*known, part)
     return known
-
-
-def _unknown_key(name: str, parent: Location) -> str:
-    known = _keys_at(parent)
-    hint = suggest(name, known, otherwise=f"known here: {', '.join(known)}")
-    return f"unknown key {name!r}; {hint}"
-
-
-def _keys_at(location: Location) -> list[str]:
-    """Return the keys that the model at `location` knows."""
-    model: type[BaseModel] = Queue
-    for part in location:
-        if isinstance(part, str) and part in model.model_fields:
-            model = next(_models_in(model.model_fields[part].annotation), model)
-    return [info.alias or name for name, info in model.model_fields.items()]
-
-
-def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    elif get_origin(annotation) in (Union, types.UnionType) or get_args(annotation):
-        for argument in get_args(annotation):
-            yield from _models_in(argument)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
+
+from promptqueue.chat.validation import suggest as suggest
 
 _MAX_WIDTH = 160
 """Of a line in a message; more of it helps nobody."""
@@ -45,14 +45,3 @@ def _excerpt(source: str, column: int) -> str:
     head, tail = "…" if first else "", "…" if len(line) > first + _MAX_WIDTH else ""
     caret = " " * (len(head) + column - 1 - first) + "^"
     return f"    {head}{line[first : first + _MAX_WIDTH]}{tail}\n    {caret}"
-
-
-def suggest(name: str, known: Iterable[str], *, otherwise: str = "") -> str:
-    """Return the way out of a wrong name: the nearest one, else `otherwise`, or all of them."""
-    names = list(known)
-    close = difflib.get_close_matches(name, names, n=1)
-    if close:
-        return f"did you mean {close[0]!r}?"
-    if otherwise:
-        return otherwise
-    return f"there is {', '.join(map(repr, names))}" if names else "there is none"
