@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import re
+
 CYCLE_LINES = 8
 """Longest cycle of lines that is looked for."""
 MIN_LINES = 24
 """Lines that a cycle must have filled: honest code has 20 equal lines, rarely more."""
 MIN_CYCLES = 8
 """Copies of a cycle, which matters for the longer ones."""
+COUNTED_LINES = 3
+"""Shortest cycle that is looked for where copies differ in their numbers: shorter ones are tables."""
+COUNTED_CYCLES = 24
+"""Copies of such a cycle: nobody writes out so many layers by hand."""
 PERIOD_CHARS = 120
 """Longest period of a loop without line breaks."""
 LOOP_CHARS = 1200
 """Length that such a loop must have."""
 
+_NUMBER = re.compile(r"\d+")
+
 
 class RepetitionWatch:
     """Watches a text that grows piece by piece.
 
-    Two faces were seen: the same lines over and over (the embedded model ended a prompt with
-    one import line until the token limit), and one line that never ends.
-    Only exact copies count, so tables of similar lines are safe.
+    Three faces were seen: the same lines over and over (the embedded model ended a prompt with
+    one import line until the token limit), one line that never ends, and the same few lines
+    under a number that counts up (layers `b2` to `b381`, four token caps long).
+    Single lines that differ in a number are safe: those are tables.
     """
 
     def __init__(self) -> None:
@@ -30,6 +39,8 @@ class RepetitionWatch:
         self._last: list[str] = []  # the last lines, newest first
         self._runs = [0] * (CYCLE_LINES + 1)  # per period: lines equal to the one a period ago
         self._marks = [0] * (CYCLE_LINES + 1)  # how many of these hold a letter or digit
+        self._shapes: list[str] = []  # the last lines, newest first, every number replaced by 0
+        self._counted = [0] * (CYCLE_LINES + 1)  # per period: lines of the shape a period ago
         self._found: tuple[int, int] | None = None
 
     @property
@@ -67,6 +78,7 @@ class RepetitionWatch:
         for period, earlier in enumerate(self._last, start=1):
             self._extend_run(period, equal=line == earlier, marked=marked)
         self._last = [line, *self._last[: CYCLE_LINES - 1]]
+        self._count_up(line)
 
     def _extend_run(self, period: int, *, equal: bool, marked: bool) -> None:
         self._runs[period] = self._runs[period] + 1 if equal else 0
@@ -76,6 +88,19 @@ class RepetitionWatch:
         if enough and self._marks[period] and not self._found:
             first = len(self._starts) - length
             self._found = (self._starts[first], self._starts[first + period])
+
+    def _count_up(self, line: str) -> None:
+        """Look for a cycle whose copies differ in their numbers only."""
+        shape = _NUMBER.sub("0", line)
+        for period, earlier in enumerate(self._shapes, start=1):
+            self._counted[period] = self._counted[period] + 1 if shape == earlier else 0
+        self._shapes = [shape, *self._shapes[: CYCLE_LINES - 1]]
+        table = max(self._counted[1:COUNTED_LINES])  # a table has every longer period as well
+        for period in range(COUNTED_LINES, CYCLE_LINES + 1):
+            length = self._counted[period] + period
+            if length >= COUNTED_CYCLES * period and table < period and not self._found:
+                first = len(self._starts) - length
+                self._found = (self._starts[first], self._starts[first + period])
 
     def _search_loop(self, line: str) -> None:
         """Look for a period in the last characters of a line; `str.find` does it at C speed."""

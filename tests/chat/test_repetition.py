@@ -13,6 +13,13 @@ PAIR = "x = self.conv(x)\nx = self.bn(x)\n"
 EIGHT = "".join(f"def step_{n}():\n" for n in range(8))
 SEVEN = "".join(f"self.layer{n} = nn.Linear(64, 64)\n" for n in range(7))
 PROSE = "and then we apply the convolution to the input "
+BRANCH = """\
+        self.b{} = nn.Sequential(
+            nn.Conv2d(in_channels, out_channels, 1, bias=False),
+            nn.BatchNorm2d(out_channels),
+            nn.ReLU(inplace=True)
+        )
+"""  # seen from the embedded model, from b2 to b381
 
 
 def feed(text, size=7):
@@ -55,6 +62,15 @@ def test_the_watch_fires_long_before_the_token_limit():
     assert fired_at <= 25 * len(IMPORT_LINE)
 
 
+@pytest.mark.parametrize("size", [1, 7, 10**6])
+def test_a_loop_that_counts_up_is_found_although_no_two_copies_are_equal(size):
+    before = "class ASPP(nn.Module):\n"
+    watch, fired_at = feed(before + "".join(BRANCH.format(n) for n in range(381)), size)
+    assert fired_at is not None
+    assert watch.start == len(before)
+    assert watch.first_copy_end == len(before) + len(BRANCH.format(1))
+
+
 def test_it_stays_fired():
     watch, _ = feed(IMPORT_LINE * 30)
     start = watch.start
@@ -79,6 +95,10 @@ HONEST = {
     "a long line of prose": " ".join(f"word{n}" for n in range(2000)),
     "zeros": "zeros = [" + "0, " * 300 + "]\n",
     "every other line differs": "".join(f"x{n} = 1\ny = 2\n" for n in range(100)),
+    "twenty branches": "".join(BRANCH.format(n) for n in range(20)),
+    "a table of four lines a row": "".join(
+        f"  (\n    {n},\n    {n * 7 % 5},\n    {n % 3},\n  ),\n" for n in range(20)
+    ),
     "noise": "".join(random.Random(1).choices("abcd \n", k=20000)),
 }
 
