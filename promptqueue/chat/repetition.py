@@ -11,7 +11,7 @@ MIN_LINES = 24
 MIN_CYCLES = 8
 """Copies of a cycle, which matters for the longer ones."""
 COUNTED_LINES = 3
-"""Shortest cycle that is looked for where copies differ in their numbers: shorter ones are tables."""
+"""Shortest cycle looked for where copies differ in their numbers; shorter ones are tables."""
 COUNTED_CYCLES = 24
 """Copies of such a cycle: nobody writes out so many layers by hand."""
 PERIOD_CHARS = 120
