@@ -134,3 +134,15 @@ def _unknown(queue: Queue, name: str) -> str:
     known = list(queue.inputs)
     hint = suggest(name, known, otherwise=f"it has {', '.join(known) or 'no inputs'}")
     return f"the queue has no input {name!r}; {hint}"
+
+
+def known_inputs(given: Mapping[str, Value], queue: Queue) -> dict[str, Value]:
+    """Return the inputs of a run for the queue as it is now: new ones get their defaults."""
+    return resolve_inputs(
+        queue, [setting(name, value) for name, value in given.items() if name in queue.inputs]
+    )
+
+
+def setting(name: str, value: Value) -> str:
+    """Return an input as `--set` takes it."""
+    return f"{name}={str(value).lower() if isinstance(value, bool) else value}"

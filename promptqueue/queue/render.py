@@ -77,7 +77,7 @@ def render_queue(
     rendered: dict[str, tuple[Message, ...]] = {}
     for step in loaded.queue.steps:
         rendered[step.id] = render_step(loaded, step, inputs, known)
-        known.setdefault(step.id, _placeholder(step, rendered[step.id][-1].content))
+        known.setdefault(step.id, placeholder(step, rendered[step.id][-1].content))
     return rendered
 
 
@@ -90,7 +90,7 @@ def try_templates(loaded: LoadedQueue, inputs: Mapping[str, Value]) -> None:
     known: dict[str, StepResult] = {}
     for step in loaded.queue.steps:
         render_step(loaded, step, inputs, known)
-        known[step.id] = _placeholder(step, f"‹the prompt of step {step.id}›")
+        known[step.id] = placeholder(step, f"‹the prompt of step {step.id}›")
 
 
 def digest_of(messages: Sequence[Message]) -> str:
@@ -159,7 +159,8 @@ def _latest(path: str, results: Results) -> str:
     return next(r.files[path] for r in reversed(list(results.values())) if path in r.files)
 
 
-def _placeholder(step: Step, prompt: str) -> StepResult:
+def placeholder(step: Step, prompt: str) -> StepResult:
+    """Return a stand-in for the result of a step that has not run."""
     reply = f"‹the reply of step {step.id}, known when it has run›"
     files = {path: f"‹{path} of step {step.id}, known when it has run›" for path in step.paths()}
     return StepResult(step.id, (Turn(prompt, reply),), files)

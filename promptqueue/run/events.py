@@ -26,6 +26,8 @@ class RunStarted:
     out: str
     """The folder that files are written to."""
     resumed: bool = False
+    sources: str = ""
+    """Digest of the queue file and its templates, as JSON: what a replay is made from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,8 @@ class CallStarted:
     """Estimated tokens of the prompt."""
     reused: bool = False
     """The journal has the answer already; nothing is asked or paid."""
+    origin: str = ""
+    """The earlier run that the answer is taken from; empty for this run's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +119,32 @@ class Refining:
 
 
 @dataclass(frozen=True, slots=True)
+class StepSteered:
+    """The user decided what follows a reply."""
+
+    kind: ClassVar[str] = "step.steered"
+    step: str
+    turn: int
+    """The turn whose reply was judged."""
+    key: str
+    """Of the request that the reply answers: the decision holds for this reply only."""
+    action: str
+    text: str = ""
+    """Digest of the user's words or of the edited prompt."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepsStale:
+    """Steps were asked with what an earlier step has changed since."""
+
+    kind: ClassVar[str] = "steps.stale"
+    run: str
+    step: str
+    """The step that was changed."""
+    stale: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class StepFinished:
     """All turns of a step are done."""
 
@@ -157,6 +187,8 @@ RunEvent = (
     | Extracted
     | FileWritten
     | Refining
+    | StepSteered
+    | StepsStale
     | StepFinished
     | RunFinished
 )

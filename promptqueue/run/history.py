@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from promptqueue.queue.model import Queue, StepResult
 from promptqueue.run.journal import RunDirectory
 from promptqueue.run.stored import StoredFiles, StoredTurns
@@ -37,3 +39,63 @@ def step_results(queue: Queue, directory: RunDirectory) -> dict[str, StepResult]
         for name, asked in turns.items()
         if asked and name in known
     }
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A request of a run, as its journal knows it."""
+
+    key: str
+    turn: int
+    model: str
+
+
+def last_question(directory: RunDirectory, step: str) -> Question:
+    """Return the last request of a step; there must be one."""
+    found = None
+    for record in directory.records():
+        if record["event"] == "call.started" and record["step"] == step:
+            found = Question(record["key"], record["turn"], record["model"])
+    assert found is not None
+    return found
+
+
+def prompts_asked(directory: RunDirectory) -> dict[str, str]:
+    """Return the digest of the messages that each step was last begun with."""
+    records = directory.records()
+    return {r["step"]: r["digest"] for r in records if r["event"] == "step.started"}
+
+
+def models_asked(directory: RunDirectory) -> dict[str, str]:
+    """Return the model that each step was last asked of."""
+    records = directory.records()
+    return {r["step"]: r["model"] for r in records if r["event"] == "call.started"}
+
+
+def sources_of(directory: RunDirectory) -> str:
+    """Return the digest of the sources that the run was last at work with, or nothing."""
+    records = directory.records()
+    return str([r.get("sources", "") for r in records if r["event"] == "run.started"][-1:][0])
+
+
+def outcomes(directory: RunDirectory) -> dict[str, list[tuple[str, ...]]]:
+    """Return what each step asked, got, and wrote, last; no times, no order of sessions.
+
+    Two runs with equal outcomes went the same way, byte for byte.
+    """
+    found: dict[str, list[tuple[str, ...]]] = {}
+    key = ""
+    for record in directory.records():
+        event, step = record["event"], record.get("step", "")
+        if event == "step.started":
+            found[step] = [("prompt", record["digest"])]
+        elif event == "call.started":
+            key = record["key"]
+            found[step].append(("question", key, *(digest for _, digest in record["messages"])))
+        elif event == "modules.extracted":
+            found[step].append(("found", *record["files"], *record["issues"]))
+        elif event == "file.written":
+            found[step].append(("file", record["path"], record["digest"]))
+        elif event == "step.finished" and step in found:
+            found[step].append(("complete", str(record["complete"]), *record["issues"]))
+    return found

@@ -13,6 +13,7 @@ from promptqueue.chat.message import Reply, Request, Usage
 from promptqueue.errors import LimitReached
 from promptqueue.queue.model import Limits
 from promptqueue.run.blobs import Blobs
+from promptqueue.run.steering import Action
 
 Record = dict[str, Any]
 
@@ -25,6 +26,8 @@ class Ledger:
     prices: Mapping[str, Price] = field(default_factory=dict)
     answers: dict[str, Record] = field(default_factory=dict)
     """Key of a request to the journal's record of its answer; texts stay on disk."""
+    decisions: dict[str, tuple[Action, str]] = field(default_factory=dict)
+    """Key of a request to what the user decided about its answer: action, digest of the text."""
     written: set[str] = field(default_factory=set)
     """Digests of the files that earlier sessions wrote."""
     calls: int = 0
@@ -51,8 +54,11 @@ class Ledger:
                 self.calls += 1
             elif event == "file.written":
                 self.written.add(record["digest"])
+            elif event == "step.steered":
+                self.decisions[record["key"]] = (record["action"], record["text"])
             elif event in ("call.finished", "call.failed"):
-                self._spend(model, record)
+                if not record.get("origin"):  # what an earlier run has paid for is not paid here
+                    self._spend(model, record)
                 if event == "call.finished":
                     self.answers[key] = record
             self.finished = event == "run.finished"

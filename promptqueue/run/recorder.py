@@ -6,7 +6,7 @@ import time
 from dataclasses import asdict
 from typing import IO, TypeVar
 
-from promptqueue.chat.message import Answered, AttemptFailed, Delta
+from promptqueue.chat.message import Answered, AttemptFailed, Delta, Reply
 from promptqueue.run.events import Event
 from promptqueue.run.journal import RunDirectory
 from promptqueue.run.ledger import reply_record
@@ -36,6 +36,13 @@ class Recorder:
         else:
             self.directory.append(event.kind, **asdict(event))
         return event
+
+    def copy_answer(self, reply: Reply, origin: str) -> None:
+        """Keep an answer of an earlier run, so that this run can be read without the other."""
+        text = self.directory.keep(reply.text)
+        reasoning = self.directory.keep(reply.reasoning) if reply.reasoning else ""
+        record = reply_record(reply, text, reasoning)
+        self.directory.append(Answered.kind, **record, origin=origin)
 
     def interrupted(self, reason: str) -> None:
         """Note why the run stops before its end, with what had arrived of the reply."""

@@ -39,6 +39,10 @@ class Board:
     best: dict[str, Version] = field(default_factory=dict)
     stale: int = 0
     """Turns in a row that brought no gain."""
+    awaited: set[str] = field(default_factory=set)
+    """Files that the user wants changed, until a reply brings one of them."""
+    _reopened: set[str] = field(default_factory=set)
+    """Files whose best version any usable one may replace."""
     _seen: set[str] = field(default_factory=set)
 
     def take(self, extraction: Extraction) -> list[str]:
@@ -48,11 +52,20 @@ class Board:
             version = Version(module.text, _fatal(extraction.issues, path))
             known = self.best.get(path)
             gain |= known is None or version.rank > known.rank
-            if known is None or version.rank >= known.rank:
+            wanted = path in self._reopened and version.rank > 1
+            if known is None or version.rank >= known.rank or wanted:
                 self.best[path] = version
                 taken.append(path)
+                self._reopened.discard(path)
+        if taken:
+            self.awaited.clear()
         self.stale = 0 if gain else self.stale + 1
         return taken
+
+    def reopen(self) -> None:
+        """Let the next usable version of a file replace what was the best so far."""
+        self._reopened = set(self.best)
+        self.awaited = {output.path for output in self.outputs}
 
     def texts(self) -> dict[str, str]:
         """Return the text of every file as it stands, earlier steps included."""
@@ -65,7 +78,11 @@ class Board:
     def open_paths(self, *, least: int = _CLEAN) -> list[str]:
         """Return the declared files that are missing or not as good as `least`."""
         paths = [output.path for output in self.outputs]
-        return [p for p in paths if p not in self.best or self.best[p].rank < least]
+        return [
+            path
+            for path in paths
+            if path in self.awaited or path not in self.best or self.best[path].rank < least
+        ]
 
     def complete(self) -> bool:
         """Tell whether every declared file is usable (one that shrank is, with a warning)."""
@@ -97,11 +114,17 @@ def refinement_prompt(issues: Iterable[Issue], outputs: Iterable[Output]) -> str
     lines = ["Your reply cannot be used as it is:", ""]
     lines += dict.fromkeys(f"- {_subject(issue)}{issue.message}" for issue in issues)
     lines += ["", "Send again, whole and corrected, each in a fence of its own:", ""]
+    return "\n".join([*lines, *files_wanted(outputs)]) + "\n"
+
+
+def files_wanted(outputs: Iterable[Output]) -> list[str]:
+    """Return the lines that show how each file is to be sent."""
+    lines: list[str] = []
     for output in outputs:  # a fence line of its own: what stands behind a list mark is echoed
         language = "python " if output.path.endswith(".py") else ""
         names = f", which defines {', '.join(output.symbols)}" if output.symbols else ""
         lines += [f"```{language}path={output.path}", f"...the whole file{names}...", "```"]
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def _subject(issue: Issue) -> str:

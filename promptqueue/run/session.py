@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import os
 import platform
 import subprocess
@@ -17,15 +18,20 @@ from typing import Any
 from promptqueue import __version__
 from promptqueue.chat.connect import Connection
 from promptqueue.chat.endpoints import Endpoint, Price, choose_model
-from promptqueue.errors import StorageError
+from promptqueue.errors import StorageError, UsageError
 from promptqueue.queue.inputs import Value
 from promptqueue.queue.load import LoadedQueue
+from promptqueue.queue.problem import suggest
 from promptqueue.queue.render import try_templates
-from promptqueue.run.events import Event, Notice, RunStarted
+from promptqueue.run.archive import RunArchive
+from promptqueue.run.events import Event, Notice, RunStarted, StepsStale, StepSteered
+from promptqueue.run.history import last_question, prompts_asked, step_results
+from promptqueue.run.job import Job
 from promptqueue.run.journal import RunDirectory, create_run
 from promptqueue.run.ledger import Ledger
 from promptqueue.run.recorder import Recorder
-from promptqueue.run.runner import Job, run_queue
+from promptqueue.run.runner import run_queue, stale_steps
+from promptqueue.run.steering import Steer
 from promptqueue.run.workspace import Workspace
 
 Connect = Callable[[Path], AbstractContextManager[Connection]]
@@ -45,22 +51,48 @@ class Plan:
     """From the command line: wins over what the queue names."""
     overwrite: bool = False
     prices: Mapping[str, Price] = field(default_factory=dict)
+    fresh: bool = False
+    """Ask everything anew, whatever earlier runs have answers to."""
+    start: str | None = None
+    """The step from which on everything is asked anew; the ones before are taken as they are."""
+    steer: Steer | None = None
+    """Asked after every reply."""
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """One more turn of a step that a run has an answer of."""
+
+    step: str
+    text: str
+    """What is wanted, in the user's words."""
+    rerun: bool = False
+    """Ask the steps that depend on it again as well."""
 
 
 def execute(
-    plan: Plan, connect: Connect, *, resume: Path | None = None
+    plan: Plan,
+    connect: Connect,
+    *,
+    resume: Path | None = None,
+    correction: Correction | None = None,
 ) -> Generator[Event, None, None]:
     """Run a plan and yield what happens; with `resume`, go on with the run in that directory.
+
+    With a `correction`, only its step has one more turn; the steps that depended on it are named
+    by `StepsStale`, unless they are to be asked again at once.
 
     Before anything is asked, every template is rendered once, the workspace is locked and
     found writable, and files that were edited by hand are looked for.
 
     Raises:
         QueueFileError: a template cannot be rendered.
+        UsageError: the step to start from, or to correct, is not one of the queue or the run.
         StorageError: the workspace or the run directory cannot be used.
         EndpointError, LimitReached: see `run_queue`.
     """
     try_templates(plan.loaded, plan.inputs)
+    fresh_from = _fresh_from(plan)
     directory = RunDirectory(resume, write=True) if resume is not None else None
     workspace = Workspace(plan.out, _manifest_head(plan), overwrite=plan.overwrite)
     name = directory.id if directory else plan.loaded.queue.name
@@ -71,13 +103,83 @@ def execute(
         ledger = Ledger(plan.loaded.queue.limits, plan.prices)
         if directory is not None:
             workspace.recognise(ledger.fold(directory.records()).written)
+        if directory is not None and correction is not None:
+            _check_correction(plan, directory, correction)
         _refuse_hand_edited(plan, workspace)
         if directory is None:
             directory = create_run(plan.runs, plan.loaded.queue.name, _meta(plan))
         recorder = Recorder(directory)
         stack.callback(recorder.close)
         yield from _begin(plan, recorder, resumed=resume is not None, finished=ledger.finished)
-        yield from _converse(plan, connect, recorder, ledger, workspace)
+        with _journaling_failure(recorder), connect(directory.path / "server.log") as opened:
+            models = _models(plan, opened)
+            for message in _warnings(plan, models):
+                yield recorder.record(Notice(message))
+            job = Job(
+                loaded=plan.loaded,
+                inputs=plan.inputs,
+                chat=opened.chat,
+                models=models,
+                recorder=recorder,
+                ledger=ledger,
+                workspace=workspace,
+                archive=RunArchive(plan.runs, plan.endpoint.shown_url),
+                fresh_from=fresh_from,
+                steer=plan.steer,
+            )
+            yield from run_queue(job) if correction is None else _correct(job, correction)
+
+
+def _correct(job: Job, correction: Correction) -> Iterator[Event]:
+    """Give one step another turn, and see what depends on it."""
+    directory, queue = job.recorder.directory, job.loaded.queue
+    steps = [step.id for step in queue.steps]
+    number = steps.index(correction.step) + 1
+    results = step_results(queue, directory)
+    asked = prompts_asked(directory)
+    for step in queue.steps[: number - 1]:
+        job.results[step.id] = results[step.id]
+        job.files.update({path: directory.keep(t) for path, t in results[step.id].files.items()})
+    question = last_question(directory, correction.step)
+    text = directory.keep(correction.text)
+    job.ledger.decisions[question.key] = ("change", text)
+    yield job.recorder.record(
+        StepSteered(correction.step, question.turn, question.key, "change", text)
+    )
+    later = queue.steps[number:]
+    yield from run_queue(job, first=number, last=number)
+    stale = stale_steps(job, later, asked)
+    open_steps = [step for step in later if step.id not in asked]
+    if correction.rerun or not (stale or open_steps):
+        yield from run_queue(job, first=number + 1)
+        return
+    yield job.recorder.record(StepsStale(directory.id, correction.step, stale))
+
+
+def _check_correction(plan: Plan, directory: RunDirectory, correction: Correction) -> None:
+    steps = [step.id for step in plan.loaded.queue.steps]
+    _check_step(plan, correction.step)
+    answered = step_results(plan.loaded.queue, directory)
+    missing = [step for step in steps[: steps.index(correction.step) + 1] if step not in answered]
+    if missing:
+        raise UsageError(
+            f"the run {directory.id} has no answer of the step {missing[0]!r} yet; go on with "
+            f"`promptqueue resume {directory.id}` first"
+        )
+
+
+def _fresh_from(plan: Plan) -> int | None:
+    if plan.fresh:
+        return 1
+    return _check_step(plan, plan.start) if plan.start is not None else None
+
+
+def _check_step(plan: Plan, name: str) -> int:
+    """Return the number of a step, from 1."""
+    steps = [step.id for step in plan.loaded.queue.steps]
+    if name not in steps:
+        raise UsageError(f"{plan.loaded.path} has no step {name!r}; {suggest(name, steps)}")
+    return steps.index(name) + 1
 
 
 def _begin(plan: Plan, recorder: Recorder, *, resumed: bool, finished: bool) -> Iterator[Event]:
@@ -91,6 +193,7 @@ def _begin(plan: Plan, recorder: Recorder, *, resumed: bool, finished: bool) -> 
             endpoint=f"{plan.endpoint.name}, {plan.endpoint.shown_url} ({plan.endpoint.reason})",
             out=str(plan.out),
             resumed=resumed,
+            sources=recorder.directory.keep(json.dumps(dict(plan.loaded.sources))),
         )
     )
     if finished:
@@ -102,19 +205,6 @@ def _begin(plan: Plan, recorder: Recorder, *, resumed: bool, finished: bool) -> 
     if resumed and recorder.directory.meta()["queue"]["digest"] != plan.loaded.digest:
         text = "the queue was changed since this run began; what it changes is asked again"
         yield recorder.record(Notice(text))
-
-
-def _converse(
-    plan: Plan, connect: Connect, recorder: Recorder, ledger: Ledger, workspace: Workspace
-) -> Iterator[Event]:
-    with _journaling_failure(recorder):
-        connection = connect(recorder.directory.path / "server.log")
-        with connection as opened:
-            models = _models(plan, opened)
-            for message in _warnings(plan, models):
-                yield recorder.record(Notice(message))
-            job = Job(plan.loaded, plan.inputs, opened.chat, models, recorder, ledger, workspace)
-            yield from run_queue(job)
 
 
 @contextlib.contextmanager

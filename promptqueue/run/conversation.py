@@ -1,0 +1,223 @@
+"""One step: its prompt, the replies, and the turns that follow until it is done."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass, field
+
+from promptqueue.chat.message import Message, Reply, Request, Usage
+from promptqueue.queue.model import Step, StepResult, Turn
+from promptqueue.queue.render import digest_of
+from promptqueue.run.archive import Past
+from promptqueue.run.asking import ask
+from promptqueue.run.events import (
+    Event,
+    Extracted,
+    Refining,
+    StepFinished,
+    StepStarted,
+    StepSteered,
+)
+from promptqueue.run.extract import Extraction, Issue, extract_modules
+from promptqueue.run.job import Job
+from promptqueue.run.refine import Board, refinement_prompt
+from promptqueue.run.steering import Decision, Review, change_prompt
+from promptqueue.run.stored import StoredFiles, StoredTurns
+
+
+@dataclass(slots=True)
+class _Talk:
+    """Where the conversation of a step stands."""
+
+    first: tuple[Message, ...]
+    """What a fresh start begins with."""
+    messages: tuple[Message, ...]
+    board: Board
+    sample: int = 0
+    turn: int = 0
+    """Number of the turn, over all starts."""
+    refined: int = 0
+    """Refinements since the prompt, or since the user last said something."""
+    turns: list[Turn] = field(default_factory=list)
+    """Those of the start that stands: what later steps get as context."""
+    usage: Usage = field(default_factory=lambda: Usage(0, 0))
+    seconds: float = 0.0
+    skipped: bool = False
+
+    def hear(self, reply: Reply) -> None:
+        """Take note of a reply."""
+        self.usage += reply.usage
+        self.seconds += reply.seconds
+        self.turns.append(Turn(self.messages[-1].content, reply.text))
+
+    def answer_with(self, reply: Reply, prompt: str) -> None:
+        """Go on with the conversation."""
+        said = (Message("assistant", reply.text), Message("user", prompt))
+        self.messages = (*self.messages, *said)
+
+    def start_afresh(self) -> None:
+        """Ask the prompt again, for another sample."""
+        self.messages, self.sample, self.turns = self.first, self.sample + 1, []
+
+
+def run_step(
+    job: Job, step: Step, number: int, first: tuple[Message, ...]
+) -> Generator[Event, None, None]:
+    """Run the conversation of one step, and leave its result in the job."""
+    of = len(job.loaded.queue.steps)
+    yield job.recorder.record(
+        StepStarted(step.id, number, of, step.title or step.id, digest_of(first))
+    )
+    first_key = job.request(step, first).key()
+    past = job.past_of(number, first_key)
+    blobs = job.recorder.directory.blobs
+    earlier = {path: blobs.get(job.files[path]) for path in step.paths() if path in job.files}
+    talk = _Talk(first, first, Board(step.outputs, earlier))
+    while True:
+        request = job.request(step, talk.messages, talk.sample)
+        reply = yield from ask(job, step, talk.turn, request, past)
+        talk.hear(reply)
+        extraction = extract_modules(
+            reply.text,
+            step.outputs,
+            previous=talk.board.texts(),
+            finish_reason=reply.finish_reason,
+        )
+        yield job.recorder.record(_extracted(step, talk.turn, extraction))
+        yield from _take(job, step, talk, extraction)
+        decision = yield from _decide(job, step, talk, request, reply, extraction, past)
+        if decision.action in ("accept", "skip"):
+            break
+        yield from _follow(job, step, talk, reply, extraction, decision)
+        talk.turn += 1
+    talk.skipped = decision.action == "skip"
+    yield from _finish(job, step, talk, extraction)
+    if step.id not in job.incomplete:
+        job.archive.add(first_key, job.recorder.directory.id)
+
+
+def _take(
+    job: Job, step: Step, talk: _Talk, extraction: Extraction
+) -> Generator[Event, None, None]:
+    for path in talk.board.take(extraction):
+        # a user who reviews replies decides before anything is written
+        if job.steer is None and talk.board.best[path].rank > 1:
+            yield from job.write(step, path, talk.board.best[path].text, talk.turn)
+    job.workspace.save()
+
+
+def _decide(
+    job: Job,
+    step: Step,
+    talk: _Talk,
+    request: Request,
+    reply: Reply,
+    extraction: Extraction,
+    past: Past | None,
+) -> Generator[Event, None, Decision]:
+    """Return what follows a reply: as decided before, by the user now, or by the rules."""
+    key = request.key()
+    decision = job.decision(key, past)
+    if decision is None and job.steer is not None:
+        texts = {path: module.text for path, module in extraction.modules.items()}
+        issues = tuple(issue.message for issue in _open_issues(talk, extraction))
+        prompt = talk.messages[-1].content
+        decision = job.steer(Review(step.id, talk.turn, prompt, reply, texts, issues))
+    if decision is None:
+        spent = talk.refined >= job.loaded.queue.refine_of(step).turns
+        return Decision("accept" if spent or not talk.board.open_paths() else "refine")
+    if key not in job.ledger.decisions:
+        text = job.recorder.directory.keep(decision.text) if decision.text else ""
+        job.ledger.decisions[key] = (decision.action, text)
+        yield job.recorder.record(StepSteered(step.id, talk.turn, key, decision.action, text))
+    if decision.action == "refine" and not talk.board.open_paths():
+        return Decision("accept")
+    return decision
+
+
+def _follow(
+    job: Job, step: Step, talk: _Talk, reply: Reply, extraction: Extraction, decision: Decision
+) -> Generator[Event, None, None]:
+    """Prepare the next turn."""
+    if decision.action == "refine":
+        yield from _refine(job, step, talk, reply, extraction)
+        return
+    talk.board.reopen()
+    talk.refined = 0
+    if decision.action == "change":
+        talk.answer_with(reply, change_prompt(decision.text, step.outputs))
+        return
+    if decision.action == "edit":
+        talk.first = (*talk.first[:-1], Message("user", decision.text))
+        talk.messages, talk.turns = talk.first, []
+        return
+    talk.start_afresh()
+
+
+def _refine(
+    job: Job, step: Step, talk: _Talk, reply: Reply, extraction: Extraction
+) -> Generator[Event, None, None]:
+    reasons = _open_issues(talk, extraction)
+    fresh = talk.board.starts_afresh(reply.text)
+    talk.refined += 1
+    yield job.recorder.record(
+        Refining(step.id, talk.turn + 1, tuple(issue.message for issue in reasons), fresh)
+    )
+    if fresh:
+        talk.start_afresh()
+    else:
+        wanted = [output for output in step.outputs if output.path in talk.board.open_paths()]
+        talk.answer_with(reply, refinement_prompt(reasons, wanted))
+
+
+def _open_issues(talk: _Talk, extraction: Extraction) -> tuple[Issue, ...]:
+    return talk.board.open_issues(extraction) if talk.board.open_paths() else ()
+
+
+def _finish(job: Job, step: Step, talk: _Talk, latest: Extraction) -> Generator[Event, None, None]:
+    board = talk.board
+    for path in step.paths() if not talk.skipped else ():
+        best = board.best.get(path)
+        if best is None or not board.writable(path):
+            continue
+        if job.steer is not None or best.rank <= 1:  # better ones are written as they come
+            yield from job.write(step, path, best.text, talk.turn)
+    job.workspace.save()
+    job.results[step.id] = _stored(job, step, talk)
+    complete = board.complete() and not talk.skipped
+    if not complete:
+        job.incomplete.append(step.id)
+    issues = tuple(_named(issue, step) for issue in _open_issues(talk, latest))
+    yield job.recorder.record(
+        StepFinished(
+            step=step.id,
+            complete=complete,
+            files=tuple(job.written[path] for path in step.paths() if path in job.written),
+            issues=(f"{step.id}: skipped by the user",) if talk.skipped else issues,
+            usage=talk.usage,
+            seconds=talk.seconds,
+            turns=talk.turn + 1,
+        )
+    )
+
+
+def _named(issue: Issue, step: Step) -> str:
+    if issue.path and issue.path in issue.message:
+        return issue.message
+    return f"{issue.path or step.id}: {issue.message}"
+
+
+def _stored(job: Job, step: Step, talk: _Talk) -> StepResult:
+    directory = job.recorder.directory
+    if talk.skipped:
+        return StepResult(step.id, ())
+    texts = [(directory.keep(turn.prompt), directory.keep(turn.reply)) for turn in talk.turns]
+    found = talk.board.texts()
+    files = {path: directory.keep(found[path]) for path in step.paths() if path in found}
+    blobs = directory.blobs
+    return StepResult(step.id, StoredTurns(blobs, texts), StoredFiles(blobs, files))
+
+
+def _extracted(step: Step, turn: int, extraction: Extraction) -> Extracted:
+    issues = tuple(f"{issue.kind}: {issue.message}" for issue in extraction.issues)
+    return Extracted(step.id, turn, tuple(extraction.modules), issues)

@@ -1,0 +1,88 @@
+"""Everything that one run works with, and what it has brought so far."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
+
+from promptqueue.chat.message import Chat, Message, Params, Request
+from promptqueue.queue.inputs import Value
+from promptqueue.queue.load import LoadedQueue
+from promptqueue.queue.model import Step, StepResult
+from promptqueue.run.archive import Archive, Past
+from promptqueue.run.events import Event, FileWritten
+from promptqueue.run.ledger import Ledger
+from promptqueue.run.recorder import Recorder
+from promptqueue.run.steering import Decision, Steer
+from promptqueue.run.workspace import Workspace
+
+
+@dataclass(slots=True)
+class Job:
+    """A run at work."""
+
+    loaded: LoadedQueue
+    inputs: Mapping[str, Value]
+    chat: Chat
+    models: Mapping[str, str]
+    """Step id to model."""
+    recorder: Recorder
+    ledger: Ledger
+    workspace: Workspace
+    archive: Archive
+    fresh_from: int | None = None
+    """Number of the first step that earlier runs do not answer for; None: they may for all."""
+    steer: Steer | None = None
+    results: dict[str, StepResult] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
+    """Digest of the latest usable text of every file."""
+    written: dict[str, str] = field(default_factory=dict)
+    aside: list[str] = field(default_factory=list)
+    incomplete: list[str] = field(default_factory=list)
+
+    def request(self, step: Step, messages: tuple[Message, ...], sample: int = 0) -> Request:
+        """Return the question that these messages make."""
+        params = self.loaded.queue.params_of(step)
+        if sample and params.seed is not None:  # another sample needs another seed to be one
+            params = Params(seed=params.seed + sample).over(params)
+        return Request(messages, self.models[step.id], params, sample)
+
+    def past_of(self, number: int, key: str) -> Past | None:
+        """Return the earlier run that may answer for a step."""
+        if self.fresh_from is not None and number >= self.fresh_from:
+            return None
+        return self.archive.find(key)
+
+    def decision(self, key: str, past: Past | None) -> Decision | None:
+        """Return what the user decided about the answer to a request, in this run or `past`."""
+        for known, blobs in (
+            (self.ledger, self.recorder.directory.blobs),
+            *(((past.ledger, past.blobs),) if past else ()),
+        ):
+            if key in known.decisions:
+                action, text = known.decisions[key]
+                return Decision(action, blobs.get(text) if text else "")
+        return None
+
+    def write(self, step: Step, path: str, text: str, turn: int) -> Generator[Event, None, None]:
+        """Write one file of a step into the workspace."""
+        keep = self.recorder.directory.keep
+        old = self.workspace.read(path) if self.workspace.hand_edited([path]) else None
+        blob = keep(old) if old is not None else ""
+        origin = {"step": step.id, "turn": turn, "run": self.recorder.directory.id}
+        target, status = self.workspace.write(path, text, origin)
+        digest = self.files[path] = keep(text)
+        self.written[path] = str(target)
+        if status == "aside" and str(target) not in self.aside:
+            self.aside.append(str(target))
+        yield self.recorder.record(
+            FileWritten(
+                step=step.id,
+                path=path,
+                target=str(target),
+                digest=digest,
+                lines=len(text.splitlines()),
+                status=status,
+                old=blob if status == "replaced" else "",
+            )
+        )

@@ -1,0 +1,54 @@
+"""A person at the wheel: what may be decided after a reply, and how the model is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from promptqueue.chat.message import Reply
+from promptqueue.queue.model import Output
+from promptqueue.run.refine import files_wanted
+
+Action = Literal["accept", "refine", "change", "edit", "retry", "skip"]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What follows a reply.
+
+    accept (the step is done as it is), refine (what is wrong goes back), change (in the user's
+    words), edit (the step's prompt anew), retry (the same prompt, another sample) or skip.
+    """
+
+    action: Action
+    text: str = ""
+    """Of a change what is wanted, of an edit the new prompt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """A reply as it lies before the user."""
+
+    step: str
+    turn: int
+    prompt: str
+    """The last message of the question."""
+    reply: Reply
+    files: Mapping[str, str]
+    """Path to text, of what this reply brought."""
+    issues: tuple[str, ...]
+    """What would go back by itself; empty when the step could be accepted."""
+
+
+Steer = Callable[[Review], Decision]
+"""Asked after every reply; raises KeyboardInterrupt to stop the run."""
+
+
+def change_prompt(text: str, outputs: Iterable[Output]) -> str:
+    """Return what the model is told when the user wants something else.
+
+    The same words give the same bytes.
+    """
+    lines = [text.strip(), "", "Keep everything else as it is. Send each file that changes, whole:"]
+    return "\n".join([*lines, "", *files_wanted(outputs)]) + "\n"
