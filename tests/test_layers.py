@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "promptqueue"
-WINGS = ["errors", "chat", "queue", "verify", "run", "cli"]
+WINGS = ["errors", "chat", "queue", "verify", "run", "api", "cli"]
 """From the ground up, as the design has it."""
 ROOMS = {  # a heavy library and the only places that may import it
     "openai": {"chat/transport.py", "chat/client.py", "chat/attempt.py"},
@@ -19,7 +19,10 @@ ROOMS = {  # a heavy library and the only places that may import it
         *("queue/render.py", "queue/load.py"),
     },
     "yaml": {"queue/document.py", "verify/lint.py"},
-    "typer": {"cli/app.py", "cli/options.py", "cli/run_commands.py", "cli/queue_commands.py"},
+    "typer": {
+        *("cli/app.py", "cli/options.py", "cli/run_commands.py", "cli/queue_commands.py"),
+        "cli/steering_commands.py",
+    },
     "rich": {"cli/live.py"},
     "xllamacpp": {"chat/llama_server.py", "chat/embedded.py"},
     "torch": set(),

@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from promptqueue import __version__
-from promptqueue.cli import queue_commands, run_commands
+from promptqueue.cli import queue_commands, run_commands, steering_commands
 from promptqueue.errors import Interrupted, PromptQueueError, StorageError
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 run_commands.register(app)
+steering_commands.register(app)
 queue_commands.register(app)
 
 

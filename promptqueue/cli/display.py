@@ -6,6 +6,7 @@ import contextlib
 import json
 import sys
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from typing import Protocol
 
@@ -21,6 +22,10 @@ class Display(Protocol):
     def show(self, event: Event) -> None: ...
 
     def progress(self, progress: Progress) -> None: ...
+
+    def paused(self) -> AbstractContextManager[None]:
+        """Leave the screen to a question."""
+        ...
 
     def failed(self, message: str, exit_code: int) -> None:
         """Take note that the run ends early; the message itself goes to standard error."""
@@ -52,6 +57,9 @@ class JsonDisplay:
         if progress.done_bytes in (0, progress.total_bytes):  # begin and end of every stage
             self._print({"event": "weights", **asdict(progress)})
 
+    def paused(self) -> AbstractContextManager[None]:
+        return contextlib.nullcontext()
+
     def failed(self, message: str, exit_code: int) -> None:
         self._print({"event": "run.failed", "message": message, "exit_code": exit_code})
 
@@ -72,6 +80,9 @@ class PlainDisplay:
     def progress(self, progress: Progress) -> None:
         for line in self.narrator.progress_lines(progress):
             print(line, flush=True)  # noqa: T201 - its task
+
+    def paused(self) -> AbstractContextManager[None]:
+        return contextlib.nullcontext()
 
     def failed(self, message: str, exit_code: int) -> None:
         """Nothing more than the message on standard error."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Iterator
 from types import TracebackType
 
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -69,6 +71,16 @@ class LiveDisplay:
             self._start("")
         share = f" {percent(progress)} %" if progress.stage in ("fetching", "verifying") else ""
         self._busy = f"embedded model: {progress.stage}{share}"
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leave the screen to a question."""
+        self._start("")
+        self._live.stop()
+        try:
+            yield
+        finally:
+            self._live.start()
 
     def failed(self, message: str, exit_code: int) -> None:  # noqa: ARG002 - the protocol's
         """Clear the status; the message goes to standard error."""

@@ -24,7 +24,9 @@ from promptqueue.run.events import (
     RunFinished,
     RunStarted,
     StepFinished,
+    StepsStale,
     StepStarted,
+    StepSteered,
 )
 
 
@@ -55,6 +57,8 @@ class Narrator:
                 self.label = f"[{event.number}/{event.of}] {event.title}"
             case Refining():
                 return self._refining_lines(event)
+            case StepSteered() | StepsStale():
+                return self._steering_lines(event)
             case FileWritten():
                 return [f"{self.label}: {_written(event)}"]
             case StepFinished():
@@ -85,6 +89,8 @@ class Narrator:
 
     def _call_lines(self, event: Event) -> str | None:  # noqa: PLR0911 - as above
         match event:
+            case CallStarted(reused=True) if event.origin:
+                return f"answered before, by the run {event.origin}; nothing asked"
             case CallStarted(reused=True):
                 return "answered before, nothing asked"
             case CallStarted():
@@ -114,6 +120,17 @@ class Narrator:
             queue, run = shlex.quote(self._started.queue), shlex.quote(self._started.path)
             lines.append(f"see it: promptqueue render {queue} --run {run}")
         return lines
+
+    def _steering_lines(self, event: StepSteered | StepsStale) -> list[str]:
+        if isinstance(event, StepSteered):
+            return [f"{self.label or event.step}: you decided: {event.action}"]
+        run = shlex.quote(self._started.path if self._started else event.run)
+        if not event.stale:
+            return [f"done; go on with the steps that are left: promptqueue resume {run}"]
+        return [
+            f"stale now, as they were asked with the old {event.step}: {', '.join(event.stale)}",
+            f"ask them again: promptqueue resume {run}",
+        ]
 
     def _mark(self, path: str) -> str:
         return "  (not usable, see above)" if path in self._unusable else ""

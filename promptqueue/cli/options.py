@@ -55,6 +55,21 @@ Json = Annotated[bool, typer.Option("--json", help="Print events as JSON lines, 
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="Do not show the text while it streams in.")
 ]
+Fresh = Annotated[
+    bool, typer.Option("--fresh", help="Ask everything anew, also what earlier runs answer.")
+]
+FromStep = Annotated[
+    str | None,
+    typer.Option(
+        "--from", metavar="STEP", help="Ask anew from this step on; earlier runs answer before it."
+    ),
+]
+Interactive = Annotated[
+    bool,
+    typer.Option(
+        "--interactive", "-i", help="Decide after each reply: accept, change, edit, retry, skip."
+    ),
+]
 StepId = Annotated[str | None, typer.Option("--step", metavar="ID", help="Only this step.")]
 OutFolder = Annotated[
     Path | None,

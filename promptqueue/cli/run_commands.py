@@ -15,7 +15,10 @@ from promptqueue.cli.options import (
     Attempts,
     BaseUrl,
     EndpointName,
+    Fresh,
+    FromStep,
     InputsFile,
+    Interactive,
     Json,
     KeyVariable,
     Model,
@@ -37,9 +40,7 @@ from promptqueue.errors import (
 )
 
 if TYPE_CHECKING:  # what these cost to import is paid by the commands that need them
-    from promptqueue.chat.endpoints import Config, Endpoint
-    from promptqueue.queue.inputs import Value
-    from promptqueue.queue.model import Queue
+    from promptqueue.run.correction import Correction
     from promptqueue.run.events import RunFinished
     from promptqueue.run.session import Plan
 
@@ -62,39 +63,39 @@ def run(
     timeout: Timeout = None,
     out: OutFolder = None,
     runs: Runs = RUNS,
+    start: FromStep = None,
+    fresh: Fresh = False,
+    interactive: Interactive = False,
     overwrite: Overwrite = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Ask the prompts of QUEUE and write the files that come back.
 
+    Steps that an earlier run has answered, and that have not changed since, are not asked again.
+
     Without --endpoint or --base-url: the profile that the queue names, else OPENAI_BASE_URL and
     OPENAI_API_KEY, else the model that is embedded in the tool.
     """
-    from promptqueue.chat.endpoints import config_path, load_config, resolve_endpoint
-    from promptqueue.queue.inputs import resolve_inputs
-    from promptqueue.queue.load import load_queue
-    from promptqueue.run.session import Plan
+    from promptqueue.run.prepare import prepare
 
-    loaded = load_queue(queue)
-    config = load_config(config_path())
-    plan = Plan(
-        loaded=loaded,
-        inputs=resolve_inputs(loaded.queue, settings or (), inputs),
-        endpoint=resolve_endpoint(
-            config=config,
-            name=endpoint,
-            base_url=base_url,
-            api_key_env=api_key_env,
-            queue_profile=loaded.queue.endpoint,
-        ).patient(attempts, timeout),
-        out=out or Path("generated") / loaded.queue.name,
-        runs=runs,
+    plan = prepare(
+        queue,
+        settings=settings or (),
+        inputs_file=inputs,
+        endpoint=endpoint,
+        base_url=base_url,
+        api_key_env=api_key_env,
         model=model,
+        attempts=attempts,
+        timeout_s=timeout,
+        out=out,
+        runs=runs,
         overwrite=overwrite,
-        prices=config.prices,
+        fresh=fresh,
+        start=start,
     )
-    _execute(plan, json=json, quiet=quiet)
+    conduct(plan, json=json, quiet=quiet, interactive=interactive)
 
 
 def resume(
@@ -106,6 +107,7 @@ def resume(
     attempts: Attempts = None,
     timeout: Timeout = None,
     runs: Runs = RUNS,
+    interactive: Interactive = False,
     overwrite: Overwrite = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -114,43 +116,53 @@ def resume(
 
     What was answered is not asked, or paid for, again.
     """
-    from promptqueue.chat.endpoints import config_path, load_config
     from promptqueue.queue.load import load_queue
     from promptqueue.run.journal import RunDirectory, find_run
-    from promptqueue.run.session import Plan
+    from promptqueue.run.prepare import prepare_resumed, relative
 
     path = find_run(runs, name)
     meta = RunDirectory(path).meta()
-    config = load_config(config_path())
-    flags = (endpoint, base_url, api_key_env)
-    loaded = load_queue(_relative(Path(meta["queue"]["path"])))
-    plan = Plan(
-        loaded=loaded,
-        inputs=_known_inputs(meta["inputs"], loaded.queue),
-        endpoint=_endpoint_of(meta["endpoint"], loaded.queue.endpoint, config, flags).patient(
-            attempts, timeout
-        ),
-        out=_relative(Path(meta["out"])),
-        runs=path.parent,
-        model=model or meta["model"],
+    plan = prepare_resumed(
+        load_queue(relative(Path(meta["queue"]["path"]))),
+        path,
+        endpoint=endpoint,
+        base_url=base_url,
+        api_key_env=api_key_env,
+        model=model,
+        attempts=attempts,
+        timeout_s=timeout,
         overwrite=overwrite,
-        prices=config.prices,
     )
-    _execute(plan, json=json, quiet=quiet, resume=path)
+    conduct(plan, json=json, quiet=quiet, interactive=interactive, resume=path)
 
 
-def _execute(plan: Plan, *, json: bool, quiet: bool, resume: Path | None = None) -> None:
+def conduct(
+    plan: Plan,
+    *,
+    json: bool,
+    quiet: bool,
+    interactive: bool = False,
+    resume: Path | None = None,
+    correction: Correction | None = None,
+) -> None:
+    """Execute a plan, show what happens, and turn its end into an error or none."""
     from promptqueue.chat.connect import connect
     from promptqueue.cli.display import open_display
+    from promptqueue.cli.wheel import Wheel, refuse_without_terminal
     from promptqueue.run.events import RunFinished, RunStarted
     from promptqueue.run.session import execute
 
+    if interactive:
+        refuse_without_terminal(json=json)
     run, finished = "", None
     with open_display(json=json, quiet=quiet) as display:
+        if interactive:
+            plan = replace(plan, steer=Wheel(display))
         events = execute(
             plan,
             lambda log_path: connect(plan.endpoint, display.progress, log_path=log_path),
             resume=resume,
+            correction=correction,
         )
         try:
             with contextlib.closing(events):
@@ -193,44 +205,3 @@ def _judge(finished: RunFinished) -> None:
             f"files (see above); the run {finished.run} keeps every reply. Run again with another "
             "model, more refine turns, or a clearer prompt"
         )
-
-
-def _relative(path: Path) -> Path:
-    """Show paths below the working directory the way a user would write them."""
-    try:
-        return path.relative_to(Path.cwd())
-    except ValueError:
-        return path
-
-
-def _known_inputs(given: dict[str, Value], queue: Queue) -> dict[str, Value]:
-    """Return the inputs of a run for the queue as it is now: new ones get their defaults."""
-    from promptqueue.queue.inputs import resolve_inputs
-
-    settings = [f"{name}={value}" for name, value in given.items() if name in queue.inputs]
-    return resolve_inputs(queue, settings)
-
-
-def _endpoint_of(
-    meta: dict[str, str | None],
-    queue_profile: str | None,
-    config: Config,
-    flags: tuple[str | None, str | None, str | None],
-) -> Endpoint:
-    """Return the endpoint that the run began with, unless the flags name another one."""
-    from promptqueue.chat.endpoints import resolve_endpoint
-
-    name, base_url, api_key_env = flags
-    same = name is None and base_url is None
-    if same and meta["name"] == "url":
-        base_url, api_key_env = meta["base_url"], api_key_env or meta["api_key_env"]
-    elif same:
-        name = meta["name"]
-    endpoint = resolve_endpoint(
-        config=config,
-        name=name,
-        base_url=base_url,
-        api_key_env=api_key_env,
-        queue_profile=queue_profile,
-    )
-    return replace(endpoint, reason="as the run began") if same else endpoint

@@ -42,6 +42,8 @@ class _Talk:
     """Those of the start that stands: what later steps get as context."""
     usage: Usage = field(default_factory=lambda: Usage(0, 0))
     seconds: float = 0.0
+    unwritten: set[str] = field(default_factory=set)
+    """Files whose best version is not in the workspace."""
     skipped: bool = False
 
     def hear(self, reply: Reply) -> None:
@@ -84,7 +86,9 @@ def run_step(
             finish_reason=reply.finish_reason,
         )
         yield job.recorder.record(_extracted(step, talk.turn, extraction))
-        yield from _take(job, step, talk, extraction)
+        talk.unwritten.update(talk.board.take(extraction))
+        if job.steer is None and job.decision(request.key(), past) is None:
+            yield from _write(job, step, talk, least=2)  # a user decides before files are written
         decision = yield from _decide(job, step, talk, request, reply, extraction, past)
         if decision.action in ("accept", "skip"):
             break
@@ -96,13 +100,15 @@ def run_step(
         job.archive.add(first_key, job.recorder.directory.id)
 
 
-def _take(
-    job: Job, step: Step, talk: _Talk, extraction: Extraction
-) -> Generator[Event, None, None]:
-    for path in talk.board.take(extraction):
-        # a user who reviews replies decides before anything is written
-        if job.steer is None and talk.board.best[path].rank > 1:
-            yield from job.write(step, path, talk.board.best[path].text, talk.turn)
+def _write(job: Job, step: Step, talk: _Talk, *, least: int) -> Generator[Event, None, None]:
+    """Write what is new and at least so good."""
+    for path in step.paths():
+        best = talk.board.best.get(path)
+        if best is None or path not in talk.unwritten or best.rank < least:
+            continue
+        if talk.board.writable(path):
+            talk.unwritten.discard(path)
+            yield from job.write(step, path, best.text, talk.turn)
     job.workspace.save()
 
 
@@ -176,13 +182,8 @@ def _open_issues(talk: _Talk, extraction: Extraction) -> tuple[Issue, ...]:
 
 def _finish(job: Job, step: Step, talk: _Talk, latest: Extraction) -> Generator[Event, None, None]:
     board = talk.board
-    for path in step.paths() if not talk.skipped else ():
-        best = board.best.get(path)
-        if best is None or not board.writable(path):
-            continue
-        if job.steer is not None or best.rank <= 1:  # better ones are written as they come
-            yield from job.write(step, path, best.text, talk.turn)
-    job.workspace.save()
+    if not talk.skipped:
+        yield from _write(job, step, talk, least=0)
     job.results[step.id] = _stored(job, step, talk)
     complete = board.complete() and not talk.skipped
     if not complete:

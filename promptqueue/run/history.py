@@ -81,13 +81,19 @@ def sources_of(directory: RunDirectory) -> str:
 def outcomes(directory: RunDirectory) -> dict[str, list[tuple[str, ...]]]:
     """Return what each step asked, got, and wrote, last; no times, no order of sessions.
 
+    Steps after one that was corrected are left out until they have been asked again.
+
     Two runs with equal outcomes went the same way, byte for byte.
     """
     found: dict[str, list[tuple[str, ...]]] = {}
-    key = ""
+    key, stale = "", ""
     for record in directory.records():
         event, step = record["event"], record.get("step", "")
-        if event == "step.started":
+        if event == "steps.stale":
+            stale = step
+        elif event == "run.started":
+            stale = ""
+        elif event == "step.started":
             found[step] = [("prompt", record["digest"])]
         elif event == "call.started":
             key = record["key"]
@@ -98,4 +104,5 @@ def outcomes(directory: RunDirectory) -> dict[str, list[tuple[str, ...]]]:
             found[step].append(("file", record["path"], record["digest"]))
         elif event == "step.finished" and step in found:
             found[step].append(("complete", str(record["complete"]), *record["issues"]))
-    return found
+    steps = list(found)  # after a correction what follows is of an older state
+    return {name: found[name] for name in steps[: steps.index(stale) + 1]} if stale else found

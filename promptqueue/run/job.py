@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from promptqueue.chat.message import Chat, Message, Params, Request
 from promptqueue.queue.inputs import Value
 from promptqueue.queue.load import LoadedQueue
-from promptqueue.queue.model import Step, StepResult
+from promptqueue.queue.model import Queue, Step, StepResult
 from promptqueue.run.archive import Archive, Past
 from promptqueue.run.events import Event, FileWritten
 from promptqueue.run.ledger import Ledger
@@ -42,10 +42,7 @@ class Job:
 
     def request(self, step: Step, messages: tuple[Message, ...], sample: int = 0) -> Request:
         """Return the question that these messages make."""
-        params = self.loaded.queue.params_of(step)
-        if sample and params.seed is not None:  # another sample needs another seed to be one
-            params = Params(seed=params.seed + sample).over(params)
-        return Request(messages, self.models[step.id], params, sample)
+        return request_of(self.loaded.queue, step, self.models[step.id], messages, sample)
 
     def past_of(self, number: int, key: str) -> Past | None:
         """Return the earlier run that may answer for a step."""
@@ -86,3 +83,13 @@ class Job:
                 old=blob if status == "replaced" else "",
             )
         )
+
+
+def request_of(
+    queue: Queue, step: Step, model: str, messages: tuple[Message, ...], sample: int = 0
+) -> Request:
+    """Return the question that these messages make."""
+    params = queue.params_of(step)
+    if sample and params.seed is not None:  # another sample needs another seed to be one
+        params = Params(seed=params.seed + sample).over(params)
+    return Request(messages, model, params, sample)

@@ -18,19 +18,18 @@ from typing import Any
 from promptqueue import __version__
 from promptqueue.chat.connect import Connection
 from promptqueue.chat.endpoints import Endpoint, Price, choose_model
-from promptqueue.errors import StorageError, UsageError
+from promptqueue.errors import StorageError
 from promptqueue.queue.inputs import Value
 from promptqueue.queue.load import LoadedQueue
-from promptqueue.queue.problem import suggest
 from promptqueue.queue.render import try_templates
 from promptqueue.run.archive import RunArchive
-from promptqueue.run.events import Event, Notice, RunStarted, StepsStale, StepSteered
-from promptqueue.run.history import last_question, prompts_asked, step_results
+from promptqueue.run.correction import Correction, check_correction, correct, number_of
+from promptqueue.run.events import Event, Notice, RunStarted
 from promptqueue.run.job import Job
 from promptqueue.run.journal import RunDirectory, create_run
 from promptqueue.run.ledger import Ledger
 from promptqueue.run.recorder import Recorder
-from promptqueue.run.runner import run_queue, stale_steps
+from promptqueue.run.runner import run_queue
 from promptqueue.run.steering import Steer
 from promptqueue.run.workspace import Workspace
 
@@ -59,17 +58,6 @@ class Plan:
     """Asked after every reply."""
 
 
-@dataclass(frozen=True, slots=True)
-class Correction:
-    """One more turn of a step that a run has an answer of."""
-
-    step: str
-    text: str
-    """What is wanted, in the user's words."""
-    rerun: bool = False
-    """Ask the steps that depend on it again as well."""
-
-
 def execute(
     plan: Plan,
     connect: Connect,
@@ -92,7 +80,7 @@ def execute(
         EndpointError, LimitReached: see `run_queue`.
     """
     try_templates(plan.loaded, plan.inputs)
-    fresh_from = _fresh_from(plan)
+    first_fresh = fresh_from(plan)
     directory = RunDirectory(resume, write=True) if resume is not None else None
     workspace = Workspace(plan.out, _manifest_head(plan), overwrite=plan.overwrite)
     name = directory.id if directory else plan.loaded.queue.name
@@ -104,13 +92,18 @@ def execute(
         if directory is not None:
             workspace.recognise(ledger.fold(directory.records()).written)
         if directory is not None and correction is not None:
-            _check_correction(plan, directory, correction)
+            check_correction(plan.loaded.queue, directory, correction)
         _refuse_hand_edited(plan, workspace)
         if directory is None:
             directory = create_run(plan.runs, plan.loaded.queue.name, _meta(plan))
         recorder = Recorder(directory)
         stack.callback(recorder.close)
-        yield from _begin(plan, recorder, resumed=resume is not None, finished=ledger.finished)
+        yield from _begin(
+            plan,
+            recorder,
+            resumed=resume is not None,
+            finished=ledger.finished and correction is None,
+        )
         with _journaling_failure(recorder), connect(directory.path / "server.log") as opened:
             models = _models(plan, opened)
             for message in _warnings(plan, models):
@@ -124,62 +117,21 @@ def execute(
                 ledger=ledger,
                 workspace=workspace,
                 archive=RunArchive(plan.runs, plan.endpoint.shown_url),
-                fresh_from=fresh_from,
+                fresh_from=first_fresh,
                 steer=plan.steer,
             )
-            yield from run_queue(job) if correction is None else _correct(job, correction)
+            yield from run_queue(job) if correction is None else correct(job, correction)
 
 
-def _correct(job: Job, correction: Correction) -> Iterator[Event]:
-    """Give one step another turn, and see what depends on it."""
-    directory, queue = job.recorder.directory, job.loaded.queue
-    steps = [step.id for step in queue.steps]
-    number = steps.index(correction.step) + 1
-    results = step_results(queue, directory)
-    asked = prompts_asked(directory)
-    for step in queue.steps[: number - 1]:
-        job.results[step.id] = results[step.id]
-        job.files.update({path: directory.keep(t) for path, t in results[step.id].files.items()})
-    question = last_question(directory, correction.step)
-    text = directory.keep(correction.text)
-    job.ledger.decisions[question.key] = ("change", text)
-    yield job.recorder.record(
-        StepSteered(correction.step, question.turn, question.key, "change", text)
-    )
-    later = queue.steps[number:]
-    yield from run_queue(job, first=number, last=number)
-    stale = stale_steps(job, later, asked)
-    open_steps = [step for step in later if step.id not in asked]
-    if correction.rerun or not (stale or open_steps):
-        yield from run_queue(job, first=number + 1)
-        return
-    yield job.recorder.record(StepsStale(directory.id, correction.step, stale))
+def fresh_from(plan: Plan) -> int | None:
+    """Return the number of the first step that earlier runs may not answer for.
 
-
-def _check_correction(plan: Plan, directory: RunDirectory, correction: Correction) -> None:
-    steps = [step.id for step in plan.loaded.queue.steps]
-    _check_step(plan, correction.step)
-    answered = step_results(plan.loaded.queue, directory)
-    missing = [step for step in steps[: steps.index(correction.step) + 1] if step not in answered]
-    if missing:
-        raise UsageError(
-            f"the run {directory.id} has no answer of the step {missing[0]!r} yet; go on with "
-            f"`promptqueue resume {directory.id}` first"
-        )
-
-
-def _fresh_from(plan: Plan) -> int | None:
+    Raises:
+        UsageError: the queue has no such step.
+    """
     if plan.fresh:
         return 1
-    return _check_step(plan, plan.start) if plan.start is not None else None
-
-
-def _check_step(plan: Plan, name: str) -> int:
-    """Return the number of a step, from 1."""
-    steps = [step.id for step in plan.loaded.queue.steps]
-    if name not in steps:
-        raise UsageError(f"{plan.loaded.path} has no step {name!r}; {suggest(name, steps)}")
-    return steps.index(name) + 1
+    return number_of(plan.loaded.queue, plan.start) if plan.start is not None else None
 
 
 def _begin(plan: Plan, recorder: Recorder, *, resumed: bool, finished: bool) -> Iterator[Event]:

@@ -1,0 +1,79 @@
+"""One more turn of a step that was answered already, in the user's words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from promptqueue.errors import UsageError
+from promptqueue.queue.model import Queue
+from promptqueue.queue.problem import suggest
+from promptqueue.run.events import Event, StepsStale, StepSteered
+from promptqueue.run.history import last_question, prompts_asked, step_results
+from promptqueue.run.job import Job
+from promptqueue.run.journal import RunDirectory
+from promptqueue.run.runner import run_queue, stale_steps
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """One more turn of a step that a run has an answer of."""
+
+    step: str
+    text: str
+    """What is wanted, in the user's words."""
+    rerun: bool = False
+    """Ask the steps that depend on it again as well."""
+
+
+def correct(job: Job, correction: Correction) -> Iterator[Event]:
+    """Give one step another turn, and see what depends on it."""
+    directory, queue = job.recorder.directory, job.loaded.queue
+    number = number_of(queue, correction.step)
+    results = step_results(queue, directory)
+    asked = prompts_asked(directory)
+    for step in queue.steps[: number - 1]:
+        job.results[step.id] = results[step.id]
+        job.files.update({path: directory.keep(t) for path, t in results[step.id].files.items()})
+    question = last_question(directory, correction.step)
+    text = directory.keep(correction.text)
+    job.ledger.decisions[question.key] = ("change", text)
+    yield job.recorder.record(
+        StepSteered(correction.step, question.turn, question.key, "change", text)
+    )
+    later = queue.steps[number:]
+    yield from run_queue(job, first=number, last=number)
+    stale = stale_steps(job, later, asked)
+    open_steps = [step for step in later if step.id not in asked]
+    if correction.rerun or not (stale or open_steps):
+        yield from run_queue(job, first=number + 1)
+        return
+    yield job.recorder.record(StepsStale(directory.id, correction.step, stale))
+
+
+def check_correction(queue: Queue, directory: RunDirectory, correction: Correction) -> None:
+    """Refuse a correction that the run is not ready for.
+
+    Raises:
+        UsageError: the queue has no such step, or the run no answer of it.
+    """
+    number = number_of(queue, correction.step)
+    answered = step_results(queue, directory)
+    missing = [step.id for step in queue.steps[:number] if step.id not in answered]
+    if missing:
+        raise UsageError(
+            f"the run {directory.id} has no answer of the step {missing[0]!r} yet; go on with "
+            f"`promptqueue resume {directory.id}` first"
+        )
+
+
+def number_of(queue: Queue, step: str) -> int:
+    """Return the number of a step, from 1.
+
+    Raises:
+        UsageError: the queue has no such step.
+    """
+    steps = [each.id for each in queue.steps]
+    if step not in steps:
+        raise UsageError(f"the queue {queue.name} has no step {step!r}; {suggest(step, steps)}")
+    return steps.index(step) + 1

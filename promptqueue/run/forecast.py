@@ -1,0 +1,194 @@
+"""What a run would ask, before it asks: which steps, about how many tokens, time and money."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from promptqueue.chat.endpoints import choose_model
+from promptqueue.chat.message import Message
+from promptqueue.chat.quirks import estimate_tokens
+from promptqueue.chat.weights import EMBEDDED
+from promptqueue.errors import EndpointError, StorageError
+from promptqueue.queue.model import Step, StepResult, Turn
+from promptqueue.queue.render import placeholder, render_step
+from promptqueue.run.archive import Archive, Past, RunArchive
+from promptqueue.run.history import models_asked, step_results
+from promptqueue.run.job import request_of
+from promptqueue.run.journal import RunDirectory
+from promptqueue.run.session import Plan, fresh_from
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """One step of a run that has not begun."""
+
+    step: str
+    number: int
+    title: str
+    reason: str
+    """Why it is asked, or which run answers it."""
+    asked: bool
+    model: str = ""
+    prompt_tokens: int = 0
+    """Estimated from characters; of earlier replies as they were last time."""
+    reply_tokens: int | None = None
+    """As last time; None when the step has never been answered."""
+    cap: int | None = None
+    """The most that the reply may have."""
+    seconds: float | None = None
+    """As last time."""
+    usd: float | None = None
+    """At the known prices, with the cap where no reply is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Cost:
+    tokens: int
+    seconds: float
+
+
+def forecast(plan: Plan, models: Mapping[str, str]) -> list[Forecast]:
+    """Say for every step whether it would be asked, and what that would take.
+
+    Args:
+        plan: of a new run.
+        models: step id to model, as far as it is known without asking.
+
+    Raises:
+        QueueFileError: a template cannot be rendered.
+        UsageError: the step to start from is not one of the queue.
+    """
+    archive = RunArchive(plan.runs, plan.endpoint.shown_url)
+    latest = _latest(plan)
+    before = models_asked(latest) if latest else {}
+    costs = _costs(latest) if latest else {}
+    guesses = step_results(plan.loaded.queue, latest) if latest else {}
+    first_fresh = fresh_from(plan)
+    known: dict[str, StepResult] = {}
+    unknown: set[str] = set()
+    told = []
+    for number, step in enumerate(plan.loaded.queue.steps, 1):
+        model = models.get(step.id) or before.get(step.id, "")
+        messages = render_step(plan.loaded, step, plan.inputs, known)
+        waits_for = _waits_for(plan, step, known, unknown, messages)
+        forced = first_fresh is not None and number >= first_fresh
+        past = None if waits_for or forced else _find(archive, plan, step, model, messages)
+        title = step.title or step.id
+        if past is not None:
+            told.append(Forecast(step.id, number, title, f"answered by {past.run}", False))
+            known[step.id] = step_results(plan.loaded.queue, RunDirectory(plan.runs / past.run))[
+                step.id
+            ]
+            continue
+        reason = _reason(forced, waits_for, seen=step.id in guesses)
+        unknown.add(step.id)
+        known[step.id] = guesses.get(step.id) or placeholder(step, messages[-1].content)
+        told.append(_asked(plan, step, number, reason, model, messages, costs.get(step.id)))
+    return told
+
+
+def _reason(forced: bool, waits_for: str, *, seen: bool) -> str:
+    if forced:
+        return "as you said"
+    if waits_for:
+        return f"it depends on {waits_for}"
+    return "it was asked otherwise before" if seen else "no run has answered it"
+
+
+def _asked(
+    plan: Plan,
+    step: Step,
+    number: int,
+    reason: str,
+    model: str,
+    messages: tuple[Message, ...],
+    cost: _Cost | None,
+) -> Forecast:
+    cap = plan.loaded.queue.params_of(step).max_tokens
+    prompt = sum(estimate_tokens(message.content) for message in messages)
+    reply = cost.tokens if cost else None
+    price = plan.prices.get(model)
+    most = reply if reply is not None else cap
+    return Forecast(
+        step=step.id,
+        number=number,
+        title=step.title or step.id,
+        reason=reason,
+        asked=True,
+        model=model,
+        prompt_tokens=prompt,
+        reply_tokens=reply,
+        cap=cap,
+        seconds=cost.seconds if cost else None,
+        usd=price.of(prompt, most, 0) if price is not None and most is not None else None,
+    )
+
+
+def _find(
+    archive: Archive, plan: Plan, step: Step, model: str, messages: tuple[Message, ...]
+) -> Past | None:
+    return archive.find(request_of(plan.loaded.queue, step, model, messages).key())
+
+
+def _waits_for(
+    plan: Plan,
+    step: Step,
+    known: Mapping[str, StepResult],
+    unknown: set[str],
+    messages: tuple[Message, ...],
+) -> str:
+    """Return the first step whose new reply this step's prompt will hold, or nothing."""
+    context = [entry.step for entry in plan.loaded.queue.context_of(step)]
+    for name in known:
+        if name not in unknown:
+            continue
+        other = {**known, name: _altered(known[name])}
+        if name in context or render_step(plan.loaded, step, plan.inputs, other) != messages:
+            return name
+    return ""
+
+
+def _altered(result: StepResult) -> StepResult:
+    """Return a result that differs in everything that a template can see."""
+    files = {path: f"{text}\nanother = 1\n" for path, text in result.files.items()}
+    return StepResult(result.id, (Turn("another prompt", "another reply"),), files)
+
+
+def _latest(plan: Plan) -> RunDirectory | None:
+    """Return the latest run of the queue that can be read."""
+    for path in sorted(plan.runs.glob(f"*-{plan.loaded.queue.name}-*"), reverse=True):
+        with contextlib.suppress(StorageError):
+            directory = RunDirectory(path)
+            if models_asked(directory):
+                return directory
+    return None
+
+
+def _costs(directory: RunDirectory) -> dict[str, _Cost]:
+    """Return what each step took last time, earlier runs' answers included."""
+    records = [r for r in directory.records() if r["event"] == "step.finished"]
+    return {
+        record["step"]: _Cost(record["usage"]["completion"], record["seconds"])
+        for record in records
+        if record["turns"]
+    }
+
+
+def known_models(plan: Plan) -> dict[str, str]:
+    """Return the model of every step as far as flags, queue, environment and profile say."""
+    found = {}
+    for step in plan.loaded.queue.steps:
+        if plan.endpoint.embedded:
+            found[step.id] = EMBEDDED.name
+            continue
+        with contextlib.suppress(EndpointError):
+            found[step.id] = choose_model(
+                flag=plan.model,
+                step=step.model,
+                queue=plan.loaded.queue.defaults.model,
+                endpoint=plan.endpoint,
+                listed=tuple,
+            )
+    return found

@@ -1,0 +1,132 @@
+"""From what a user names to a plan of a run: nothing is asked, and nothing written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from promptqueue.chat.endpoints import (
+    Config,
+    Endpoint,
+    config_path,
+    load_config,
+    resolve_endpoint,
+)
+from promptqueue.queue.inputs import known_inputs, resolve_inputs
+from promptqueue.queue.load import LoadedQueue, load_queue
+from promptqueue.run.journal import Record, RunDirectory
+from promptqueue.run.session import Plan
+from promptqueue.run.steering import Steer
+
+
+def prepare(
+    queue: Path | LoadedQueue,
+    *,
+    settings: Sequence[str] = (),
+    inputs_file: Path | None = None,
+    endpoint: str | None = None,
+    base_url: str | None = None,
+    api_key_env: str | None = None,
+    model: str | None = None,
+    attempts: int | None = None,
+    timeout_s: float | None = None,
+    out: Path | None = None,
+    runs: Path,
+    overwrite: bool = False,
+    fresh: bool = False,
+    start: str | None = None,
+    steer: Steer | None = None,
+) -> Plan:
+    """Return the plan of a new run.
+
+    Raises:
+        UsageError: the queue, an input, the endpoint or the configuration is wrong.
+    """
+    loaded = queue if isinstance(queue, LoadedQueue) else load_queue(queue)
+    config = load_config(config_path())
+    return Plan(
+        loaded=loaded,
+        inputs=resolve_inputs(loaded.queue, settings, inputs_file),
+        endpoint=resolve_endpoint(
+            config=config,
+            name=endpoint,
+            base_url=base_url,
+            api_key_env=api_key_env,
+            queue_profile=loaded.queue.endpoint,
+        ).patient(attempts, timeout_s),
+        out=out or Path("generated") / loaded.queue.name,
+        runs=runs,
+        model=model,
+        overwrite=overwrite,
+        prices=config.prices,
+        fresh=fresh,
+        start=start,
+        steer=steer,
+    )
+
+
+def prepare_resumed(
+    loaded: LoadedQueue,
+    path: Path,
+    *,
+    endpoint: str | None = None,
+    base_url: str | None = None,
+    api_key_env: str | None = None,
+    model: str | None = None,
+    attempts: int | None = None,
+    timeout_s: float | None = None,
+    overwrite: bool = False,
+) -> Plan:
+    """Return the plan of going on with the run at `path`: as it began, unless said otherwise.
+
+    Raises:
+        UsageError: as for `prepare`.
+        StorageError: run.json cannot be read.
+    """
+    meta = RunDirectory(path).meta()
+    config = load_config(config_path())
+    flags = (endpoint, base_url, api_key_env)
+    return Plan(
+        loaded=loaded,
+        inputs=known_inputs(meta["inputs"], loaded.queue),
+        endpoint=_endpoint_of(meta["endpoint"], loaded.queue.endpoint, config, flags).patient(
+            attempts, timeout_s
+        ),
+        out=relative(Path(meta["out"])),
+        runs=path.parent,
+        model=model or meta["model"],
+        overwrite=overwrite,
+        prices=config.prices,
+    )
+
+
+def relative(path: Path) -> Path:
+    """Show paths below the working directory the way a user would write them."""
+    try:
+        return path.relative_to(Path.cwd())
+    except ValueError:
+        return path
+
+
+def _endpoint_of(
+    meta: Record,
+    queue_profile: str | None,
+    config: Config,
+    flags: tuple[str | None, str | None, str | None],
+) -> Endpoint:
+    """Return the endpoint that the run began with, unless the flags name another one."""
+    name, base_url, api_key_env = flags
+    same = name is None and base_url is None
+    if same and meta["name"] == "url":
+        base_url, api_key_env = meta["base_url"], api_key_env or meta["api_key_env"]
+    elif same:
+        name = meta["name"]
+    endpoint = resolve_endpoint(
+        config=config,
+        name=name,
+        base_url=base_url,
+        api_key_env=api_key_env,
+        queue_profile=queue_profile,
+    )
+    return replace(endpoint, reason="as the run began") if same else endpoint

@@ -1,0 +1,547 @@
+"""Steering a run: corrections, starting in the middle, earlier answers, plans and replays."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import select
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.command import COMMAND, QUEUE, Shell
+from tests.fake_endpoint import Answer, FakeEndpoint, stream
+
+THREE = (
+    QUEUE
+    + """\
+  - id: apart
+    task: Write apart.py.
+    context: none
+    outputs: [{path: apart.py}]
+"""
+)
+
+
+def reply(path: str, body: str) -> Answer:
+    return stream(f"```python path={path}\n{body}\n```\n")
+
+
+ONE = reply("one.py", "def one():\n    return 1")
+ONE_CHANGED = reply("one.py", "def one():\n    return 11")
+TWO = reply("two.py", "x = 2")
+TWO_CHANGED = reply("two.py", "x = 22")
+APART = reply("apart.py", "y = 3")
+
+
+@pytest.fixture
+def server() -> Iterator[FakeEndpoint]:
+    with FakeEndpoint() as fake:
+        yield fake
+
+
+@pytest.fixture
+def shell(tmp_path: Path, server: FakeEndpoint) -> Shell:
+    shell = Shell(tmp_path)
+    shell.write("q.yaml", QUEUE)
+    shell.configure(server.base_url)
+    return shell
+
+
+def run(shell: Shell, *arguments: str, code: int = 0) -> str:
+    done = shell.run("run", "q.yaml", "--endpoint", "test", *arguments)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def runs_of(shell: Shell) -> list[str]:
+    return sorted(path.parent.name for path in shell.folder.glob(".promptqueue/runs/*/run.json"))
+
+
+def text(shell: Shell, name: str) -> str:
+    return (shell.folder / "generated/tiny" / name).read_text("utf-8")
+
+
+def edit(shell: Shell, old: str, new: str) -> None:
+    queue = shell.folder / "q.yaml"
+    assert old in queue.read_text("utf-8")
+    queue.write_text(queue.read_text("utf-8").replace(old, new), "utf-8")
+
+
+# ---- earlier answers
+
+
+def test_an_unchanged_queue_is_not_asked_again(shell: Shell, server: FakeEndpoint) -> None:
+    server.enqueue(ONE, TWO)
+    run(shell)
+    said = run(shell)
+    assert len(server.requests) == 2
+    assert said.count(f"answered before, by the run {runs_of(shell)[0]}") == 2
+    assert "0 calls, 0 tokens in" in said
+
+
+def test_after_an_edit_only_that_step_and_its_dependents_are_asked(
+    shell: Shell, server: FakeEndpoint
+) -> None:
+    shell.write("q.yaml", THREE)
+    server.enqueue(ONE, TWO, APART)
+    run(shell)
+    edit(shell, "Write one.py.", "Write one.py, please.")
+    server.enqueue(ONE_CHANGED, TWO_CHANGED)
+    run(shell)
+    prompts = [request.body["messages"][-1]["content"] for request in server.requests[3:]]
+    assert ["one.py, please" in prompts[0], "two.py" in prompts[1], len(prompts)] == [True, True, 2]
+    assert (text(shell, "two.py"), text(shell, "apart.py")) == ("x = 22\n", "y = 3\n")
+
+
+def test_fresh_asks_everything_anew(shell: Shell, server: FakeEndpoint) -> None:
+    server.enqueue(ONE, TWO, ONE_CHANGED, TWO_CHANGED)
+    run(shell)
+    run(shell, "--fresh")
+    assert len(server.requests) == 4
+    assert text(shell, "two.py") == "x = 22\n"
+
+
+def test_from_a_step_the_ones_before_are_taken_as_they_are(
+    shell: Shell, server: FakeEndpoint
+) -> None:
+    server.enqueue(ONE, TWO, TWO_CHANGED)
+    run(shell)
+    run(shell, "--from", "two")
+    assert len(server.requests) == 3
+    assert text(shell, "two.py") == "x = 22\n"
+
+
+def test_a_step_to_start_from_that_is_none_is_refused(shell: Shell, server: FakeEndpoint) -> None:
+    said = run(shell, "--from", "tow", code=2)
+    assert "has no step 'tow'; did you mean 'two'?" in said
+    assert server.requests == []
+    assert runs_of(shell) == []
+
+
+def test_an_incomplete_step_is_asked_again(shell: Shell, server: FakeEndpoint) -> None:
+    server.enqueue(stream("no"), stream("never"), TWO)
+    run(shell, code=5)
+    server.enqueue(ONE, TWO)
+    run(shell)
+    assert len(server.requests) == 5
+
+
+def test_another_endpoint_does_not_answer_for_this_one(shell: Shell, server: FakeEndpoint) -> None:
+    server.enqueue(ONE, TWO)
+    run(shell)
+    with FakeEndpoint([ONE, TWO]) as other:
+        done = shell.run("run", "q.yaml", "--base-url", other.base_url)
+        assert done.returncode == 0
+        assert len(other.requests) == 2
+
+
+def test_an_altered_run_is_not_believed(shell: Shell, server: FakeEndpoint) -> None:
+    server.enqueue(ONE, TWO)
+    run(shell)
+    journal = next(shell.folder.glob(".promptqueue/runs/*/journal.jsonl"))
+    journal.write_text(journal.read_text().replace('"turn":0', '"turn":7'))
+    server.enqueue(ONE, TWO)
+    run(shell)
+    assert len(server.requests) == 4
+
+
+def test_a_run_on_earlier_answers_can_be_read_without_the_earlier_run(
+    shell: Shell, server: FakeEndpoint
+) -> None:
+    server.enqueue(ONE, TWO)
+    run(shell)
+    run(shell)
+    first, second = runs_of(shell)
+    subprocess.run(["rm", "-r", str(shell.folder / ".promptqueue/runs" / first)], check=True)
+    done = shell.run("replay", second)
+    assert done.returncode == 0, done.stderr
+    assert "2 steps replayed, 2 files; every byte as it was" in done.stdout
+
+
+# ---- refine
+
+
+def test_a_correction_is_one_more_turn_and_what_depends_on_it_is_stale(
+    shell: Shell, server: FakeEndpoint
+) -> None:
+    server.enqueue(ONE, TWO, ONE_CHANGED)
+    run(shell)
+    done = shell.run("refine", runs_of(shell)[0], "one", "Return 11.")
+    assert done.returncode == 0, done.stderr
+    messages = server.requests[2].body["messages"]
+    assert [message["role"] for message in messages] == ["user", "assistant", "user"]
+    assert messages[-1]["content"].startswith("Return 11.\n")
+    assert text(shell, "one.py") == "def one():\n    return 11\n"
+    assert text(shell, "two.py") == "x = 2\n"
+    assert "asked with the old one: two" in done.stdout
+
+
+def test_resume_asks_the_stale_steps_with_the_corrected_reply(
+    shell: Shell, server: FakeEndpoint
+) -> None:
+    server.enqueue(ONE, TWO, ONE_CHANGED, TWO_CHANGED)
+    run(shell)
+    name = runs_of(shell)[0]
+    shell.run("refine", name, "one", "Return 11.")
+    done = shell.run("resume", name)
+    assert done.returncode == 0, done.stderr
+    assert len(server.requests) == 4
+    assert "return 11" in json.dumps(server.requests[3].body["messages"])
+    assert text(shell, "two.py") == "x = 22\n"
+
+
+def test_rerun_asks_the_stale_steps_at_once(shell: Shell, server: FakeEndpoint) -> None:
+    server.enqueue(ONE, TWO, ONE_CHANGED, TWO_CHANGED)
+    run(shell)
+    done = shell.run("refine", runs_of(shell)[0], "one", "Return 11.", "--rerun")
+    assert done.returncode == 0, done.stderr
+    assert text(shell, "two.py") == "x = 22\n"
+    assert "done in" in done.stdout
+
+
+def test_a_step_that_does_not_depend_on_the_corrected_one_is_not_stale(
+    shell: Shell, server: FakeEndpoint
+) -> None:
+    shell.write("q.yaml", THREE)
+    server.enqueue(ONE, TWO, APART, ONE_CHANGED)
+    run(shell)
+    done = shell.run("refine", runs_of(shell)[0], "one", "Return 11.")
+    assert "with the old one: two\n" in done.stdout
+
+
+def test_a_correction_holds_in_the_next_run(shell: Shell, server: FakeEndpoint) -> None:
+    server.enqueue(ONE, TWO, ONE_CHANGED, TWO_CHANGED)
+    run(shell)
+    shell.run("refine", runs_of(shell)[0], "one", "Return 11.", "--rerun")
+    run(shell)
+    assert len(server.requests) == 4
+    assert text(shell, "one.py") == "def one():\n    return 11\n"
+
+
+def test_a_correction_that_brings_nothing_keeps_the_file_and_says_so(
+    shell: Shell, server: FakeEndpoint
+) -> None:
+    server.enqueue(ONE, TWO, stream("I will."), stream("Soon."))
+    run(shell)
+    done = shell.run("refine", runs_of(shell)[0], "one", "Return 11.")
+    assert text(shell, "one.py") == "def one():\n    return 1\n"
+    assert "not usable: one.py" in done.stdout
+
+
+def test_a_correction_works_on_the_queue_as_it_was(shell: Shell, server: FakeEndpoint) -> None:
+    server.enqueue(ONE, TWO, ONE_CHANGED)
+    run(shell)
+    edit(shell, "Write one.py.", "Write something else.")
+    done = shell.run("refine", runs_of(shell)[0], "one", "Return 11.")
+    assert done.returncode == 0, done.stderr
+    assert "Write one.py." in server.requests[2].body["messages"][0]["content"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("nowhere", "one", "x"), "there is no run 'nowhere'"),
+        (("tiny", "tow", "x"), "has no step 'tow'; did you mean 'two'?"),
+        (("tiny", "one", "  "), "the correction is empty"),
+    ],
+)
+def test_a_correction_of_what_is_not_there_is_refused(
+    shell: Shell, server: FakeEndpoint, arguments: tuple[str, ...], words: str
+) -> None:
+    server.enqueue(ONE, TWO)
+    run(shell)
+    done = shell.run("refine", *arguments)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(server.requests) == 2
+
+
+def test_a_step_without_an_answer_cannot_be_corrected(shell: Shell, server: FakeEndpoint) -> None:
+    server.enqueue(ONE, *[Answer(status=401)] * 2)
+    run(shell, code=3)
+    done = shell.run("refine", "tiny", "two", "x")
+    assert done.returncode == 2
+    assert "no answer of the step 'two' yet; go on with `promptqueue resume" in done.stderr
+
+
+def test_a_run_at_work_cannot_be_corrected(shell: Shell, server: FakeEndpoint) -> None:
+    server.enqueue(ONE, Answer(hangs=True))
+    shell.write("config.toml", f'[endpoints.test]\nbase_url = "{server.base_url}"\n')
+    process = shell.start("run", "q.yaml", "--endpoint", "test")
+    while len(server.requests) < 2:
+        time.sleep(0.02)
+    done = shell.run("refine", "tiny", "one", "x")
+    process.kill()
+    process.communicate()
+    assert done.returncode == 6
+    assert "is at work in another process" in done.stderr
+
+
+# ---- plan
+
+
+def test_plan_says_what_run_then_asks(shell: Shell, server: FakeEndpoint) -> None:
+    shell.write("q.yaml", THREE)
+    server.enqueue(ONE, TWO, APART)
+    run(shell)
+    edit(shell, "Write one.py.", "Write one.py, please.")
+    done = shell.run("plan", "q.yaml", "--endpoint", "test", "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert [(each["step"], each["asked"]) for each in told] == [
+        ("one", True),
+        ("two", True),
+        ("apart", False),
+    ]
+    assert told[1]["reason"] == "it depends on one"
+    assert len(server.requests) == 3
+
+
+def test_plan_gives_tokens_and_money(shell: Shell, server: FakeEndpoint) -> None:
+    config = (shell.folder / "config.toml").read_text()
+    prices = 'model = "m"\n\n[prices.m]\ninput = 10.0\noutput = 1000.0\n'
+    shell.write("config.toml", config + prices)
+    server.enqueue(ONE, TWO)
+    run(shell)
+    edit(shell, "Write two.py.", "Write two.py!")
+    done = shell.run("plan", "q.yaml", "--endpoint", "test", "--json")
+    two = json.loads(done.stdout)[1]
+    expected = (two["prompt_tokens"] * 10 + two["reply_tokens"] * 1000) / 1e6
+    assert two["usd"] == pytest.approx(expected)
+    last = [json.loads(line) for line in shell.journal().splitlines()]
+    answers = [record for record in last if record["event"] == "call.finished"]
+    assert two["reply_tokens"] == answers[1]["usage"]["completion"]
+
+
+def test_plan_of_a_new_queue_asks_everything(shell: Shell, server: FakeEndpoint) -> None:
+    done = shell.run("plan", "q.yaml", "--endpoint", "test")
+    assert "2 of 2 steps would be asked" in done.stdout
+    assert server.requests == []
+
+
+# ---- replay
+
+
+def test_replay_writes_the_same_files_without_an_endpoint(
+    shell: Shell, server: FakeEndpoint
+) -> None:
+    server.enqueue(stream("no"), ONE, TWO)
+    run(shell)
+    edit(shell, "Write one.py.", "Write something else.")
+    done = shell.run("replay", "--out", "again")
+    assert done.returncode == 0, done.stderr
+    assert len(server.requests) == 3
+    for name in ("one.py", "two.py"):
+        assert (shell.folder / "again" / name).read_bytes() == text(shell, name).encode()
+
+
+def test_a_run_that_stopped_early_is_replayed_as_far_as_it_came(
+    shell: Shell, server: FakeEndpoint
+) -> None:
+    server.enqueue(ONE, *[Answer(status=401)] * 2)
+    run(shell, code=3)
+    done = shell.run("replay")
+    assert done.returncode == 0, done.stderr
+    assert "1 file" in done.stdout
+
+
+def test_a_corrected_run_is_replayed(shell: Shell, server: FakeEndpoint) -> None:
+    server.enqueue(ONE, TWO, ONE_CHANGED, TWO_CHANGED)
+    run(shell)
+    shell.run("refine", "tiny", "one", "Return 11.")
+    assert shell.run("replay").returncode == 0
+    shell.run("resume")
+    done = shell.run("replay", "--out", "again")
+    assert done.returncode == 0, done.stderr
+    assert (shell.folder / "again/one.py").read_text() == "def one():\n    return 11\n"
+
+
+@pytest.mark.parametrize("what", ["altered", "missing"])
+def test_replay_names_the_blob_that_was_tampered_with(
+    shell: Shell, server: FakeEndpoint, what: str
+) -> None:
+    server.enqueue(ONE, TWO)
+    run(shell)
+    blobs = shell.folder.glob(".promptqueue/runs/*/blobs/*/*")
+    blob = next(path for path in blobs if path.read_text().startswith("```python path=two.py"))
+    blob.unlink() if what == "missing" else blob.write_text("forged")
+    done = shell.run("replay")
+    assert done.returncode == 6
+    assert blob.name in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_replay_names_the_line_of_a_journal_that_was_tampered_with(
+    shell: Shell, server: FakeEndpoint
+) -> None:
+    server.enqueue(ONE, TWO)
+    run(shell)
+    journal = next(shell.folder.glob(".promptqueue/runs/*/journal.jsonl"))
+    journal.write_text(journal.read_text().replace('"path":"two.py"', '"path":"too.py"'))
+    done = shell.run("replay")
+    assert done.returncode == 6
+    assert re.search(r"journal\.jsonl:\d+: the line is damaged or was changed", done.stderr)
+
+
+# ---- at a terminal
+
+
+class Terminal:
+    """A command in a pseudo-terminal, and a person who reads and types."""
+
+    def __init__(self, shell: Shell, *arguments: str) -> None:
+        self.master, slave = pty.openpty()
+        environment = {**shell.environment(), "TERM": "xterm", "COLUMNS": "100"}
+        self.process = subprocess.Popen(
+            [*COMMAND, *arguments],
+            cwd=shell.folder,
+            env=environment,
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            start_new_session=True,
+        )
+        os.close(slave)
+        self.seen = ""
+
+    def wait_for(self, words: str, timeout_s: float = 20) -> None:
+        """Read until `words` have come since the last time."""
+        end = time.monotonic() + timeout_s
+        while words not in self.seen:
+            assert time.monotonic() < end, self.seen
+            if select.select([self.master], [], [], 0.1)[0]:
+                try:
+                    self.seen += os.read(self.master, 65536).decode("utf-8", "replace")
+                except OSError:
+                    assert words in self.seen, self.seen
+        self.seen = self.seen.partition(words)[2]
+
+    def type(self, line: str) -> None:
+        os.write(self.master, f"{line}\n".encode())
+
+    def end(self) -> int:
+        """Read to the end and return the exit code."""
+        while True:
+            try:
+                piece = os.read(self.master, 65536)
+            except OSError:
+                break
+            if not piece:
+                break
+            self.seen += piece.decode("utf-8", "replace")
+        os.close(self.master)
+        return self.process.wait(20)
+
+
+def at_the_wheel(shell: Shell, *more: str) -> Terminal:
+    return Terminal(shell, "run", "q.yaml", "--endpoint", "test", "--interactive", *more)
+
+
+def test_a_change_in_the_users_words_is_a_turn_that_later_steps_see(
+    shell: Shell, server: FakeEndpoint
+) -> None:
+    server.enqueue(ONE, ONE_CHANGED, TWO)
+    terminal = at_the_wheel(shell)
+    terminal.wait_for("(q)uit [a]: ")
+    assert not (shell.folder / "generated/tiny/one.py").exists()
+    terminal.type("c Return 11.")
+    terminal.wait_for("(q)uit [a]: ")
+    terminal.type("")
+    terminal.wait_for("(q)uit [a]: ")
+    terminal.type("a")
+    assert terminal.end() == 0, terminal.seen
+    assert text(shell, "one.py") == "def one():\n    return 11\n"
+    assert "Return 11." in json.dumps(server.requests[2].body["messages"])
+    assert shell.run("replay").returncode == 0
+
+
+def test_an_edited_prompt_takes_the_place_of_the_steps(shell: Shell, server: FakeEndpoint) -> None:
+    shell.environ["EDITOR"] = "sed -i s/Write/Compose/"
+    server.enqueue(ONE, ONE_CHANGED, TWO)
+    terminal = at_the_wheel(shell)
+    terminal.wait_for("(q)uit [a]: ")
+    terminal.type("e")
+    terminal.wait_for("(q)uit [a]: ")
+    terminal.type("a")
+    terminal.wait_for("(q)uit [a]: ")
+    terminal.type("a")
+    assert terminal.end() == 0, terminal.seen
+    edited = server.requests[1].body["messages"]
+    assert len(edited) == 1
+    assert "Compose one.py." in edited[0]["content"]
+    assert text(shell, "one.py") == "def one():\n    return 11\n"
+
+
+def test_a_retry_asks_for_another_sample(shell: Shell, server: FakeEndpoint) -> None:
+    server.enqueue(ONE, ONE_CHANGED, TWO)
+    terminal = at_the_wheel(shell)
+    terminal.wait_for("(q)uit [a]: ")
+    terminal.type("r")
+    for _ in range(2):
+        terminal.wait_for("(q)uit [a]: ")
+        terminal.type("a")
+    assert terminal.end() == 0, terminal.seen
+    first, second = (request.body for request in server.requests[:2])
+    assert first["messages"] == second["messages"]
+    assert (first["seed"], second["seed"]) == (5, 6)
+
+
+def test_a_skipped_step_writes_nothing_and_the_run_is_not_complete(
+    shell: Shell, server: FakeEndpoint
+) -> None:
+    server.enqueue(ONE, TWO)
+    terminal = at_the_wheel(shell)
+    terminal.wait_for("(q)uit [a]: ")
+    terminal.type("s")
+    terminal.wait_for("(q)uit [a]: ")
+    terminal.type("a")
+    assert terminal.end() == 5, terminal.seen
+    assert not (shell.folder / "generated/tiny/one.py").exists()
+    assert text(shell, "two.py") == "x = 2\n"
+
+
+def test_what_is_wrong_can_be_sent_back_or_accepted_as_it_is(
+    shell: Shell, server: FakeEndpoint
+) -> None:
+    server.enqueue(stream("no"), reply("one.py", "two = 2"), TWO)
+    terminal = at_the_wheel(shell)
+    terminal.wait_for("(f)ix what is wrong")
+    terminal.type("")
+    terminal.wait_for("not usable: one.py")
+    terminal.wait_for("(q)uit [f]: ")
+    terminal.type("nonsense")
+    terminal.wait_for("'nonsense' is none of these")
+    terminal.type("a")
+    terminal.wait_for("(q)uit [a]: ")
+    terminal.type("a")
+    assert terminal.end() == 5, terminal.seen
+    assert len(server.requests) == 3
+
+
+def test_quitting_keeps_the_reply_for_the_resumed_run(shell: Shell, server: FakeEndpoint) -> None:
+    server.enqueue(ONE, TWO)
+    terminal = at_the_wheel(shell)
+    terminal.wait_for("(q)uit [a]: ")
+    terminal.type("q")
+    assert terminal.end() == 130
+    assert "promptqueue resume" in terminal.seen
+    assert "Traceback" not in terminal.seen
+    assert shell.run("resume").returncode == 0
+    assert len(server.requests) == 2
+    assert text(shell, "one.py") == "def one():\n    return 1\n"
+
+
+@pytest.mark.parametrize("more", [(), ("--json",)])
+def test_without_a_terminal_there_is_nobody_to_ask(
+    shell: Shell, server: FakeEndpoint, more: tuple[str, ...]
+) -> None:
+    said = run(shell, "--interactive", *more, code=2)
+    assert "needs a terminal" in said
+    assert server.requests == []
