@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from promptqueue import __version__
-from promptqueue.cli import queue_commands, run_commands, steering_commands
+from promptqueue.cli import past_commands, queue_commands, run_commands, steering_commands
 from promptqueue.errors import Interrupted, PromptQueueError, StorageError
 
 app = typer.Typer(
@@ -29,6 +29,7 @@ app = typer.Typer(
 run_commands.register(app)
 steering_commands.register(app)
 queue_commands.register(app)
+past_commands.register(app)
 
 
 def _print_version(wanted: bool) -> None:

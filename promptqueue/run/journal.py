@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from promptqueue.errors import StorageError, UsageError
+from promptqueue.queue.problem import suggest
 from promptqueue.run.blobs import Blobs
 
 Record = dict[str, Any]
@@ -251,8 +252,10 @@ def find_run(runs: Path, name: str | None) -> Path:
     if len(fitting) == 1:
         return fitting[0]
     known = ", ".join(path.name for path in (fitting or found)[-5:])
+    near = suggest(name, [path.name for path in found], otherwise="")
     what = f"{name!r} fits more than one run" if fitting else f"there is no run {name!r}"
-    raise UsageError(f"{what} in {runs}; the latest: {known}")
+    hint = f"; {near}" if near and not fitting else ""
+    raise UsageError(f"{what} in {runs}{hint}; the latest: {known}")
 
 
 def _ignore_in_git(runs: Path) -> None:

@@ -1,0 +1,261 @@
+"""`runs`, `show`, `diff` and `blame`: what happened, from what was kept."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from promptqueue.cli.options import RUNS, Runs
+from promptqueue.errors import StorageError, UsageError
+
+if TYPE_CHECKING:
+    from promptqueue.run.journal import RunDirectory
+    from promptqueue.run.past import Call, History, Summary
+
+_ROWS = 20
+_BAR = 40
+"""Characters of the timeline's bars: it fits 80 columns."""
+
+AnyRun = Annotated[
+    str | None,
+    typer.Argument(metavar="[RUN]", help="A run, or part of its name; the latest if left out."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, for machines.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command("runs")(list_runs)
+    app.command()(show)
+    app.command("diff")(diff_runs)
+    app.command("blame")(blame_file)
+
+
+def list_runs(
+    queue: Annotated[
+        str | None, typer.Option("--queue", metavar="NAME", help="Only runs of this queue.")
+    ] = None,
+    status: Annotated[
+        str | None,
+        typer.Option("--status", help="Only: complete, incomplete, stale, stopped, at work."),
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help=f"Not only the latest {_ROWS}.")
+    ] = False,
+    size: Annotated[bool, typer.Option("--size", help="Show how many bytes each takes.")] = False,
+    keep: Annotated[
+        int | None,
+        typer.Option("--prune", min=1, metavar="N", help="Remove all of these but the latest N."),
+    ] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do remove them; else they are named.")
+    ] = False,
+    runs: Runs = RUNS,
+    json: AsJson = False,
+) -> None:
+    """List the runs, the latest first."""
+    from promptqueue.run.past import size_of, summaries
+
+    fitting = [
+        each
+        for each in summaries(runs)
+        if (queue is None or each.queue == queue) and (status is None or each.status == status)
+    ]
+    if keep is not None:
+        _prune(runs, fitting[keep:], remove=yes)
+        return
+    shown = fitting if everything else fitting[:_ROWS]
+    sizes = {each.run: size_of(runs / each.run) for each in shown} if size else {}
+    if json:
+        from dataclasses import asdict
+
+        _print_json([{**asdict(each), "bytes": sizes.get(each.run)} for each in shown])
+        return
+    for each in shown:
+        typer.echo(_row(each, sizes.get(each.run)))
+    hidden = len(fitting) - len(shown)
+    if hidden:
+        typer.echo(f"and {hidden} more: --all")
+    if not fitting:
+        typer.echo(f"no such run in {runs}")
+
+
+def show(
+    name: AnyRun = None,
+    step: Annotated[str | None, typer.Argument(metavar="[STEP]", help="One step in full.")] = None,
+    timeline: Annotated[
+        bool, typer.Option("--timeline", help="When each call was made, and what was waited for.")
+    ] = False,
+    reply: Annotated[
+        bool, typer.Option("--reply", help="Only the last reply of STEP, byte for byte.")
+    ] = False,
+    runs: Runs = RUNS,
+    json: AsJson = False,
+) -> None:
+    """Show what RUN asked and got; with STEP, its prompts and replies."""
+    from promptqueue.run.journal import RunDirectory, find_run
+    from promptqueue.run.past import read_history
+
+    directory = RunDirectory(find_run(runs, name))
+    history = read_history(directory)
+    if history.warning:
+        typer.echo(f"promptqueue: {history.warning}", err=True)
+    if step is not None:
+        _show_step(directory, history, step, only_reply=reply)
+    elif reply:
+        raise UsageError("--reply needs a STEP: promptqueue show RUN STEP --reply")
+    elif json:
+        from dataclasses import asdict
+
+        calls = [asdict(call) for call in history.calls]
+        _print_json({"run": directory.id, "calls": calls, "files": dict(history.files)})
+    elif timeline:
+        _show_timeline(history)
+    else:
+        _show_run(directory, history)
+
+
+def diff_runs(
+    first: Annotated[str, typer.Argument(metavar="RUN", help="A run, or part of its name.")],
+    second: Annotated[str, typer.Argument(metavar="RUN", help="The other one.")],
+    runs: Runs = RUNS,
+) -> None:
+    """Say what differs between two runs: prompts, replies, parameters, tokens and files."""
+    from promptqueue.run.journal import RunDirectory, find_run
+    from promptqueue.run.past import compare
+
+    pair = [RunDirectory(find_run(runs, name)) for name in (first, second)]
+    differs = False
+    for line in compare(*pair):
+        differs = True
+        typer.echo(line)
+    if not differs:
+        typer.echo("no differences")
+
+
+def blame_file(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A file that a run wrote.")],
+    runs: Runs = RUNS,
+) -> None:
+    """Say of each line of FILE which step and turn of which run it came from."""
+    from promptqueue.run.past import blame
+
+    lines = list(blame(file, runs))
+    width = max((len(origin) for origin, _ in lines), default=0)
+    for number, (origin, line) in enumerate(lines, 1):
+        typer.echo(f"{origin:{width}}  {number:4}  {line}".rstrip())
+
+
+def _prune(runs: Path, old: list[Summary], *, remove: bool) -> None:
+    from promptqueue.run.past import size_of
+
+    doomed = [each for each in old if each.status != "at work"]
+    total = sum(size_of(runs / each.run) for each in doomed)
+    for each in doomed:
+        typer.echo(each.run)
+        if remove:
+            try:
+                shutil.rmtree(runs / each.run)
+            except OSError as error:
+                raise StorageError(f"{runs / each.run} cannot be removed: {error}") from error
+    verb = "removed" if remove else "would be removed; add --yes to do it"
+    typer.echo(f"{len(doomed)} run{'s' if len(doomed) != 1 else ''}, {total / 1e6:.1f} MB {verb}")
+
+
+def _row(each: Summary, size: int | None) -> str:
+    from promptqueue.cli.narrator import clock
+
+    parts = [f"{each.run:36} {each.status:10}"]
+    if each.usage is not None and each.calls is not None and each.seconds is not None:
+        tokens = each.usage.prompt + each.usage.completion
+        parts.append(f"{each.calls:3} calls {tokens:9,} tokens {clock(each.seconds):>8}")
+        parts.append(f"{each.usd:.4f} USD" if each.usd else "")
+    if size is not None:
+        parts.append(f"{size / 1e6:.1f} MB")
+    return "  ".join([*filter(None, parts), each.reason]).rstrip()
+
+
+def _show_run(directory: RunDirectory, history: History) -> None:
+    from promptqueue.run.past import summary
+
+    typer.echo(_row(summary(directory.path), None))
+    meta = directory.meta()
+    inputs = ", ".join(f"{name}={value}" for name, value in meta["inputs"].items())
+    typer.echo(f"queue {meta['queue']['path']}, inputs: {inputs or 'none'}")
+    for step, calls in history.latest().items():
+        state = "complete" if history.steps.get(step) else "not complete"
+        turns = f"{len(calls)} turn{'s' if len(calls) != 1 else ''}"
+        typer.echo(f"{step}: {state}, {turns}, {_spent(calls)}")
+    for path, digest in history.files.items():
+        typer.echo(f"  {path}  sha256 {digest[:12]}")
+
+
+def _spent(calls: list[Call]) -> str:
+    from promptqueue.chat.message import Usage
+    from promptqueue.cli.narrator import clock, spent
+
+    paid = [call for call in calls if call.usage is not None]
+    if not paid:
+        return "answered before, nothing asked"
+    usage = sum((call.usage for call in paid if call.usage), Usage(0, 0))
+    return f"{spent(usage)}, {clock(sum(call.seconds for call in paid))}"
+
+
+def _show_step(directory: RunDirectory, history: History, step: str, *, only_reply: bool) -> None:
+    from promptqueue.queue.problem import suggest
+    from promptqueue.run.past import text_of
+
+    calls = history.latest().get(step)
+    if calls is None:
+        known = list(history.latest())
+        raise UsageError(f"the run {directory.id} did not ask {step!r}; {suggest(step, known)}")
+    if only_reply:
+        typer.echo(directory.blobs.get(calls[-1].reply), nl=False)
+        return
+    for call in calls:
+        typer.echo(f"==== {step}, turn {call.turn} · {call.model} · {_spent([call])}")
+        typer.echo(f"---- prompt\n{text_of(directory.blobs, call.messages[-1][1]).rstrip()}")
+        if call.reply:
+            typer.echo(
+                f"---- reply ({call.finish})\n{text_of(directory.blobs, call.reply).rstrip()}"
+            )
+        for line in (*call.failures, *call.issues):
+            typer.echo(f"---- {line}")
+        if call.steered:
+            typer.echo(f"---- the user decided: {call.steered}")
+
+
+def _show_timeline(history: History) -> None:
+    """Print a line for each call: when it began, a bar as long as it took, and what was waited for."""
+    from promptqueue.cli.narrator import clock
+
+    made = [call for call in history.calls if call.ended and not call.reused]
+    if not made:
+        typer.echo("this run asked nothing")
+        return
+    begin = _time(made[0].started)
+    whole = max(0.001, _time(made[-1].ended) - begin)
+    for call in made:
+        start, took = _time(call.started) - begin, _time(call.ended) - _time(call.started)
+        left = min(_BAR - 1, int(_BAR * start / whole))
+        bar = " " * left + "█" * max(1, round(_BAR * took / whole))
+        label = f"{call.step[:14]} {call.turn}"
+        typer.echo(f"{clock(start):>7}  {label:16} {bar[:_BAR]:{_BAR}} {clock(took):>7}")
+        for seconds, reason in call.waits:
+            typer.echo(f"{'':9}waited {seconds:.0f} s: {reason}")
+        for failure in call.failures:
+            typer.echo(f"{'':9}failed: {failure}")
+
+
+def _time(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
+
+
+def _print_json(value: object) -> None:
+    import json
+
+    typer.echo(json.dumps(value, ensure_ascii=False, indent=2))

@@ -1,0 +1,65 @@
+"""Which step and turn of which run each line of a generated file came from."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from promptqueue.errors import UsageError
+from promptqueue.run.journal import RunDirectory
+from promptqueue.run.workspace import MANIFEST
+
+
+def blame(file: Path, runs: Path) -> Iterator[tuple[str, str]]:
+    """Yield every line of a generated file with where it came from.
+
+    Yields:
+        `step turn run` (or why nobody knows) and the line.
+
+    Raises:
+        UsageError: no manifest knows the file, or it cannot be read as text.
+        StorageError: the run that wrote it cannot be read.
+    """
+    entry, path = _manifest_entry(file)
+    try:
+        text = file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{file} cannot be read as text: {error}") from error
+    directory = RunDirectory(runs / entry["run"])
+    known: list[tuple[str, str]] = []
+    for record in directory.records():
+        if record["event"] == "call.started":
+            turn = record["turn"]
+        if record["event"] == "file.written" and record["path"] == path:
+            origin = f"{record['step']} turn {turn} {directory.id}"
+            known = _carried_over(known, directory.blobs.get(record["digest"]), origin)
+    yield from _carried_over(known, text, "edited by hand")
+
+
+def _manifest_entry(file: Path) -> tuple[dict[str, Any], str]:
+    """Return what the manifest of the nearest folder above says of a file, and its path there."""
+    if not file.is_file():
+        raise UsageError(f"{file} is no file; name one that a run wrote, as generated/QUEUE/FILE")
+    for folder in file.absolute().parents:
+        if (folder / MANIFEST).is_file():
+            path = file.absolute().relative_to(folder).as_posix()
+            try:
+                return dict(json.loads((folder / MANIFEST).read_text("utf-8"))["files"][path]), path
+            except (OSError, ValueError, KeyError, TypeError):
+                break
+    raise UsageError(f"no manifest.json beside or above {file} says which run wrote it")
+
+
+def _carried_over(
+    known: Sequence[tuple[str, str]], text: str, origin: str
+) -> list[tuple[str, str]]:
+    """Return the lines of `text`; those that were there already keep where they came from."""
+    lines = text.splitlines()
+    result = [(origin, line) for line in lines]
+    matcher = difflib.SequenceMatcher(None, [line for _, line in known], lines, autojunk=False)
+    for start, target, count in matcher.get_matching_blocks():
+        result[target : target + count] = known[start : start + count]
+    return result

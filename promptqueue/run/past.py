@@ -1,0 +1,230 @@
+"""What runs left behind: a line for each, and the calls of one as its journal tells them."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from promptqueue.chat.message import Usage
+from promptqueue.errors import StorageError
+from promptqueue.run.blobs import Blobs
+from promptqueue.run.journal import Record, RunDirectory
+
+_TAIL_BYTES = 65_536
+"""Enough for the last event of a run, whatever it says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """One line of the list of runs."""
+
+    run: str
+    created: str
+    """UTC, ISO 8601."""
+    queue: str
+    status: str
+    """complete, incomplete, stale, stopped, at work, or damaged."""
+    reason: str = ""
+    """Why it stopped."""
+    calls: int | None = None
+    usage: Usage | None = None
+    usd: float | None = None
+    seconds: float | None = None
+
+
+@dataclass(slots=True)
+class Call:
+    """One question of a run, and what became of it."""
+
+    step: str
+    turn: int
+    model: str
+    params: Mapping[str, object]
+    messages: tuple[tuple[str, str], ...]
+    """Role and digest."""
+    started: str
+    """UTC, ISO 8601."""
+    reused: bool
+    origin: str
+    ended: str = ""
+    failures: list[str] = field(default_factory=list)
+    waits: list[tuple[float, str]] = field(default_factory=list)
+    """Seconds and reason."""
+    reply: str = ""
+    """Digest of the text."""
+    finish: str = ""
+    usage: Usage | None = None
+    """None when the model was not asked here, or gave no answer."""
+    seconds: float = 0.0
+    files: tuple[str, ...] = ()
+    issues: tuple[str, ...] = ()
+    steered: str = ""
+    """What the user decided about the reply."""
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """A run as its journal tells it."""
+
+    calls: tuple[Call, ...]
+    """In order, over all sessions."""
+    files: Mapping[str, str]
+    """Path to digest, as the run left them."""
+    steps: Mapping[str, bool]
+    """Step to whether it is complete, as far as the run came."""
+    warning: str = ""
+    """Where the journal is damaged."""
+
+    def latest(self) -> dict[str, list[Call]]:
+        """Return the calls of each step the last time that it was run."""
+        found: dict[str, list[Call]] = {}
+        for call in self.calls:
+            if call.turn == 0:
+                found[call.step] = []
+            found.setdefault(call.step, []).append(call)
+        return found
+
+
+def summaries(runs: Path) -> Iterator[Summary]:
+    """Yield every run of a folder, the latest first; only the end of each journal is read."""
+    for name in sorted(_names(runs), reverse=True):
+        with contextlib.suppress(OSError):
+            yield summary(runs / name)
+
+
+def summary(path: Path) -> Summary:
+    """Return one line about a run; what is damaged is said, not raised."""
+    try:
+        meta = json.loads((path / "run.json").read_bytes())
+        created, queue = str(meta["created"]), str(meta["queue"]["name"])
+    except (ValueError, KeyError, TypeError):
+        return Summary(path.name, "", "?", "damaged", "run.json cannot be read")
+    last = _last_record(path / "journal.jsonl")
+    if last.get("event") == "run.finished":
+        status = "complete" if last["complete"] else "incomplete"
+        usage = Usage(**last["usage"])
+        return Summary(
+            path.name,
+            created,
+            queue,
+            status,
+            "",
+            last["calls"],
+            usage,
+            last["usd"],
+            last["seconds"],
+        )
+    if _at_work(path / "journal.jsonl"):
+        return Summary(path.name, created, queue, "at work")
+    if last.get("event") == "steps.stale":
+        return Summary(path.name, created, queue, "stale", ", ".join(last["stale"]))
+    reason = str(last.get("reason", "killed")).partition("\n")[0]
+    return Summary(path.name, created, queue, "stopped", reason)
+
+
+def size_of(path: Path) -> int:
+    """Return the bytes of all files of a run."""
+    return sum(
+        os.lstat(os.path.join(folder, name)).st_size  # noqa: PTH118 - thousands of them
+        for folder, _, names in os.walk(path)
+        for name in names
+    )
+
+
+def read_history(directory: RunDirectory) -> History:
+    """Read a journal, up to where it may be damaged."""
+    calls: list[Call] = []
+    files: dict[str, str] = {}
+    steps: dict[str, bool] = {}
+    warning = ""
+    try:
+        for record in directory.records():
+            event = record["event"]
+            if event == "call.started":
+                calls.append(_call(record))
+            elif event == "file.written":
+                files[record["path"]] = record["digest"]
+            elif event == "step.started":
+                steps[record["step"]] = False
+            elif event == "step.finished":
+                steps[record["step"]] = record["complete"]
+            elif calls:
+                _note(calls[-1], record)
+    except StorageError as error:
+        warning = str(error)
+    return History(tuple(calls), files, steps, warning)
+
+
+def text_of(blobs: Blobs, digest: str) -> str:
+    """Return a text, or in its place why it cannot be read."""
+    try:
+        return blobs.get(digest)
+    except StorageError as error:
+        return f"‹{error}›\n"
+
+
+def _names(runs: Path) -> list[str]:
+    try:
+        with os.scandir(runs) as entries:
+            found = [e.name for e in entries if e.is_dir() and e.name[:1].isdigit()]
+    except OSError:
+        return []
+    return [name for name in found if (runs / name / "run.json").exists()]
+
+
+def _last_record(journal: Path) -> Record:
+    """Return the last whole line of a journal."""
+    try:
+        with journal.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
+            lines = file.read().rpartition(b"\n")[0].splitlines()
+        record: Record = json.loads(lines[-1])
+    except (OSError, ValueError, IndexError):
+        return {}
+    return record
+
+
+def _at_work(journal: Path) -> bool:
+    try:
+        with journal.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _call(record: Record) -> Call:
+    return Call(
+        step=record["step"],
+        turn=record["turn"],
+        model=record["model"],
+        params=record["params"],
+        messages=tuple((role, digest) for role, digest in record["messages"]),
+        started=record["at"],
+        reused=record["reused"],
+        origin=record.get("origin", ""),
+    )
+
+
+def _note(call: Call, record: Record) -> None:
+    event = record["event"]
+    if event == "call.failed":
+        call.failures.append(record["message"])
+        call.ended = record["at"]
+    elif event == "call.waiting":
+        call.waits.append((record["seconds"], record["reason"]))
+    elif event == "call.finished":
+        call.ended, call.reply, call.finish = record["at"], record["text"], record["finish_reason"]
+        if not call.reused:
+            call.usage, call.seconds = Usage(**record["usage"]), record["seconds"]
+    elif event == "modules.extracted":
+        call.files, call.issues = tuple(record["files"]), tuple(record["issues"])
+    elif event == "step.steered":
+        call.steered = record["action"]

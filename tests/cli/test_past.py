@@ -1,0 +1,235 @@
+"""What happened, read back: runs, show, diff and blame."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.command import QUEUE, Shell
+from tests.fake_endpoint import Answer, FakeEndpoint, error, stream
+
+
+def reply(path: str, body: str) -> Answer:
+    return stream(f"```python path={path}\n{body}\n```\n")
+
+
+ONE = reply("one.py", "def one():\n    a = 1\n    return a")
+ONE_CHANGED = reply("one.py", "def one():\n    a = 11\n    return a")
+TWO = reply("two.py", "x = 2")
+
+
+@pytest.fixture
+def server() -> Iterator[FakeEndpoint]:
+    with FakeEndpoint() as fake:
+        yield fake
+
+
+@pytest.fixture
+def shell(tmp_path: Path, server: FakeEndpoint) -> Shell:
+    shell = Shell(tmp_path)
+    shell.write("q.yaml", QUEUE)
+    shell.configure(server.base_url)
+    return shell
+
+
+def run(shell: Shell, *arguments: str) -> str:
+    shell.run("run", "q.yaml", "--endpoint", "test", *arguments)
+    return sorted(shell.folder.glob(".promptqueue/runs/*/run.json"))[-1].parent.name
+
+
+def say(shell: Shell, *arguments: str, code: int = 0) -> str:
+    done = shell.run(*arguments)
+    assert done.returncode == code, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stdout + done.stderr
+
+
+def test_runs_are_listed_latest_first_with_what_became_of_them(
+    shell: Shell, server: FakeEndpoint
+) -> None:
+    server.enqueue(ONE, TWO, *[error(401)] * 4)
+    first = run(shell)
+    second = run(shell, "--fresh")
+    told = json.loads(say(shell, "runs", "--json"))
+    assert [(each["run"], each["status"]) for each in told] == [
+        (second, "stopped"),
+        (first, "complete"),
+    ]
+    assert told[1]["calls"] == 2
+    assert say(shell, "runs").splitlines()[1].startswith(first)
+    assert second not in say(shell, "runs", "--status", "complete")
+    assert "no such run" in say(shell, "runs", "--queue", "other")
+
+
+def test_a_run_at_work_is_listed_as_such_and_can_be_read(
+    shell: Shell, server: FakeEndpoint
+) -> None:
+    server.enqueue(ONE, Answer(hangs=True))
+    shell.write("config.toml", f'[endpoints.test]\nbase_url = "{server.base_url}"\n')
+    process = shell.start("run", "q.yaml", "--endpoint", "test")
+    while len(server.requests) < 2:
+        time.sleep(0.02)
+    listed, shown = say(shell, "runs"), say(shell, "show")
+    process.kill()
+    process.communicate()
+    assert "at work" in listed
+    assert "one: complete, 1 turn" in shown
+    assert "two: not complete, 1 turn, no answer yet" in shown
+
+
+def test_pruning_names_first_and_removes_only_when_told(shell: Shell, server: FakeEndpoint) -> None:
+    server.enqueue(ONE, TWO)
+    first = run(shell)
+    second = run(shell)
+    assert first in say(shell, "runs", "--prune", "1")
+    assert len(json.loads(say(shell, "runs", "--json"))) == 2
+    assert "removed" in say(shell, "runs", "--prune", "1", "--yes")
+    assert [each["run"] for each in json.loads(say(shell, "runs", "--json"))] == [second]
+    assert say(shell, "replay", second)
+
+
+def test_show_tells_what_each_step_took_and_brought(shell: Shell, server: FakeEndpoint) -> None:
+    server.enqueue(stream("no"), ONE, TWO)
+    run(shell)
+    shown = say(shell, "show")
+    assert "one: complete, 2 turns" in shown
+    assert "two.py  sha256" in shown
+
+
+def test_show_of_a_step_gives_prompts_replies_and_what_was_wrong(
+    shell: Shell, server: FakeEndpoint
+) -> None:
+    server.enqueue(stream("no"), ONE, TWO)
+    name = run(shell)
+    shown = say(shell, "show", name, "one")
+    order = ["turn 0", "Write one.py.", "---- reply (stop)\nno", "missing", "turn 1", "a = 1"]
+    assert [words for words in order if words in shown] == order
+    assert sorted(order, key=shown.index) == order
+
+
+def test_show_gives_a_reply_byte_for_byte(shell: Shell, server: FakeEndpoint) -> None:
+    text = "Ответ:\r\n\n```python path=one.py\ndef one():\n    return '✓'\n```\n\n"
+    server.enqueue(stream(text), TWO)
+    name = run(shell)
+    assert (
+        say(shell, "show", name, "one", "--reply").encode() == text.replace("\r\n", "\n").encode()
+    )
+
+
+def test_the_timeline_has_a_line_for_each_call_and_each_wait(
+    shell: Shell, server: FakeEndpoint
+) -> None:
+    server.enqueue(error(503, "busy"), ONE, TWO)
+    run(shell)
+    lines = say(shell, "show", "--timeline").splitlines()
+    assert ["one 0" in lines[0], "two 0" in lines[-1]] == [True, True]
+    assert any("waited" in line and "busy" in line for line in lines)
+    assert max(map(len, lines)) < 80 or any("busy" in line for line in lines if len(line) >= 80)
+
+
+def test_equal_runs_have_no_differences(shell: Shell, server: FakeEndpoint) -> None:
+    server.enqueue(ONE, TWO, ONE, TWO)
+    first = run(shell)
+    second = run(shell, "--fresh")
+    assert say(shell, "diff", first, second) == "no differences\n"
+
+
+def test_diff_shows_prompts_parameters_and_files(shell: Shell, server: FakeEndpoint) -> None:
+    server.enqueue(ONE, TWO, ONE_CHANGED, TWO)
+    first = run(shell)
+    queue = shell.folder / "q.yaml"
+    changed = (
+        queue.read_text().replace("seed: 5", "seed: 6").replace("Write one", "Please write one")
+    )
+    queue.write_text(changed)
+    second = run(shell)
+    lines = say(shell, "diff", first, second).splitlines()
+    assert 'one: parameters: {"seed": 5} → {"seed": 6}' in lines
+    for expected in ("-Write one.py.", "+Please write one.py.", "-    a = 1", "+    a = 11"):
+        assert expected in lines
+    assert "one: the replies differ" in lines
+    assert "two: the replies differ" not in lines
+
+
+def test_blame_names_step_and_turn_of_each_line_and_hand_edits(
+    shell: Shell, server: FakeEndpoint
+) -> None:
+    server.enqueue(ONE, TWO, ONE_CHANGED)
+    name = run(shell)
+    say(shell, "refine", name, "one", "Make it 11.")
+    file = shell.folder / "generated/tiny/one.py"
+    file.write_text(file.read_text() + "# mine\n")
+    lines = say(shell, "blame", str(file)).splitlines()
+    origins = [line.split("   ")[0].strip() for line in lines]
+    assert origins == [
+        f"one turn 0 {name}",
+        f"one turn 1 {name}",
+        f"one turn 0 {name}",
+        "edited by hand",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("show", "nowhere"), 2, "there is no run 'nowhere'"),
+        (("show", "tiny", "tow"), 2, "did you mean 'two'?"),
+        (("show", "--reply"), 2, "--reply needs a STEP"),
+        (("diff", "tiny", "nowhere"), 2, "there is no run 'nowhere'"),
+        (("blame", "q.yaml"), 2, "no manifest.json"),
+        (("blame", "nope.py"), 2, "nope.py is no file"),
+        (("replay", "nowhere"), 2, "there is no run 'nowhere'"),
+    ],
+)
+def test_what_is_not_there_is_said_with_the_way_out(
+    shell: Shell, server: FakeEndpoint, arguments: tuple[str, ...], code: int, words: str
+) -> None:
+    server.enqueue(ONE, TWO)
+    run(shell)
+    assert words in say(shell, *arguments, code=code)
+
+
+def test_a_name_that_fits_two_runs_is_refused(shell: Shell, server: FakeEndpoint) -> None:
+    server.enqueue(ONE, TWO)
+    first = run(shell)
+    second = run(shell)
+    said = say(shell, "show", "tiny", code=2)
+    assert "fits more than one run" in said
+    assert [first in said, second in said] == [True, True]
+
+
+def test_a_damaged_journal_is_shown_up_to_the_damage(shell: Shell, server: FakeEndpoint) -> None:
+    server.enqueue(ONE, TWO)
+    run(shell)
+    journal = next(shell.folder.glob(".promptqueue/runs/*/journal.jsonl"))
+    lines = journal.read_text().splitlines(keepends=True)
+    lines[-2] = lines[-2].replace('"complete":true', '"complete":false')
+    journal.write_text("".join(lines))
+    said = say(shell, "show")
+    assert "the line is damaged or was changed" in said
+    assert "one: complete" in said
+
+
+def test_a_torn_last_line_is_left_out(shell: Shell, server: FakeEndpoint) -> None:
+    server.enqueue(ONE, TWO)
+    run(shell)
+    journal = next(shell.folder.glob(".promptqueue/runs/*/journal.jsonl"))
+    journal.write_text(journal.read_text()[:-20])
+    assert "two: complete" in say(shell, "show")
+    assert "stopped" in say(shell, "runs")
+
+
+def test_an_altered_blob_is_named_and_the_rest_shown(shell: Shell, server: FakeEndpoint) -> None:
+    server.enqueue(ONE, TWO)
+    name = run(shell)
+    blobs = shell.folder.glob(".promptqueue/runs/*/blobs/*/*")
+    blob = next(path for path in blobs if path.read_text().startswith("```python path=two.py"))
+    blob.write_text("forged")
+    said = say(shell, "show", name, "two")
+    assert blob.name in said
+    assert "Write two.py." in said
+    assert "forged" not in said
