@@ -132,7 +132,7 @@ class OpenAIChat:
     def _answer(self, call: Call) -> Generator[ChatEvent, None, Answer]:
         """Attempt until there is an answer."""
         while True:
-            yield AttemptStarted(call.attempt)
+            yield AttemptStarted(call.attempt, call.params.max_tokens, call.usage)
             quirks = self.quirks  # another thread may learn something meanwhile
             try:
                 return (yield from self._attempt(call, quirks))

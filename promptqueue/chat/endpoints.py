@@ -171,8 +171,7 @@ def choose_model(
     Raises:
         EndpointError: the endpoint offers none or more than one.
     """
-    profile = endpoint.profile.model if endpoint.profile else None
-    named = flag or step or queue or environ.get("PROMPTQUEUE_MODEL") or profile
+    named = named_model(flag=flag, step=step, queue=queue, endpoint=endpoint, environ=environ)
     if named:
         return named
     models = tuple(listed())
@@ -186,6 +185,19 @@ def choose_model(
     raise EndpointError(
         f"{endpoint.shown_url} offers {len(models)} models; choose one with --model: {shown}"
     )
+
+
+def named_model(
+    *,
+    flag: str | None,
+    step: str | None,
+    queue: str | None,
+    endpoint: Endpoint,
+    environ: Mapping[str, str] = os.environ,
+) -> str | None:
+    """Return the model that is named, in the order of `choose_model`; None if none is."""
+    profile = endpoint.profile.model if endpoint.profile else None
+    return flag or step or queue or environ.get("PROMPTQUEUE_MODEL") or profile
 
 
 def shown_url(url: str) -> str:

@@ -129,6 +129,10 @@ class AttemptStarted:
 
     kind: ClassVar[str] = "call.attempt"
     attempt: int
+    cap: int | None = None
+    """Most tokens of its reply: that of the request, or more where thinking ate it all."""
+    spent: Usage | None = None
+    """What earlier parts of the same reply took; `Answered` will count it in."""
 
 
 @dataclass(frozen=True, slots=True)

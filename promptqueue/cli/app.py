@@ -53,6 +53,7 @@ def _options(
 def main() -> None:
     """Run the command line; the only place that turns errors into exit codes."""
     signal.signal(signal.SIGTERM, _stop)
+    atexit.register(signal.signal, signal.SIGINT, signal.SIG_DFL)  # what Python still tidies up
     _start_fast()
     try:
         app()
@@ -89,6 +90,7 @@ def _forget_stdout() -> None:
 
 
 def _fail(message: str, code: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the end is near, and is said below
     try:
         sys.stdout.flush()
     except OSError:

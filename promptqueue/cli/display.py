@@ -4,16 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from typing import Protocol
 
-from promptqueue.chat.message import Delta
+from promptqueue.chat.message import AttemptFailed, Delta
 from promptqueue.chat.weights import Progress
-from promptqueue.cli.narrator import Narrator
-from promptqueue.run.events import Event
+from promptqueue.cli.narrator import STOPPING, Narrator
+from promptqueue.run.events import (
+    Event,
+    FileWritten,
+    Notice,
+    Refining,
+    RunFinished,
+    Spent,
+    StepFinished,
+)
+
+_RESULTS_AND_PROBLEMS = (
+    *(Notice, Spent, AttemptFailed, Refining, FileWritten, StepFinished, RunFinished),
+)
+"""What --quiet leaves of the lines."""
 
 
 class Display(Protocol):
@@ -31,6 +45,10 @@ class Display(Protocol):
         """Take note that the run ends early; the message itself goes to standard error."""
         ...
 
+    def stopping(self) -> None:
+        """Say that the run stops after this reply; called from within a signal handler."""
+        ...
+
 
 @contextlib.contextmanager
 def open_display(*, json: bool, quiet: bool) -> Iterator[Display]:
@@ -43,7 +61,7 @@ def open_display(*, json: bool, quiet: bool) -> Iterator[Display]:
         with LiveDisplay(quiet=quiet) as display:
             yield display
     else:
-        yield PlainDisplay()
+        yield PlainDisplay(quiet=quiet)
 
 
 class JsonDisplay:
@@ -63,6 +81,9 @@ class JsonDisplay:
     def failed(self, message: str, exit_code: int) -> None:
         self._print({"event": "run.failed", "message": message, "exit_code": exit_code})
 
+    def stopping(self) -> None:
+        _tell_stopping()
+
     def _print(self, data: dict[str, object]) -> None:
         print(json.dumps(data, ensure_ascii=False), flush=True)  # noqa: T201 - its task
 
@@ -70,19 +91,35 @@ class JsonDisplay:
 class PlainDisplay:
     """Lines that never change once written: for pipes, logs and CI."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, quiet: bool = False) -> None:
         self.narrator = Narrator()
+        self._quiet = quiet
 
     def show(self, event: Event) -> None:
-        for line in self.narrator.lines(event):
-            print(line, flush=True)  # noqa: T201 - its task
+        lines = self.narrator.lines(event)
+        if not self._quiet or isinstance(event, _RESULTS_AND_PROBLEMS):
+            self._print(lines)
 
     def progress(self, progress: Progress) -> None:
-        for line in self.narrator.progress_lines(progress):
+        lines = self.narrator.progress_lines(progress)
+        if not self._quiet:
+            self._print(lines)
+
+    def failed(self, message: str, exit_code: int) -> None:  # noqa: ARG002 - the protocol's
+        self._print(self.narrator.budget_lines())
+
+    def stopping(self) -> None:
+        _tell_stopping()
+
+    def _print(self, lines: list[str]) -> None:
+        for line in lines:
             print(line, flush=True)  # noqa: T201 - its task
 
     def paused(self) -> AbstractContextManager[None]:
         return contextlib.nullcontext()
 
-    def failed(self, message: str, exit_code: int) -> None:
-        """Nothing more than the message on standard error."""
+
+def _tell_stopping() -> None:
+    """Write past the buffers of Python: a signal may have come while they are being written."""
+    with contextlib.suppress(OSError):
+        os.write(2, f"promptqueue: {STOPPING}\n".encode())

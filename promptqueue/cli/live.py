@@ -13,8 +13,9 @@ from rich.text import Text
 
 from promptqueue.chat.message import Answered, AttemptFailed, AttemptStarted, Delta, Waiting
 from promptqueue.chat.weights import Progress
-from promptqueue.cli.narrator import Narrator, clock, percent
-from promptqueue.run.events import CallStarted, Event, FileWritten, RunFinished
+from promptqueue.cli.budget import clock
+from promptqueue.cli.narrator import STOPPING, Narrator, percent
+from promptqueue.run.events import CallStarted, Event, FileWritten, RunFinished, Spent
 
 _REDRAWS_PER_S = 4
 """Enough for the eye; more would take cycles from a model on the same processor."""
@@ -40,6 +41,7 @@ class LiveDisplay:
         self._characters = 0
         self._tail = ""
         self._until: float | None = None
+        self._stopping = False
 
     def __enter__(self) -> LiveDisplay:
         self._live.start()
@@ -85,6 +87,12 @@ class LiveDisplay:
     def failed(self, message: str, exit_code: int) -> None:  # noqa: ARG002 - the protocol's
         """Clear the status; the message goes to standard error."""
         self._start("")
+        for line in self._narrator.budget_lines():
+            self._console.print(Text(line))
+
+    def stopping(self) -> None:
+        """Say so with the next redraw, for a signal may have come in the middle of one."""
+        self._stopping = True
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Draw the status: called by the refresh thread of rich."""
@@ -94,6 +102,12 @@ class LiveDisplay:
             for line in self._tail.splitlines()[-_TAIL_LINES:]:
                 yield Text("  " + line[: options.max_width - 3], style="dim", no_wrap=True)
         yield Text(self._status(), style="bold cyan", no_wrap=True, overflow="ellipsis")
+        budget = self._narrator.budget
+        if budget.text():
+            style = "bold yellow" if budget.is_near() else "cyan"
+            yield Text(budget.text(), style=style, no_wrap=True, overflow="ellipsis")
+        if self._stopping:
+            yield Text(STOPPING, style="bold yellow", no_wrap=True, overflow="ellipsis")
 
     def _status(self) -> str:
         now = time.monotonic()
@@ -132,7 +146,7 @@ class LiveDisplay:
 
 
 def _style(event: Event) -> str:
-    if isinstance(event, AttemptFailed | Waiting):
+    if isinstance(event, AttemptFailed | Waiting | Spent):
         return "yellow"
     if isinstance(event, FileWritten):
         return "green" if event.status != "aside" else "yellow"

@@ -15,6 +15,8 @@ from promptqueue.chat.message import (
     Waiting,
 )
 from promptqueue.chat.weights import EMBEDDED, Progress, find_cache_dir
+from promptqueue.cli.budget import Budget
+from promptqueue.cli.budget import clock as clock
 from promptqueue.run.events import (
     CallStarted,
     Event,
@@ -23,11 +25,14 @@ from promptqueue.run.events import (
     Refining,
     RunFinished,
     RunStarted,
+    Spent,
     StepFinished,
     StepsStale,
     StepStarted,
     StepSteered,
 )
+
+STOPPING = "stopping after this reply; press Ctrl-C again to stop at once"
 
 
 class Narrator:
@@ -36,12 +41,13 @@ class Narrator:
     def __init__(self) -> None:
         self.label = ""
         """The step at work, as `[2/4] Model`."""
+        self.budget = Budget()
         self._started: RunStarted | None = None
         self._unusable: set[str] = set()
         self._stage = ""
         self._percent = 0
 
-    def lines(self, event: Event) -> list[str]:  # noqa: PLR0911 - one line per kind of event
+    def lines(self, event: Event) -> list[str]:  # noqa: C901, PLR0911 - one line per kind
         """Return the lines that stay on the screen after `event`."""
         told = self._call_lines(event) if event.kind.startswith("call.") else None
         if told is not None:
@@ -53,6 +59,8 @@ class Narrator:
                 return [f"{verb} {event.run}", f"endpoint: {event.endpoint}"]
             case Notice():
                 return [f"note: {event.message}"]
+            case Spent():
+                return [f"note: {warning}" for warning in self.budget.take(event)]
             case StepStarted():
                 self.label = f"[{event.number}/{event.of}] {event.title}"
             case Refining():
@@ -78,6 +86,11 @@ class Narrator:
             self._percent = done
             return [f"embedded model: {done} % of {progress.total_bytes / 1e9:.1f} GB"]
         return []
+
+    def budget_lines(self) -> list[str]:
+        """Return a line with what is spent of the limits, if there are any."""
+        text = self.budget.text()
+        return [f"limits: {text}"] if text else []
 
     def stage_line(self, progress: Progress) -> str | None:
         """Return what begins now, if it is something new."""
@@ -114,6 +127,7 @@ class Narrator:
         whole = event.complete and not event.aside
         head = "done" if whole else "not complete: ended"
         lines = [f"{head} in {clock(event.seconds)}: {calls}, {spent(event.usage, event.usd)}"]
+        lines += self.budget_lines()
         lines += [f"  {path}{self._mark(path)}" for path in event.files]
         if self._started is not None:
             lines.append(f"everything asked and answered is kept in {self._started.path}")
@@ -168,13 +182,6 @@ def spent(usage: Usage, usd: float | None = None) -> str:
     cached = f", {usage.cached:,} of them cached" if usage.cached else ""
     money = f", {usd:.4f} USD" if usd else ""
     return f"{about}{usage.prompt:,} tokens in{cached}, {usage.completion:,} out{money}"
-
-
-def clock(seconds: float) -> str:
-    """Return a duration as 0:07, 12:30 or 1:02:03."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def _answer(event: Answered) -> str:

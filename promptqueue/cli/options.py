@@ -46,6 +46,18 @@ Timeout = Annotated[
         min=0.1, metavar="SECONDS", help="Give up on an endpoint that is silent for so long; 300."
     ),
 ]
+LimitFlags = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--limit",
+        metavar="NAME=VALUE",
+        help="Stop at calls=N, tokens=N, wall=TIME or usd=AMOUNT; wins over the queue's limit.",
+    ),
+]
+PriceList = Annotated[
+    Path | None,
+    typer.Option("--prices", metavar="FILE", help="A TOML file of prices instead of the built-in."),
+]
 Runs = Annotated[Path, typer.Option("--runs", metavar="DIR", help="Where runs are kept.")]
 Overwrite = Annotated[
     bool,
@@ -53,7 +65,8 @@ Overwrite = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print events as JSON lines, for machines.")]
 Quiet = Annotated[
-    bool, typer.Option("--quiet", "-q", help="Do not show the text while it streams in.")
+    bool,
+    typer.Option("--quiet", "-q", help="No streaming text; in a pipe: only results and problems."),
 ]
 Fresh = Annotated[
     bool, typer.Option("--fresh", help="Ask everything anew, also what earlier runs answer.")

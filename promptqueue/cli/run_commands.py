@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shlex
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,9 +22,11 @@ from promptqueue.cli.options import (
     Interactive,
     Json,
     KeyVariable,
+    LimitFlags,
     Model,
     OutFolder,
     Overwrite,
+    PriceList,
     QueueFile,
     Quiet,
     RunName,
@@ -34,6 +37,7 @@ from promptqueue.cli.options import (
 from promptqueue.errors import (
     EndpointError,
     Interrupted,
+    LimitReached,
     PromptQueueError,
     ReplyError,
     StorageError,
@@ -41,7 +45,7 @@ from promptqueue.errors import (
 
 if TYPE_CHECKING:  # what these cost to import is paid by the commands that need them
     from promptqueue.run.correction import Correction
-    from promptqueue.run.events import RunFinished
+    from promptqueue.run.events import Event, RunFinished
     from promptqueue.run.session import Plan
 
 
@@ -61,6 +65,8 @@ def run(
     model: Model = None,
     attempts: Attempts = None,
     timeout: Timeout = None,
+    limit: LimitFlags = None,
+    prices: PriceList = None,
     out: OutFolder = None,
     runs: Runs = RUNS,
     start: FromStep = None,
@@ -89,6 +95,8 @@ def run(
         model=model,
         attempts=attempts,
         timeout_s=timeout,
+        limits=limit or (),
+        price_file=prices,
         out=out,
         runs=runs,
         overwrite=overwrite,
@@ -106,6 +114,8 @@ def resume(
     model: Model = None,
     attempts: Attempts = None,
     timeout: Timeout = None,
+    limit: LimitFlags = None,
+    prices: PriceList = None,
     runs: Runs = RUNS,
     interactive: Interactive = False,
     overwrite: Overwrite = False,
@@ -131,6 +141,8 @@ def resume(
         model=model,
         attempts=attempts,
         timeout_s=timeout,
+        limits=limit or (),
+        price_file=prices,
         overwrite=overwrite,
     )
     conduct(plan, json=json, quiet=quiet, interactive=interactive, resume=path)
@@ -148,6 +160,7 @@ def conduct(
     """Execute a plan, show what happens, and turn its end into an error or none."""
     from promptqueue.chat.connect import connect
     from promptqueue.cli.display import open_display
+    from promptqueue.cli.interrupts import Interrupts
     from promptqueue.cli.wheel import Wheel, refuse_without_terminal
     from promptqueue.run.events import RunFinished, RunStarted
     from promptqueue.run.session import execute
@@ -165,13 +178,14 @@ def conduct(
             correction=correction,
         )
         try:
-            with contextlib.closing(events):
+            with Interrupts(display.stopping) as interrupts, _delivering_alarm(events):
                 for event in events:
                     display.show(event)
                     if isinstance(event, RunStarted):
                         run = event.path
                     elif isinstance(event, RunFinished):
                         finished = event
+                    interrupts.follow(event)
         except (KeyboardInterrupt, BrokenPipeError, PromptQueueError) as error:
             ending = _ending(error, run)
             with contextlib.suppress(BrokenPipeError):
@@ -181,9 +195,25 @@ def conduct(
         _judge(finished)
 
 
+@contextlib.contextmanager
+def _delivering_alarm(events: Generator[Event, None, None]) -> Iterator[None]:
+    """Close a run however it is left; if its time is up, let it say so itself."""
+    from promptqueue.run.ledger import TimeIsUp
+
+    with contextlib.closing(events):
+        try:
+            yield
+        except TimeIsUp as alarm:  # it came between two events
+            with contextlib.suppress(TimeIsUp):  # it came after the end
+                events.throw(alarm)
+
+
 def _ending(error: BaseException, run: str) -> PromptQueueError:
     """Return what the user is told, with the way to go on with the run at this path."""
     way_on = f"go on with `promptqueue resume {shlex.quote(run)}`" if run else ""
+    if isinstance(error, LimitReached) and run:
+        resume = "`promptqueue resume"
+        return LimitReached(str(error).replace(resume, f"{resume} {shlex.quote(run)}"))
     if isinstance(error, EndpointError):
         return EndpointError(f"{error}\n{way_on}".rstrip())
     if isinstance(error, PromptQueueError):

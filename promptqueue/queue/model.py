@@ -178,6 +178,14 @@ class Limits(_Strict):
     usd: float | None = Field(None, gt=0, strict=True, allow_inf_nan=False)
     """Money, where the prices of the model are known."""
 
+    def given(self) -> dict[str, Any]:
+        """Return only what was set."""
+        return self.model_dump(exclude_none=True)
+
+    def over(self, base: Limits) -> Limits:
+        """Return these limits laid over `base`: what is set here wins."""
+        return Limits(**(base.given() | self.given()))
+
 
 class Step(_Strict):
     """One templated prompt with what it must bring back."""

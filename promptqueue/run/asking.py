@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 
-from promptqueue.chat.message import Answered, AttemptFailed, AttemptStarted, Reply, Request
+from promptqueue.chat.message import Answered, Reply, Request
 from promptqueue.chat.quirks import estimate_tokens
-from promptqueue.errors import StorageError
 from promptqueue.queue.model import Step
 from promptqueue.run.archive import Past
 from promptqueue.run.events import CallStarted, Event
 from promptqueue.run.job import Job
 from promptqueue.run.ledger import reply_from
+from promptqueue.run.spending import ask_within_limits
 
 _MESSAGE_TOKENS = 4
 """About what a chat template adds to every message."""
@@ -42,33 +42,17 @@ def ask(
 def _ask_model(job: Job, step: Step, turn: int, request: Request) -> Generator[Event, None, Reply]:
     started = _started(job, step, turn, request)
     yield job.recorder.record(started)
-    with contextlib.closing(_closable(job.chat.ask(request))) as events:
+    asking = ask_within_limits(
+        job.chat, request, started.tokens, ledger=job.ledger, recorder=job.recorder
+    )
+    reply: Reply | None = None
+    with contextlib.closing(asking) as events:
         for event in events:
-            if isinstance(event, AttemptStarted):
-                _check_before_call(job, request, started.tokens)
-                job.ledger.calls += 1
-            elif isinstance(event, AttemptFailed) and event.usage is not None:
-                job.ledger.add(request.model, event.usage)
-            elif isinstance(event, Answered):
-                job.ledger.add(request.model, event.reply.usage)
-            yield job.recorder.record(event)
+            yield event
             if isinstance(event, Answered):
-                return event.reply
-    raise AssertionError("a chat ended without an answer and without an error")
-
-
-def _closable(events: Iterator[Event]) -> Generator[Event, None, None]:
-    """Make sure that leaving the loop early closes the connection."""
-    yield from events
-
-
-def _check_before_call(job: Job, request: Request, tokens: int) -> None:
-    if job.recorder.directory.disk_is_full:
-        raise StorageError(
-            f"the disk of {job.recorder.directory.path} is full; everything so far is kept; "
-            "free some space and go on with `promptqueue resume`"
-        )
-    job.ledger.check_limits(request, tokens)
+                reply = event.reply
+    assert reply is not None, "a chat ended without an answer and without an error"
+    return reply
 
 
 def _started(

@@ -39,6 +39,21 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True)
+class Spent:
+    """What the run has spent so far, over all its sessions; it is shown and never journaled."""
+
+    kind: ClassVar[str] = "run.spent"
+    calls: int
+    tokens: int
+    """Prompt and completion tokens together."""
+    usd: float | None
+    """None where the price is not known."""
+    seconds: float
+    limits: Mapping[str, float]
+    """Those in force, by name: calls, tokens, wall (in seconds), usd."""
+
+
+@dataclass(frozen=True, slots=True)
 class StepStarted:
     """A step's prompt has been rendered."""
 
@@ -182,6 +197,7 @@ class RunFinished:
 RunEvent = (
     RunStarted
     | Notice
+    | Spent
     | StepStarted
     | CallStarted
     | Extracted

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
@@ -13,9 +15,19 @@ from promptqueue.chat.message import Reply, Request, Usage
 from promptqueue.errors import LimitReached
 from promptqueue.queue.model import Limits
 from promptqueue.run.blobs import Blobs
+from promptqueue.run.events import Spent
 from promptqueue.run.steering import Action
 
 Record = dict[str, Any]
+
+
+class TimeIsUp(BaseException):
+    """Raised into a run, wherever it waits, by who keeps its time; no `Exception`, as
+    KeyboardInterrupt is none: what stands between must not take it for a failure of its own.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("the limit wall is reached")
 
 
 @dataclass(slots=True)
@@ -24,6 +36,8 @@ class Ledger:
 
     limits: Limits
     prices: Mapping[str, Price] = field(default_factory=dict)
+    flagged: frozenset[str] = frozenset()
+    """Names of the limits that the command line gave."""
     answers: dict[str, Record] = field(default_factory=dict)
     """Key of a request to the journal's record of its answer; texts stay on disk."""
     decisions: dict[str, tuple[Action, str]] = field(default_factory=dict)
@@ -80,32 +94,107 @@ class Ledger:
         """Return the wall time of the run over all its sessions."""
         return self.earlier_s + time.monotonic() - self.started
 
-    def check_limits(self, request: Request, prompt_tokens: int) -> None:
-        """Refuse a call that could go beyond a limit.
+    def spent(self) -> Spent:
+        """Return what is spent, and of how much."""
+        return Spent(
+            calls=self.calls,
+            tokens=self.usage.prompt + self.usage.completion,
+            usd=None if self.unpriced else self.usd,
+            seconds=self.seconds(),
+            limits=self.limits.given(),
+        )
+
+    def check_limits(
+        self, request: Request, prompt_tokens: int, *, cap: int | None = None, pending: Usage
+    ) -> None:
+        """Refuse a request that could go beyond a limit.
 
         Args:
             request: what is about to be sent.
             prompt_tokens: its estimated length.
+            cap: most tokens of its reply, if that is not the cap of the request.
+            pending: tokens that are spent and not counted yet.
 
         Raises:
             LimitReached: it names the limit, what is spent and how to go on.
         """
-        limits = self.limits
-        most = prompt_tokens + (request.params.max_tokens or 0)
-        spent = self.usage.prompt + self.usage.completion
-        if limits.calls is not None and self.calls >= limits.calls:
-            raise _reached("calls", f"{self.calls} calls were made", limits.calls)
-        if limits.tokens is not None and spent + most > limits.tokens:
-            what = f"{spent:,} tokens are spent and the next call may take {most:,}"
-            raise _reached("tokens", what, f"{limits.tokens:,}")
-        if limits.wall is not None and self.seconds() >= limits.wall:
-            raise _reached("wall", f"the run took {self.seconds():.0f} s", f"{limits.wall:.0f} s")
-        price = self.prices.get(request.model)
-        if limits.usd is not None and price is not None:
-            next_usd = price.of(prompt_tokens, request.params.max_tokens or 0, 0)
-            if self.usd + next_usd > limits.usd:
-                what = f"{self.usd:.4f} USD are spent and the next call may cost {next_usd:.4f}"
-                raise _reached("usd", what, f"{limits.usd:g} USD")
+        if self.limits.calls is not None and self.calls >= self.limits.calls:
+            raise self._reached("calls", f"{self.calls} calls were made")
+        self.check_wall()
+        most = Usage(prompt_tokens, cap or request.params.max_tokens or 0)
+        self._check_tokens(pending, most)
+        self._check_usd(request.model, pending, most)
+
+    def check_spent(self, model: str, pending: Usage) -> None:
+        """Refuse to read on when a reply under way has passed a limit.
+
+        Args:
+            model: who writes it.
+            pending: about what it cost so far.
+
+        Raises:
+            LimitReached: as above.
+        """
+        self._check_tokens(pending, Usage(0, 0))
+        self._check_usd(model, pending, Usage(0, 0))
+
+    def check_wall(self, ahead_s: float = 0.0) -> None:
+        """Refuse to go on when the time is up, or a wait of `ahead_s` would use it up.
+
+        Raises:
+            LimitReached: as above.
+        """
+        wall, seconds = self.limits.wall, self.seconds()
+        if wall is None or seconds + ahead_s < wall:
+            return
+        wait = f" and the next wait is {ahead_s:.0f} s" if ahead_s else ""
+        raise self._reached("wall", f"the run took {seconds:.0f} s{wait}")
+
+    @contextlib.contextmanager
+    def keeping_time(self) -> Iterator[None]:
+        """Turn the alarm of who runs the queue into the limit that it stands for.
+
+        Raises:
+            LimitReached: as above.
+        """
+        try:
+            yield
+        except TimeIsUp as error:
+            raise self._reached("wall", f"the run took {self.seconds():.0f} s") from error
+
+    def _check_tokens(self, pending: Usage, ahead: Usage) -> None:
+        limit, spent = self.limits.tokens, _tokens(self.usage + pending)
+        if limit is None or spent + _tokens(ahead) <= limit:
+            return
+        what = f"{spent:,} tokens are spent"
+        if ahead.prompt:
+            what += f" and the next call may take {_tokens(ahead):,}"
+        raise self._reached("tokens", what)
+
+    def _check_usd(self, model: str, pending: Usage, ahead: Usage) -> None:
+        limit, price = self.limits.usd, self.prices.get(model)
+        if limit is None or price is None:
+            return
+        spent = self.usd + price.of(pending.prompt, pending.completion, pending.cached)
+        next_usd = price.of(ahead.prompt, ahead.completion, 0)
+        if spent + next_usd <= limit:
+            return
+        what = f"{spent:.4f} USD are spent"
+        if ahead.prompt:
+            what += f" and the next call may cost {next_usd:.4f}"
+        raise self._reached("usd", what)
+
+    def _reached(self, name: str, what: str) -> LimitReached:
+        shown, more = _limit_texts(name, getattr(self.limits, name))
+        command = f"`promptqueue resume --limit {name}={more}`"
+        if name in self.flagged:
+            way_out = f"it was given with --limit; raise it and go on with {command}"
+        else:
+            way_out = (
+                f"raise it and go on with {command}, or raise it in the queue file under "
+                "`limits` and go on with `promptqueue resume`"
+            )
+        return LimitReached(f"the limit {name} is reached: {what}, the limit is {shown}; {way_out}")
 
     def _spend(self, model: str, record: Record) -> None:
         if record.get("usage"):
@@ -137,8 +226,14 @@ def reply_from(record: Record, blobs: Blobs) -> Reply:
     return Reply(**data)
 
 
-def _reached(name: str, what: str, limit: object) -> LimitReached:
-    return LimitReached(
-        f"the limit {name} of the queue is reached: {what}, the limit is {limit}; "
-        "raise it in the queue file under `limits` and go on with `promptqueue resume`"
-    )
+def _tokens(usage: Usage) -> int:
+    return usage.prompt + usage.completion
+
+
+def _limit_texts(name: str, limit: float) -> tuple[str, str]:
+    """Return a limit as it is said, and twice of it as it is written."""
+    if name == "wall":
+        return f"{limit:g} s", f"{math.ceil(2 * limit)}s"
+    if name == "usd":
+        return f"{limit:g} USD", f"{2 * limit:g}"
+    return f"{limit:,}", f"{2 * limit:.0f}"

@@ -13,8 +13,11 @@ from promptqueue.chat.endpoints import (
     load_config,
     resolve_endpoint,
 )
+from promptqueue.chat.prices import load_prices
 from promptqueue.queue.inputs import known_inputs, resolve_inputs
+from promptqueue.queue.limits import parse_limits
 from promptqueue.queue.load import LoadedQueue, load_queue
+from promptqueue.queue.model import Limits
 from promptqueue.run.journal import Record, RunDirectory
 from promptqueue.run.session import Plan
 from promptqueue.run.steering import Steer
@@ -31,6 +34,8 @@ def prepare(
     model: str | None = None,
     attempts: int | None = None,
     timeout_s: float | None = None,
+    limits: Sequence[str] = (),
+    price_file: Path | None = None,
     out: Path | None = None,
     runs: Path,
     overwrite: bool = False,
@@ -41,25 +46,28 @@ def prepare(
     """Return the plan of a new run.
 
     Raises:
-        UsageError: the queue, an input, the endpoint or the configuration is wrong.
+        UsageError: the queue, an input, a limit, the endpoint or the configuration is wrong.
     """
+    given = parse_limits(limits)
     loaded = queue if isinstance(queue, LoadedQueue) else load_queue(queue)
     config = load_config(config_path())
+    chosen = resolve_endpoint(
+        config=config,
+        name=endpoint,
+        base_url=base_url,
+        api_key_env=api_key_env,
+        queue_profile=loaded.queue.endpoint,
+    )
     return Plan(
         loaded=loaded,
         inputs=resolve_inputs(loaded.queue, settings, inputs_file),
-        endpoint=resolve_endpoint(
-            config=config,
-            name=endpoint,
-            base_url=base_url,
-            api_key_env=api_key_env,
-            queue_profile=loaded.queue.endpoint,
-        ).patient(attempts, timeout_s),
+        endpoint=chosen.patient(attempts, timeout_s),
         out=out or Path("generated") / loaded.queue.name,
         runs=runs,
         model=model,
         overwrite=overwrite,
-        prices=config.prices,
+        prices=load_prices(config, chosen, price_file),
+        limits=given,
         fresh=fresh,
         start=start,
         steer=steer,
@@ -76,6 +84,8 @@ def prepare_resumed(
     model: str | None = None,
     attempts: int | None = None,
     timeout_s: float | None = None,
+    limits: Sequence[str] = (),
+    price_file: Path | None = None,
     overwrite: bool = False,
 ) -> Plan:
     """Return the plan of going on with the run at `path`: as it began, unless said otherwise.
@@ -84,20 +94,21 @@ def prepare_resumed(
         UsageError: as for `prepare`.
         StorageError: run.json cannot be read.
     """
+    given = parse_limits(limits)
     meta = RunDirectory(path).meta()
     config = load_config(config_path())
     flags = (endpoint, base_url, api_key_env)
+    chosen = _endpoint_of(meta["endpoint"], loaded.queue.endpoint, config, flags)
     return Plan(
         loaded=loaded,
         inputs=known_inputs(meta["inputs"], loaded.queue),
-        endpoint=_endpoint_of(meta["endpoint"], loaded.queue.endpoint, config, flags).patient(
-            attempts, timeout_s
-        ),
+        endpoint=chosen.patient(attempts, timeout_s),
         out=relative(Path(meta["out"])),
         runs=path.parent,
         model=model or meta["model"],
         overwrite=overwrite,
-        prices=config.prices,
+        prices=load_prices(config, chosen, price_file),
+        limits=given.over(Limits(**meta.get("limits", {}))),
     )
 
 

@@ -44,6 +44,10 @@ class Recorder:
         record = reply_record(reply, text, reasoning)
         self.directory.append(Answered.kind, **record, origin=origin)
 
+    def cut(self, event: AttemptFailed) -> None:
+        """Journal what a reply under way has cost; its text goes with `interrupted`."""
+        self.directory.append(event.kind, **asdict(event))
+
     def interrupted(self, reason: str) -> None:
         """Note why the run stops before its end, with what had arrived of the reply."""
         partial = self._spool.take()

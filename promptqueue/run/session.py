@@ -17,10 +17,13 @@ from typing import Any
 
 from promptqueue import __version__
 from promptqueue.chat.connect import Connection
-from promptqueue.chat.endpoints import Endpoint, Price, choose_model
+from promptqueue.chat.endpoints import Endpoint, Price, choose_model, named_model
+from promptqueue.chat.prices import price_records
+from promptqueue.chat.weights import EMBEDDED
 from promptqueue.errors import StorageError
 from promptqueue.queue.inputs import Value
 from promptqueue.queue.load import LoadedQueue
+from promptqueue.queue.model import Limits
 from promptqueue.queue.render import try_templates
 from promptqueue.run.archive import RunArchive
 from promptqueue.run.correction import Correction, check_correction, correct, number_of
@@ -56,6 +59,8 @@ class Plan:
     """The step from which on everything is asked anew; the ones before are taken as they are."""
     steer: Steer | None = None
     """Asked after every reply."""
+    limits: Limits = field(default_factory=Limits)
+    """From the command line: each wins over the queue's."""
 
 
 def execute(
@@ -88,7 +93,8 @@ def execute(
         if directory is not None:
             stack.callback(directory.close)
         stack.enter_context(workspace.locked(name))
-        ledger = Ledger(plan.loaded.queue.limits, plan.prices)
+        limits = plan.limits.over(plan.loaded.queue.limits)
+        ledger = Ledger(limits, plan.prices, frozenset(plan.limits.given()))
         if directory is not None:
             workspace.recognise(ledger.fold(directory.records()).written)
         if directory is not None and correction is not None:
@@ -104,7 +110,12 @@ def execute(
             resumed=resume is not None,
             finished=ledger.finished and correction is None,
         )
-        with _journaling_failure(recorder), connect(directory.path / "server.log") as opened:
+        yield ledger.spent()
+        with (
+            ledger.keeping_time(),
+            _journaling_failure(recorder),
+            connect(directory.path / "server.log") as opened,
+        ):
             models = _models(plan, opened)
             for message in _warnings(plan, models):
                 yield recorder.record(Notice(message))
@@ -165,7 +176,7 @@ def _journaling_failure(recorder: Recorder) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        reason = "stopped by the user" if not isinstance(error, Exception) else str(error)
+        reason = str(error) or "stopped by the user"
         with contextlib.suppress(StorageError, OSError):  # the first error is the one to report
             recorder.interrupted(reason)
         raise
@@ -192,11 +203,13 @@ def _warnings(plan: Plan, models: Mapping[str, str]) -> Iterator[str]:
     named = {plan.model, queue.defaults.model, *(step.model for step in queue.steps)} - {None}
     if plan.endpoint.embedded and named:
         yield f"the embedded model answers in place of {', '.join(sorted(map(str, named)))}"
+    limited = plan.limits.over(queue.limits).usd is not None
     unpriced = sorted({model for model in models.values() if model not in plan.prices})
-    if queue.limits.usd is not None and unpriced and not plan.endpoint.embedded:
+    if limited and unpriced and not plan.endpoint.embedded:
         yield (
             f"the limit usd cannot be held: no price of {', '.join(unpriced)} is known; "
-            f'add [prices."{unpriced[0]}"] with input and output to the configuration'
+            f'add [prices."{unpriced[0]}"] with input and output to the configuration, or name '
+            "a file of prices with --prices"
         )
 
 
@@ -237,6 +250,8 @@ def _meta(plan: Plan) -> dict[str, Any]:
             "api_key_env": profile.api_key_env if profile else None,
         },
         "model": plan.model,
+        "limits": plan.limits.given(),
+        "prices": price_records(plan.prices, _named_models(plan)),
         "versions": {
             "promptqueue": __version__,
             "python": platform.python_version(),
@@ -244,6 +259,19 @@ def _meta(plan: Plan) -> dict[str, Any]:
         },
         "git": _git_revision(plan.loaded.path.resolve().parent),
     }
+
+
+def _named_models(plan: Plan) -> set[str]:
+    """Return the models that will be asked, as far as it is known before the endpoint is open."""
+    queue, endpoint = plan.loaded.queue, plan.endpoint
+    if endpoint.embedded:
+        return {EMBEDDED.name}
+    default = queue.defaults.model
+    named = (
+        named_model(flag=plan.model, step=step.model, queue=default, endpoint=endpoint)
+        for step in queue.steps
+    )
+    return {model for model in named if model}
 
 
 def _git_revision(folder: Path) -> str | None:

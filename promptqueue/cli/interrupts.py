@@ -1,0 +1,115 @@
+"""Ctrl-C, SIGTERM and the end of the time while a run is at work: when each of them stops it."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from types import FrameType, TracebackType
+from typing import Any
+
+from promptqueue.chat.message import Answered, AttemptFailed, AttemptStarted, Waiting
+from promptqueue.run.events import CallStarted, Event, Spent
+from promptqueue.run.ledger import TimeIsUp
+
+_WRITERS = tuple(
+    f"promptqueue.{name}"
+    for name in (
+        *("run.journal", "run.blobs", "run.recorder", "run.workspace"),
+        *("cli.display", "cli.live", "cli.narrator"),
+    )
+)
+"""A signal never cuts into these: half a line in the journal would make a run unreadable."""
+_QUESTIONS = ("promptqueue.cli.wheel",)
+"""While the user is asked something, nothing is under way."""
+_AGAIN_S = 0.02
+"""So long after a signal that came while something was written, it is looked at again."""
+_CLEAN_UP_S = 10.0
+"""So long a run that is stopping may journal why, and end its server, undisturbed."""
+
+
+class Interrupts:
+    """Owns the signals of a run, as a context manager.
+
+    The first Ctrl-C lets the reply under way end, for it is paid for; its files are written, and
+    the run stops before it asks again. Where nothing is under way it stops at once, as it does
+    on a second Ctrl-C, on SIGTERM, and when its time is up.
+
+    Args:
+        tell: is called from within a signal handler when the first Ctrl-C has been understood.
+    """
+
+    def __init__(self, tell: Callable[[], None]) -> None:
+        self._tell = tell
+        self._asking = False  # a reply is under way, or its files are being written
+        self._stopping = False
+        self._pending: BaseException | None = None  # to be raised as soon as nothing is written
+        self._raised = -_CLEAN_UP_S
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Interrupts:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
+            self._before[number] = signal.signal(number, self._on_signal)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def follow(self, event: Event) -> None:
+        """Take note of an event of the run.
+
+        Raises:
+            KeyboardInterrupt: the run is to stop before it asks again.
+        """
+        if isinstance(event, Spent):
+            self._keep_time(event)
+        elif isinstance(event, AttemptStarted | Answered):
+            self._asking = True  # after the answer its files are still to be written
+        elif isinstance(event, AttemptFailed | Waiting) or (
+            isinstance(event, CallStarted) and not event.reused
+        ):
+            self._asking = False
+            if self._stopping:
+                self._raise(KeyboardInterrupt())
+
+    def _keep_time(self, spent: Spent) -> None:
+        wall = spent.limits.get("wall")
+        if wall is not None:
+            signal.setitimer(signal.ITIMER_REAL, max(_AGAIN_S, wall - spent.seconds))
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        asking = self._asking and not _is_within(_QUESTIONS, frame)
+        if number == signal.SIGINT and asking and not self._stopping:
+            self._stopping = True
+            self._tell()
+            return
+        if number != signal.SIGALRM:
+            self._pending = KeyboardInterrupt()
+        elif self._pending is None:
+            self._pending = TimeIsUp()
+        if _is_within(_WRITERS, frame):
+            signal.setitimer(signal.ITIMER_REAL, _AGAIN_S)
+        else:
+            self._raise(self._pending)
+
+    def _raise(self, error: BaseException) -> None:
+        """Raise, unless the run is at work to end because of an earlier signal."""
+        now = time.monotonic()
+        if now - self._raised >= _CLEAN_UP_S:
+            self._raised = now
+            raise error
+
+
+def _is_within(modules: tuple[str, ...], frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_globals.get("__name__") in modules:
+            return True
+        frame = frame.f_back
+    return False
