@@ -51,9 +51,7 @@ def list_runs(
         int | None,
         typer.Option("--prune", min=1, metavar="N", help="Remove all of these but the latest N."),
     ] = None,
-    yes: Annotated[
-        bool, typer.Option("--yes", help="Do remove them; else they are named.")
-    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do remove them.")] = False,
     runs: Runs = RUNS,
     json: AsJson = False,
 ) -> None:
@@ -125,8 +123,8 @@ def diff_runs(
     runs: Runs = RUNS,
 ) -> None:
     """Say what differs between two runs: prompts, replies, parameters, tokens and files."""
+    from promptqueue.run.compare import compare
     from promptqueue.run.journal import RunDirectory, find_run
-    from promptqueue.run.past import compare
 
     pair = [RunDirectory(find_run(runs, name)) for name in (first, second)]
     differs = False
@@ -142,7 +140,7 @@ def blame_file(
     runs: Runs = RUNS,
 ) -> None:
     """Say of each line of FILE which step and turn of which run it came from."""
-    from promptqueue.run.past import blame
+    from promptqueue.run.blame import blame
 
     lines = list(blame(file, runs))
     width = max((len(origin) for origin, _ in lines), default=0)
@@ -200,7 +198,7 @@ def _spent(calls: list[Call]) -> str:
 
     paid = [call for call in calls if call.usage is not None]
     if not paid:
-        return "answered before, nothing asked"
+        return "answered before" if all(call.reused for call in calls) else "no answer yet"
     usage = sum((call.usage for call in paid if call.usage), Usage(0, 0))
     return f"{spent(usage)}, {clock(sum(call.seconds for call in paid))}"
 
@@ -230,7 +228,7 @@ def _show_step(directory: RunDirectory, history: History, step: str, *, only_rep
 
 
 def _show_timeline(history: History) -> None:
-    """Print a line for each call: when it began, a bar as long as it took, and what was waited for."""
+    """Print for each call when it began, a bar as long as it took, and what it waited for."""
     from promptqueue.cli.narrator import clock
 
     made = [call for call in history.calls if call.ended and not call.reused]

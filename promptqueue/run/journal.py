@@ -254,7 +254,7 @@ def find_run(runs: Path, name: str | None) -> Path:
     known = ", ".join(path.name for path in (fitting or found)[-5:])
     near = suggest(name, [path.name for path in found], otherwise="")
     what = f"{name!r} fits more than one run" if fitting else f"there is no run {name!r}"
-    hint = f"; {near}" if near and not fitting else ""
+    hint = f"; {near}" if near.startswith("did") and not fitting else ""
     raise UsageError(f"{what} in {runs}{hint}; the latest: {known}")
 
 

@@ -107,18 +107,8 @@ def summary(path: Path) -> Summary:
     last = _last_record(path / "journal.jsonl")
     if last.get("event") == "run.finished":
         status = "complete" if last["complete"] else "incomplete"
-        usage = Usage(**last["usage"])
-        return Summary(
-            path.name,
-            created,
-            queue,
-            status,
-            "",
-            last["calls"],
-            usage,
-            last["usd"],
-            last["seconds"],
-        )
+        totals = (last["calls"], Usage(**last["usage"]), last["usd"], last["seconds"])
+        return Summary(path.name, created, queue, status, "", *totals)
     if _at_work(path / "journal.jsonl"):
         return Summary(path.name, created, queue, "at work")
     if last.get("event") == "steps.stale":
