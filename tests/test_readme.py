@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +16,9 @@ from promptqueue.queue.inputs import resolve_inputs
 from promptqueue.queue.load import load_queue
 from promptqueue.queue.render import render_queue
 from tests.cli.command import Shell
+from tests.fake_endpoint import FakeEndpoint, stream
 
+COMMANDS = ("run", "resume", "render", "refine", "runs", "show", "replay")
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
 
@@ -38,6 +43,30 @@ def test_the_example_configuration_is_valid(tmp_path: Path) -> None:
     assert load_config(path).endpoints["lab"].api_key_env == "LAB_KEY"
 
 
+def test_the_example_in_python_runs(tmp_path: Path) -> None:
+    (tmp_path / "stats.yaml").write_text(block("yaml", "name: stats"), "utf-8")
+    (tmp_path / "example.py").write_text(block("python", "promptqueue.api"), "utf-8")
+    one = "```python path=stats.py\ndef mean(values):\n    return sum(values)\n```\n"
+    two = "```python path=report.py\ndef report(values):\n    return ''\n```\n"
+    with FakeEndpoint([stream(one), stream(two)]) as server:
+        environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+        done = subprocess.run(
+            [sys.executable, "example.py"],
+            cwd=tmp_path,
+            env={**environ, "OPENAI_BASE_URL": server.base_url, "OPENAI_API_KEY": "k"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == [
+        "stats.py: 2 lines, from the step stats",
+        "report.py: 2 lines, from the step report",
+        "complete",
+    ]
+    assert "written in numpy Python" in server.requests[0].body["messages"][-1]["content"]
+
+
 def test_the_table_of_exit_codes_is_that_of_the_errors() -> None:
     table = {int(code) for code in re.findall(r"^\| (\d+) \|", README, re.MULTILINE)}
     classes = [c for c in vars(errors).values() if isinstance(c, type)]
@@ -54,7 +83,7 @@ def test_the_exit_codes_are_drawn_in_the_docstring_of_errors() -> None:
 
 def test_every_option_that_the_readme_names_exists(tmp_path: Path) -> None:
     shell = Shell(tmp_path)
-    texts = [shell.run(command, "--help").stdout for command in ("run", "resume", "render")]
+    texts = [shell.run(command, "--help").stdout for command in COMMANDS]
     for option in set(re.findall(r"(?<![|-])--[a-z][a-z-]+", README)):
         assert any(option in text for text in texts), option
 
