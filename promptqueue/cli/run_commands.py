@@ -180,11 +180,11 @@ def conduct(
         try:
             with Interrupts(display.stopping) as interrupts, _delivering_alarm(events):
                 for event in events:
-                    display.show(event)
                     if isinstance(event, RunStarted):
-                        run = event.path
+                        run = event.path  # before it is shown: even that may fail
                     elif isinstance(event, RunFinished):
                         finished = event
+                    display.show(event)
                     interrupts.follow(event)
         except (KeyboardInterrupt, BrokenPipeError, PromptQueueError) as error:
             ending = _ending(error, run)
