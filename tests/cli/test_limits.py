@@ -109,14 +109,20 @@ def test_a_limit_of_the_command_line_holds_when_the_run_goes_on(shell: Shell) ->
     ],
     ids=lambda value: "+".join(value) if isinstance(value, list) else "",
 )
-@pytest.mark.parametrize("command", ["run", "resume"])
-def test_a_limit_that_is_none(shell: Shell, command: str, flags: list[str], said: str) -> None:
-    options = [part for flag in flags for part in ("--limit", flag)]
-    done = shell.run(command, *(["q.yaml"] if command == "run" else []), *options)
+def test_a_limit_that_is_none(shell: Shell, flags: list[str], said: str) -> None:
+    done = shell.run("run", "q.yaml", *(part for flag in flags for part in ("--limit", flag)))
     assert done.returncode == 2
     assert said in done.stderr
     assert "Traceback" not in done.stderr
     assert not (shell.folder / ".promptqueue").exists()
+
+
+def test_a_limit_that_is_none_when_a_run_is_to_go_on(shell: Shell) -> None:
+    with FakeEndpoint([ONE, TWO]) as server:
+        shell.run("run", "q.yaml", "--base-url", server.base_url)
+    done = shell.run("resume", "--limit", "calls=0")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "this must be at least 1, not 0" in done.stderr
 
 
 def test_the_time_is_up_while_a_reply_streams(shell: Shell) -> None:

@@ -1,0 +1,235 @@
+"""Ctrl-C and SIGTERM: real signals to a real process, in a pipe and in a terminal."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from promptqueue.run.journal import RunDirectory
+from tests.cli.command import COMMAND, QUEUE, Shell
+from tests.fake_endpoint import Answer, FakeEndpoint, error, stream
+from tests.scripted import fence
+
+ONE = stream(fence("one.py", "def one():\n    return 1"), chunks=20)
+TWO = stream(fence("two.py", "x = 2"))
+SLOW = ONE.then(delay_s=0.1)
+STOPPING = "stopping after this reply; press Ctrl-C again to stop at once"
+
+
+class Process:
+    """A command at work, whose output is read while it runs."""
+
+    def __init__(self, popen: subprocess.Popen[bytes], outputs: list[int]) -> None:
+        self.popen = popen
+        self.text = ""
+        self._outputs = outputs
+
+    def wait_for(self, condition: Callable[[], object], timeout_s: float = 30.0) -> None:
+        deadline = time.monotonic() + timeout_s
+        while not condition():
+            assert time.monotonic() < deadline, f"it did not happen; said so far: {self.text}"
+            self._read(0.01)
+
+    def send(self, number: signal.Signals) -> None:
+        self.popen.send_signal(number)
+
+    def end(self) -> int:
+        self.wait_for(lambda: not self._outputs)
+        return self.popen.wait(10)
+
+    def _read(self, timeout_s: float) -> None:
+        for output in select.select(self._outputs, [], [], timeout_s)[0]:
+            try:
+                data = os.read(output, 65536)
+            except OSError:  # a terminal whose other side is closed
+                data = b""
+            self.text += data.decode("utf-8", "replace")
+            if not data:
+                self._outputs.remove(output)
+                os.close(output)
+
+
+@contextmanager
+def in_a_pipe(shell: Shell, *arguments: str) -> Iterator[Process]:
+    reading, writing = os.pipe()
+    yield from _started(shell, arguments, reading, writing, shell.environment())
+
+
+@contextmanager
+def in_a_terminal(shell: Shell, *arguments: str) -> Iterator[Process]:
+    reading, writing = pty.openpty()
+    environment = {**shell.environment(), "TERM": "xterm", "COLUMNS": "150", "LINES": "40"}
+    yield from _started(shell, arguments, reading, writing, environment)
+
+
+def _started(shell, arguments, reading, writing, environment) -> Iterator[Process]:
+    popen = subprocess.Popen(
+        [*COMMAND, *arguments],
+        cwd=shell.folder,
+        env=environment,
+        stdin=writing if os.isatty(writing) else subprocess.DEVNULL,
+        stdout=writing,
+        stderr=writing,
+        start_new_session=True,
+    )
+    os.close(writing)
+    try:
+        yield Process(popen, [reading])
+    finally:
+        popen.kill()
+        popen.wait()
+
+
+PLACES = pytest.mark.parametrize("place", [in_a_pipe, in_a_terminal], ids=["pipe", "terminal"])
+
+
+def events(shell: Shell) -> list[str]:
+    runs = list(shell.folder.glob(".promptqueue/runs/2*"))
+    return [record["event"] for record in RunDirectory(runs[0]).records()] if runs else []
+
+
+def partial(shell: Shell) -> str:
+    paths = list(shell.folder.glob(".promptqueue/runs/*/partial.txt"))
+    return paths[0].read_text() if paths else ""
+
+
+def assert_resumes(shell: Shell, answers: list[Answer], asked: int) -> None:
+    with FakeEndpoint(answers) as server:
+        done = shell.run("resume", "--base-url", server.base_url)
+        assert (done.returncode, len(server.requests)) == (0, asked), done.stderr
+    assert (shell.folder / "generated/tiny/two.py").exists()
+
+
+@PLACES
+def test_the_first_ctrl_c_lets_the_reply_end_and_its_files_be_written(shell: Shell, place) -> None:
+    with FakeEndpoint([SLOW, TWO]) as server:
+        with place(shell, "run", "q.yaml", "--base-url", server.base_url) as process:
+            process.wait_for(lambda: partial(shell))
+            process.send(signal.SIGINT)
+            process.wait_for(lambda: STOPPING in process.text)
+            assert "call.finished" not in events(shell)  # said at once, not when it has ended
+            assert process.end() == 130, process.text
+        assert len(server.requests) == 1
+    assert "Traceback" not in process.text
+    assert "promptqueue resume" in process.text
+    assert (shell.folder / "generated/tiny/one.py").exists()
+    assert_resumes(shell, [TWO], asked=1)
+
+
+@PLACES
+def test_the_second_ctrl_c_stops_at_once_and_what_came_is_kept(shell: Shell, place) -> None:
+    endless = ONE.then(pieces=ONE.pieces[:9], hangs=True, delay_s=0.05)
+    with FakeEndpoint([endless]) as server:
+        with place(shell, "run", "q.yaml", "--base-url", server.base_url) as process:
+            process.wait_for(lambda: partial(shell))
+            process.send(signal.SIGINT)
+            process.wait_for(lambda: STOPPING in process.text)
+            process.send(signal.SIGINT)
+            assert process.end() == 130, process.text
+        assert server.wait_for_disconnect()
+    assert "Traceback" not in process.text
+    run = RunDirectory(next(shell.folder.glob(".promptqueue/runs/2*")))
+    last = list(run.records())[-1]
+    assert last["event"] == "run.interrupted"
+    assert run.blobs.get(last["partial"]).startswith("```")
+    assert_resumes(shell, [ONE, TWO], asked=2)
+
+
+@PLACES
+def test_sigterm_stops_at_once(shell: Shell, place) -> None:
+    with (
+        FakeEndpoint([ONE.then(pieces=ONE.pieces[:3], hangs=True)]) as server,
+        place(shell, "run", "q.yaml", "--base-url", server.base_url) as process,
+    ):
+        process.wait_for(lambda: server.requests)
+        process.send(signal.SIGTERM)
+        assert process.end() == 130, process.text
+    assert "Traceback" not in process.text
+    assert_resumes(shell, [ONE, TWO], asked=2)
+
+
+@PLACES
+def test_ctrl_c_in_a_wait_stops_at_once(shell: Shell, place) -> None:
+    busy = error(429, "slow down", headers={"Retry-After": "600"})
+    with (
+        FakeEndpoint([busy]) as server,
+        place(shell, "run", "q.yaml", "--base-url", server.base_url) as process,
+    ):
+        process.wait_for(lambda: "call.waiting" in events(shell))
+        process.send(signal.SIGINT)
+        assert process.end() == 130, process.text
+    assert STOPPING not in process.text
+    assert "Traceback" not in process.text
+    assert_resumes(shell, [ONE, TWO], asked=2)
+
+
+def test_a_failed_attempt_is_not_repeated_after_ctrl_c(shell: Shell) -> None:
+    breaks = ONE.then(pieces=ONE.pieces[:9], hangs=True)
+    with FakeEndpoint([breaks], default=TWO) as server:
+        with in_a_pipe(shell, "run", "q.yaml", "--base-url", server.base_url) as process:
+            process.wait_for(lambda: partial(shell))
+            process.send(signal.SIGINT)
+            process.wait_for(lambda: STOPPING in process.text)
+            server.release()
+            assert process.end() == 130, process.text
+        assert len(server.requests) == 1
+
+
+def test_ctrl_c_during_the_last_reply_ends_a_complete_run(shell: Shell) -> None:
+    with (
+        FakeEndpoint([ONE, TWO.then(delay_s=0.2)]) as server,
+        in_a_pipe(shell, "run", "q.yaml", "--base-url", server.base_url) as process,
+    ):
+        process.wait_for(lambda: len(server.requests) == 2)
+        process.wait_for(lambda: partial(shell))
+        process.send(signal.SIGINT)
+        assert process.end() == 0, process.text
+    assert events(shell)[-1] == "run.finished"
+
+
+@pytest.mark.parametrize("moment_s", [0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9, 1.2])
+def test_no_moment_gives_a_traceback_and_every_run_goes_on(shell: Shell, moment_s: float) -> None:
+    """Where the signals hit differs from machine to machine, and that is fine."""
+    with (
+        FakeEndpoint(default=lambda asked: answer_to(asked).then(delay_s=0.01)) as server,
+        in_a_pipe(shell, "run", "q.yaml", "--base-url", server.base_url) as process,
+    ):
+        time.sleep(0.05 + moment_s)  # before that Python itself has not begun
+        for _ in range(3):
+            process.send(signal.SIGINT)
+            time.sleep(0.01)
+        code = process.end()
+    assert "Traceback" not in process.text, process.text
+    assert code in (0, 130, -signal.SIGINT), process.text
+    if "run.started" in events(shell):
+        with FakeEndpoint(default=answer_to) as server:
+            done = shell.run("resume", "--base-url", server.base_url)
+        assert done.returncode == 0, done.stderr
+
+
+def answer_to(asked) -> Answer:
+    return ONE if "one.py" in asked.body["messages"][-1]["content"] else TWO
+
+
+def test_a_terminal_shows_the_budget_and_what_is_waited_for(shell: Shell) -> None:
+    shell.write("q.yaml", QUEUE + "limits: {calls: 3, wall: 30m, tokens: 90000}\n")
+    busy = error(429, "slow down", headers={"Retry-After": "600"})
+    with (
+        FakeEndpoint([ONE, busy]) as server,
+        in_a_terminal(shell, "run", "q.yaml", "--base-url", server.base_url) as process,
+    ):
+        process.wait_for(lambda: "left" in process.text)
+        process.send(signal.SIGINT)
+        process.end()
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", process.text)
+    assert re.search(r"waiting: .*slow down · (9:5\d|10:00) left", shown)
+    assert re.search(r"\d+ of 90,000 tokens · 1 of 3 calls · 0:\d\d of 30:00", shown)
