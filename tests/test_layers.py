@@ -21,7 +21,7 @@ ROOMS = {  # a heavy library and the only places that may import it
     "yaml": {"queue/document.py", "verify/lint.py"},
     "typer": {
         *("cli/app.py", "cli/options.py", "cli/run_commands.py", "cli/queue_commands.py"),
-        *("cli/steering_commands.py", "cli/past_commands.py"),
+        *("cli/steering_commands.py", "cli/past_commands.py", "cli/doctor_command.py"),
     },
     "rich": {"cli/live.py"},
     "xllamacpp": {"chat/llama_server.py", "chat/embedded.py"},

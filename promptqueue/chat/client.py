@@ -90,9 +90,10 @@ class OpenAIChat:
         if api_key and not (api_key.isascii() and api_key.isprintable()):
             found = Classified(Failure.AUTH, "the key holds characters that no key has")
             raise EndpointError(self._explainer.terminal(found))
-        self._transport = Transport(
+        self.transport = Transport(
             base_url, api_key, policy=self._policy, headers=dict(headers or {})
         )
+        """Carries raw requests, for those who examine the endpoint itself."""
 
     def ask(self, request: Request) -> Iterator[ChatEvent]:
         """Yield what happens; the last event is `Answered`.
@@ -103,7 +104,7 @@ class OpenAIChat:
         Raises:
             EndpointError: no answer is to be had; every attempt was yielded as an event before.
         """
-        self._transport.prepare()
+        self.transport.prepare()
         call = Call(request, request.params)
         while True:
             answer = yield from self._answer(call)
@@ -121,13 +122,17 @@ class OpenAIChat:
             EndpointError: there is no such list.
         """
         try:
-            return _model_names(self._transport.list_models())
+            return _model_names(self.transport.list_models())
         except AttemptError as exc:
             raise EndpointError(self._explainer.terminal(exc.classified)) from exc
 
+    def explain(self, found: Classified, model: str) -> str:
+        """Return what a user is told of a failure that nothing can be done about."""
+        return self._explainer.terminal(found, model=model, attempts=1)
+
     def close(self) -> None:
         """Close all connections."""
-        self._transport.close()
+        self.transport.close()
 
     def _answer(self, call: Call) -> Generator[ChatEvent, None, Answer]:
         """Attempt until there is an answer."""
@@ -146,7 +151,7 @@ class OpenAIChat:
         messages = call.messages(quirks)
         attempt = Attempt(messages, so_far=call.text, how=quirks.continuation)
         yield from attempt.run(
-            self._transport, call.body(messages, quirks), call.extra_fields(quirks)
+            self.transport, call.body(messages, quirks), call.extra_fields(quirks)
         )
         answer = attempt.answer()
         if quirks.checks_context and context_was_cut(answer.usage, messages):

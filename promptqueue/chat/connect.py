@@ -27,6 +27,11 @@ class Connection:
     chat: Chat
     list_models: Callable[[], tuple[str, ...]]
 
+    def client(self) -> OpenAIChat:
+        """Return the client behind the chat, for those who examine the endpoint itself."""
+        assert isinstance(self.chat, OpenAIChat)
+        return self.chat
+
 
 @contextlib.contextmanager
 def connect(

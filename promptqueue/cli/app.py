@@ -15,7 +15,13 @@ from typing import Annotated
 import typer
 
 from promptqueue import __version__
-from promptqueue.cli import past_commands, queue_commands, run_commands, steering_commands
+from promptqueue.cli import (
+    doctor_command,
+    past_commands,
+    queue_commands,
+    run_commands,
+    steering_commands,
+)
 from promptqueue.errors import Interrupted, PromptQueueError, StorageError
 
 app = typer.Typer(
@@ -30,6 +36,7 @@ run_commands.register(app)
 steering_commands.register(app)
 queue_commands.register(app)
 past_commands.register(app)
+doctor_command.register(app)
 
 
 def _print_version(wanted: bool) -> None:
