@@ -177,12 +177,18 @@ def test_a_command_that_asks_nobody_imports_no_client_and_no_torch(
     assert done.stdout.splitlines()[-1] == "HEAVY []"
 
 
-@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
-def test_a_stopped_run_says_how_to_go_on(shell: Shell, kind: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    "signals",
+    [[signal.SIGINT, signal.SIGINT], [signal.SIGTERM]],
+    ids=["Ctrl-C twice", "SIGTERM"],
+)
+def test_a_stopped_run_says_how_to_go_on(shell: Shell, signals: list[signal.Signals]) -> None:
     with FakeEndpoint([ONE, Answer(TWO.pieces[:3], hangs=True)]) as server:
         process = shell.start("run", "q.yaml", "--base-url", server.base_url)
         _wait_until(lambda: len(server.requests) == 2)
-        process.send_signal(kind)
+        for kind in signals:
+            process.send_signal(kind)
+            time.sleep(0.3)  # two signals at once would be one
         _, stderr = process.communicate(timeout=20)
         assert process.returncode == 130
         assert re.search(
