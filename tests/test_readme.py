@@ -18,7 +18,7 @@ from promptqueue.queue.render import render_queue
 from tests.cli.command import Shell
 from tests.fake_endpoint import FakeEndpoint, stream
 
-COMMANDS = ("run", "resume", "render", "refine", "runs", "show", "replay")
+COMMANDS = ("run", "resume", "render", "refine", "runs", "show", "replay", "doctor", "plan")
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
 
