@@ -18,10 +18,11 @@ ROOMS = {  # a heavy library and the only places that may import it
         *("queue/templates.py", "queue/template_review.py", "queue/review.py"),
         *("queue/render.py", "queue/load.py"),
     },
-    "yaml": {"queue/document.py", "verify/lint.py"},
+    "yaml": {"queue/document.py", "verify/lint.py", "cli/complete.py"},
     "typer": {
         *("cli/app.py", "cli/options.py", "cli/run_commands.py", "cli/queue_commands.py"),
         *("cli/steering_commands.py", "cli/past_commands.py", "cli/doctor_command.py"),
+        "cli/complete.py",
     },
     "rich": {"cli/live.py"},
     "xllamacpp": {"chat/llama_server.py", "chat/embedded.py"},

@@ -7,12 +7,24 @@ from typing import Annotated
 
 import typer
 
+from promptqueue.cli import complete
+
 RUNS = Path(".promptqueue/runs")
 
-QueueFile = Annotated[Path, typer.Argument(metavar="QUEUE", help="The queue file (YAML).")]
+QueueFile = Annotated[
+    Path,
+    typer.Argument(
+        metavar="QUEUE", help="The queue file (YAML).", autocompletion=complete.queue_files
+    ),
+]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="NAME=VALUE", help="Set an input; may be given repeatedly."),
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="Set an input; may be given repeatedly.",
+        autocompletion=complete.settings,
+    ),
 ]
 InputsFile = Annotated[
     Path | None, typer.Option("--inputs", metavar="FILE", help="A YAML file of inputs.")
@@ -20,7 +32,10 @@ InputsFile = Annotated[
 EndpointName = Annotated[
     str | None,
     typer.Option(
-        "--endpoint", metavar="NAME", help="embedded, openai, or a profile of your configuration."
+        "--endpoint",
+        metavar="NAME",
+        help="embedded, openai, or a profile of your configuration.",
+        autocompletion=complete.endpoints,
     ),
 ]
 BaseUrl = Annotated[
@@ -52,6 +67,7 @@ LimitFlags = Annotated[
         "--limit",
         metavar="NAME=VALUE",
         help="Stop at calls=N, tokens=N, wall=TIME or usd=AMOUNT; wins over the queue's limit.",
+        autocompletion=complete.limits,
     ),
 ]
 PriceList = Annotated[
@@ -74,7 +90,10 @@ Fresh = Annotated[
 FromStep = Annotated[
     str | None,
     typer.Option(
-        "--from", metavar="STEP", help="Ask anew from this step on; earlier runs answer before it."
+        "--from",
+        metavar="STEP",
+        help="Ask anew from this step on; earlier runs answer before it.",
+        autocompletion=complete.steps,
     ),
 ]
 Interactive = Annotated[
@@ -83,15 +102,32 @@ Interactive = Annotated[
         "--interactive", "-i", help="Decide after each reply: accept, change, edit, retry, skip."
     ),
 ]
-StepId = Annotated[str | None, typer.Option("--step", metavar="ID", help="Only this step.")]
+StepId = Annotated[
+    str | None,
+    typer.Option("--step", metavar="ID", help="Only this step.", autocompletion=complete.steps),
+]
 OutFolder = Annotated[
     Path | None,
     typer.Option("--out", metavar="DIR", help="Write here instead of generated/<queue>."),
 ]
 RunName = Annotated[
     str | None,
-    typer.Argument(metavar="[RUN]", help="A run, or part of its name; the latest if left out."),
+    typer.Argument(
+        metavar="[RUN]",
+        help="A run, or part of its name; the latest if left out.",
+        autocompletion=complete.runs,
+    ),
 ]
 RunOption = Annotated[
-    str | None, typer.Option("--run", metavar="RUN", help="Fill in the replies of this run.")
+    str | None,
+    typer.Option(
+        "--run",
+        metavar="RUN",
+        help="Fill in the replies of this run.",
+        autocompletion=complete.runs,
+    ),
+]
+NamedRun = Annotated[
+    str,
+    typer.Argument(metavar="RUN", help="A run, or part of its name.", autocompletion=complete.runs),
 ]

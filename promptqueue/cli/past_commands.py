@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from promptqueue.cli.options import RUNS, Runs
+from promptqueue.cli import complete
+from promptqueue.cli.options import RUNS, NamedRun, RunName, Runs
 from promptqueue.errors import StorageError, UsageError
 
 if TYPE_CHECKING:
@@ -20,10 +21,6 @@ _ROWS = 20
 _BAR = 40
 """Characters of the timeline's bars: it fits 80 columns."""
 
-AnyRun = Annotated[
-    str | None,
-    typer.Argument(metavar="[RUN]", help="A run, or part of its name; the latest if left out."),
-]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, for machines.")]
 
 
@@ -83,8 +80,11 @@ def list_runs(
 
 
 def show(
-    name: AnyRun = None,
-    step: Annotated[str | None, typer.Argument(metavar="[STEP]", help="One step in full.")] = None,
+    name: RunName = None,
+    step: Annotated[
+        str | None,
+        typer.Argument(metavar="[STEP]", help="One step in full.", autocompletion=complete.steps),
+    ] = None,
     timeline: Annotated[
         bool, typer.Option("--timeline", help="When each call was made, and what was waited for.")
     ] = False,
@@ -118,8 +118,11 @@ def show(
 
 
 def diff_runs(
-    first: Annotated[str, typer.Argument(metavar="RUN", help="A run, or part of its name.")],
-    second: Annotated[str, typer.Argument(metavar="RUN", help="The other one.")],
+    first: NamedRun,
+    second: Annotated[
+        str,
+        typer.Argument(metavar="RUN", help="The other one.", autocompletion=complete.runs),
+    ],
     runs: Runs = RUNS,
 ) -> None:
     """Say what differs between two runs: prompts, replies, parameters, tokens and files."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from promptqueue.cli import complete
 from promptqueue.cli.options import (
     RUNS,
     Attempts,
@@ -18,8 +19,11 @@ from promptqueue.cli.options import (
     InputsFile,
     Json,
     KeyVariable,
+    LimitFlags,
     Model,
+    NamedRun,
     Overwrite,
+    PriceList,
     QueueFile,
     Quiet,
     RunName,
@@ -49,6 +53,7 @@ def plan(
     base_url: BaseUrl = None,
     api_key_env: KeyVariable = None,
     model: Model = None,
+    prices: PriceList = None,
     runs: Runs = RUNS,
     start: FromStep = None,
     fresh: Fresh = False,
@@ -73,6 +78,7 @@ def plan(
         base_url=base_url,
         api_key_env=api_key_env,
         model=model,
+        price_file=prices,
         runs=runs,
         fresh=fresh,
         start=start,
@@ -114,14 +120,17 @@ def _sum(told: list[Forecast]) -> str:
     parts = [f"{len(asked)} of {len(told)} steps would be asked: about {tokens:,} tokens"]
     if all(each.seconds is not None for each in asked):
         parts.append(f"about {clock(sum(each.seconds or 0 for each in asked))}")
-    prices = [each.usd for each in asked if each.usd is not None]
-    parts.append(f"{sum(prices):.4f} USD" if len(prices) == len(asked) else "money not known")
+    costs = [each.usd for each in asked if each.usd is not None]
+    parts.append(f"{sum(costs):.4f} USD" if len(costs) == len(asked) else "money not known")
     return ", ".join(parts) + "; refinements come on top"
 
 
 def refine(
-    name: Annotated[str, typer.Argument(metavar="RUN", help="A run, or part of its name.")],
-    step: Annotated[str, typer.Argument(metavar="STEP", help="The step to correct.")],
+    name: NamedRun,
+    step: Annotated[
+        str,
+        typer.Argument(metavar="STEP", help="The step to correct.", autocompletion=complete.steps),
+    ],
     text: Annotated[str, typer.Argument(metavar="TEXT", help="What should change.")],
     rerun: Annotated[
         bool, typer.Option("--rerun", help="Ask the steps that depend on it again as well.")
@@ -132,6 +141,8 @@ def refine(
     model: Model = None,
     attempts: Attempts = None,
     timeout: Timeout = None,
+    limit: LimitFlags = None,
+    prices: PriceList = None,
     runs: Runs = RUNS,
     overwrite: Overwrite = False,
     json: Json = False,
@@ -161,6 +172,8 @@ def refine(
             model=model,
             attempts=attempts,
             timeout_s=timeout,
+            limits=limit or (),
+            price_file=prices,
             overwrite=overwrite,
         )
         correction = Correction(step, text, rerun=rerun)
