@@ -93,8 +93,8 @@ PLACES = pytest.mark.parametrize("place", [in_a_pipe, in_a_terminal], ids=["pipe
 
 
 def events(shell: Shell) -> list[str]:
-    runs = list(shell.folder.glob(".promptqueue/runs/2*"))
-    return [record["event"] for record in RunDirectory(runs[0]).records()] if runs else []
+    journals = list(shell.folder.glob(".promptqueue/runs/2*/journal.jsonl"))
+    return [r["event"] for r in RunDirectory(journals[0].parent).records()] if journals else []
 
 
 def partial(shell: Shell) -> str:
