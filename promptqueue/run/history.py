@@ -8,6 +8,9 @@ from promptqueue.queue.model import Queue, StepResult
 from promptqueue.run.journal import RunDirectory
 from promptqueue.run.stored import StoredFiles, StoredTurns
 
+_RESTARTS = ("edit", "retry", "skip")
+"""Decisions after which the turns so far are no part of the step's conversation."""
+
 
 def step_results(queue: Queue, directory: RunDirectory) -> dict[str, StepResult]:
     """Return the result of every step of `queue` that the run has answers of.
@@ -18,6 +21,7 @@ def step_results(queue: Queue, directory: RunDirectory) -> dict[str, StepResult]
     turns: dict[str, list[tuple[str, str]]] = {}
     files: dict[str, dict[str, str]] = {}
     answers: dict[str, str] = {}
+    restarts: set[str] = set()  # keys of the replies that the user did not build on
     step = key = prompt = ""
     for record in directory.records():
         event: str = record["event"]
@@ -28,7 +32,10 @@ def step_results(queue: Queue, directory: RunDirectory) -> dict[str, StepResult]
         elif event == "call.finished":
             answers[key] = record["text"]
         elif event == "modules.extracted":
-            turns[step].append((prompt, answers[key]))
+            turns[step] = [] if key in restarts else [*turns[step], (prompt, answers[key])]
+        elif event == "step.steered" and record["action"] in _RESTARTS:
+            restarts.add(record["key"])
+            turns[record["step"]] = []
         elif event == "file.written":
             files[step][record["path"]] = record["digest"]
         elif event == "step.refining" and record["fresh"]:

@@ -493,6 +493,23 @@ def test_a_retry_asks_for_another_sample(shell: Shell, server: FakeEndpoint) -> 
     assert (first["seed"], second["seed"]) == (5, 6)
 
 
+def test_a_later_correction_is_asked_with_the_turns_that_the_retry_left(
+    shell: Shell, server: FakeEndpoint
+) -> None:
+    server.enqueue(ONE, ONE_CHANGED, TWO)
+    terminal = at_the_wheel(shell)
+    for key in ("r", "a", "a"):
+        terminal.wait_for("(q)uit [a]: ")
+        terminal.type(key)
+    assert terminal.end() == 0, terminal.seen
+    assert shell.run("resume").returncode == 0  # the decisions are then older than the turns
+    server.enqueue(TWO_CHANGED)
+    done = shell.run("refine", "tiny", "two", "Return 22.")
+    assert done.returncode == 0, done.stderr
+    asked, corrected = (request.body["messages"] for request in server.requests[-2:])
+    assert corrected[: len(asked)] == asked
+
+
 def test_a_skipped_step_writes_nothing_and_the_run_is_not_complete(
     shell: Shell, server: FakeEndpoint
 ) -> None:
