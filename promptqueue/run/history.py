@@ -81,8 +81,11 @@ def models_asked(directory: RunDirectory) -> dict[str, str]:
 
 def sources_of(directory: RunDirectory) -> str:
     """Return the digest of the sources that the run was last at work with, or nothing."""
-    records = directory.records()
-    return str([r.get("sources", "") for r in records if r["event"] == "run.started"][-1:][0])
+    digest = ""
+    for record in directory.records():
+        if record["event"] == "run.started":
+            digest = record.get("sources", "")
+    return digest
 
 
 def outcomes(directory: RunDirectory) -> dict[str, list[tuple[str, ...]]]:

@@ -61,8 +61,8 @@ def sources(directory: RunDirectory) -> Iterator[LoadedQueue]:
     digest = sources_of(directory)
     if not digest:
         raise StorageError(
-            f"the run {directory.id} was made by an older version, which kept no copy of its "
-            "queue; it can be shown, but not replayed or refined"
+            f"the run {directory.id} holds no copy of its queue: it ended before it began, or was "
+            "made by an older version; it can be shown, but not replayed or refined"
         )
     texts = json.loads(directory.blobs.get(digest))
     name = Path(directory.meta()["queue"]["path"]).name

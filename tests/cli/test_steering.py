@@ -352,6 +352,18 @@ def test_a_run_that_stopped_early_is_replayed_as_far_as_it_came(
     assert "1 file" in done.stdout
 
 
+def test_a_run_that_ended_before_it_began_cannot_be_replayed(
+    shell: Shell, server: FakeEndpoint
+) -> None:
+    server.enqueue(ONE, TWO)
+    run(shell)
+    next(shell.folder.glob(".promptqueue/runs/*/journal.jsonl")).write_text("")
+    for arguments in (("replay",), ("refine", "tiny", "one", "x")):
+        done = shell.run(*arguments)
+        assert done.returncode == 6
+        assert "holds no copy of its queue: it ended before it began" in done.stderr
+
+
 def test_a_corrected_run_is_replayed(shell: Shell, server: FakeEndpoint) -> None:
     server.enqueue(ONE, TWO, ONE_CHANGED, TWO_CHANGED)
     run(shell)
