@@ -67,7 +67,7 @@ def plan(
     import json as json_module
     from dataclasses import asdict
 
-    from promptqueue.run.forecast import forecast, known_models
+    from promptqueue.run.forecast import forecast
     from promptqueue.run.prepare import prepare
 
     planned = prepare(
@@ -83,7 +83,7 @@ def plan(
         fresh=fresh,
         start=start,
     )
-    told = forecast(planned, known_models(planned))
+    told = forecast(planned)
     if json:
         typer.echo(json_module.dumps([asdict(each) for each in told], ensure_ascii=False))
         return

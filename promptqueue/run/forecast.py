@@ -6,18 +6,16 @@ import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from promptqueue.chat.endpoints import choose_model
 from promptqueue.chat.message import Message
 from promptqueue.chat.quirks import estimate_tokens
-from promptqueue.chat.weights import EMBEDDED
-from promptqueue.errors import EndpointError, StorageError
+from promptqueue.errors import StorageError
 from promptqueue.queue.model import Step, StepResult, Turn
 from promptqueue.queue.render import placeholder, render_step
 from promptqueue.run.archive import Archive, Past, RunArchive
 from promptqueue.run.history import models_asked, step_results
 from promptqueue.run.job import request_of
 from promptqueue.run.journal import RunDirectory
-from promptqueue.run.session import Plan, fresh_from
+from promptqueue.run.session import Plan, fresh_from, named_models
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +47,8 @@ class _Cost:
     seconds: float
 
 
-def forecast(plan: Plan, models: Mapping[str, str]) -> list[Forecast]:
-    """Say for every step whether it would be asked, and what that would take.
-
-    Args:
-        plan: of a new run.
-        models: step id to model, as far as it is known without asking.
+def forecast(plan: Plan) -> list[Forecast]:
+    """Say for every step of a new run whether it would be asked, and what that would take.
 
     Raises:
         QueueFileError: a template cannot be rendered.
@@ -65,12 +59,13 @@ def forecast(plan: Plan, models: Mapping[str, str]) -> list[Forecast]:
     before = models_asked(latest) if latest else {}
     costs = _costs(latest) if latest else {}
     guesses = step_results(plan.loaded.queue, latest) if latest else {}
+    models = {**before, **named_models(plan)}  # what no one names is as it was last time
     first_fresh = fresh_from(plan)
     known: dict[str, StepResult] = {}
     unknown: set[str] = set()
     told = []
     for number, step in enumerate(plan.loaded.queue.steps, 1):
-        model = models.get(step.id) or before.get(step.id, "")
+        model = models.get(step.id, "")
         messages = render_step(plan.loaded, step, plan.inputs, known)
         waits_for = _waits_for(plan, step, known, unknown, messages)
         forced = first_fresh is not None and number >= first_fresh
@@ -174,21 +169,3 @@ def _costs(directory: RunDirectory) -> dict[str, _Cost]:
         for record in records
         if record["turns"]
     }
-
-
-def known_models(plan: Plan) -> dict[str, str]:
-    """Return the model of every step as far as flags, queue, environment and profile say."""
-    found = {}
-    for step in plan.loaded.queue.steps:
-        if plan.endpoint.embedded:
-            found[step.id] = EMBEDDED.name
-            continue
-        with contextlib.suppress(EndpointError):
-            found[step.id] = choose_model(
-                flag=plan.model,
-                step=step.model,
-                queue=plan.loaded.queue.defaults.model,
-                endpoint=plan.endpoint,
-                listed=tuple,
-            )
-    return found

@@ -8,6 +8,8 @@ from promptqueue.queue.model import Queue, StepResult
 from promptqueue.run.journal import RunDirectory
 from promptqueue.run.stored import StoredFiles, StoredTurns
 
+Outcomes = dict[str, list[tuple[str, ...]]]
+"""Step to its entries in order; the first text of each says what it is."""
 _RESTARTS = ("edit", "retry", "skip")
 """Decisions after which the turns so far are no part of the step's conversation."""
 
@@ -54,7 +56,6 @@ class Question:
 
     key: str
     turn: int
-    model: str
 
 
 def last_question(directory: RunDirectory, step: str) -> Question:
@@ -62,7 +63,7 @@ def last_question(directory: RunDirectory, step: str) -> Question:
     found = None
     for record in directory.records():
         if record["event"] == "call.started" and record["step"] == step:
-            found = Question(record["key"], record["turn"], record["model"])
+            found = Question(record["key"], record["turn"])
     assert found is not None
     return found
 
@@ -88,14 +89,14 @@ def sources_of(directory: RunDirectory) -> str:
     return digest
 
 
-def outcomes(directory: RunDirectory) -> dict[str, list[tuple[str, ...]]]:
+def outcomes(directory: RunDirectory) -> Outcomes:
     """Return what each step asked, got, and wrote, last; no times, no order of sessions.
 
     Steps after one that was corrected are left out until they have been asked again.
 
     Two runs with equal outcomes went the same way, byte for byte.
     """
-    found: dict[str, list[tuple[str, ...]]] = {}
+    found: Outcomes = {}
     key, stale = "", ""
     for record in directory.records():
         event, step = record["event"], record.get("step", "")

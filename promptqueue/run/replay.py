@@ -18,7 +18,7 @@ from promptqueue.queue.load import LoadedQueue, load_queue
 from promptqueue.queue.model import Limits
 from promptqueue.run.archive import OneRun, read_past
 from promptqueue.run.events import Event
-from promptqueue.run.history import models_asked, outcomes, sources_of
+from promptqueue.run.history import Outcomes, models_asked, outcomes, sources_of
 from promptqueue.run.job import Job
 from promptqueue.run.journal import RunDirectory, create_run
 from promptqueue.run.ledger import Ledger
@@ -100,8 +100,9 @@ def replay(path: Path) -> Replay:
         with workspace.locked("replay"), contextlib.closing(second):
             _exhaust(run_queue(job))
             files = {path: second.blobs.get(digest) for path, digest in job.files.items()}
-        differences = tuple(_compare(directory, second))
-        return Replay(directory.id, len(outcomes(second)), files, differences)
+        replayed = outcomes(second)
+        differences = tuple(_compare(outcomes(directory), replayed, _age(directory)))
+        return Replay(directory.id, len(replayed), files, differences)
 
 
 def _exhaust(events: Iterator[Event]) -> None:
@@ -110,23 +111,23 @@ def _exhaust(events: Iterator[Event]) -> None:
             pass
 
 
-def _compare(first: RunDirectory, second: RunDirectory) -> Iterator[str]:
+def _compare(run: Outcomes, replay: Outcomes, age: str) -> Iterator[str]:
     """Name the first place of every step where the replay is not the run."""
-    ours = outcomes(second)
-    for step, told in outcomes(first).items():
-        replayed = ours.get(step, [])
+    for step, told in run.items():
+        replayed = replay.get(step, [])
         complete = told[-1][0] == "complete"
         for one, other in itertools.zip_longest(_steps_of(told), _steps_of(replayed)):
             if one is None and not complete:
                 break  # the run stopped here
             if one != other:
                 kind = (one or other or ("end",))[0]
-                yield f"{step}: {_WORDS.get(kind, 'the end')} comes out differently{_age(first)}"
+                yield f"{step}: {_WORDS.get(kind, 'the end')} comes out differently{age}"
                 return
         if complete:
+            files = _files_of(replayed)
             for path, digest in _files_of(told).items():
-                if _files_of(replayed).get(path) != digest:
-                    yield f"{step}: {path} comes out differently{_age(first)}"
+                if files.get(path) != digest:
+                    yield f"{step}: {path} comes out differently{age}"
 
 
 _WORDS = {"prompt": "the prompt", "question": "a question", "found": "what a reply holds"}

@@ -251,7 +251,7 @@ def _meta(plan: Plan) -> dict[str, Any]:
         },
         "model": plan.model,
         "limits": plan.limits.given(),
-        "prices": price_records(plan.prices, _named_models(plan)),
+        "prices": price_records(plan.prices, named_models(plan).values()),
         "versions": {
             "promptqueue": __version__,
             "python": platform.python_version(),
@@ -261,17 +261,17 @@ def _meta(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _named_models(plan: Plan) -> set[str]:
-    """Return the models that will be asked, as far as it is known before the endpoint is open."""
+def named_models(plan: Plan) -> dict[str, str]:
+    """Return the model of each step, as far as it is known before the endpoint is open."""
     queue, endpoint = plan.loaded.queue, plan.endpoint
     if endpoint.embedded:
-        return {EMBEDDED.name}
+        return {step.id: EMBEDDED.name for step in queue.steps}
     default = queue.defaults.model
-    named = (
-        named_model(flag=plan.model, step=step.model, queue=default, endpoint=endpoint)
+    named = {
+        step.id: named_model(flag=plan.model, step=step.model, queue=default, endpoint=endpoint)
         for step in queue.steps
-    )
-    return {model for model in named if model}
+    }
+    return {step: model for step, model in named.items() if model}
 
 
 def _git_revision(folder: Path) -> str | None:
