@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from promptqueue.chat.continuation import Join
+from promptqueue.chat.failure import Failure
 from promptqueue.chat.message import Continued, Delta, Message, Usage
-from promptqueue.chat.quirks import Classified, Failure, classify
+from promptqueue.chat.quirks import Classified, classify
 from promptqueue.chat.reading import Piece, Reading
 from promptqueue.chat.repetition import RepetitionWatch
 from promptqueue.chat.stream import BodyParser, StreamError

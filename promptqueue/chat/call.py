@@ -8,8 +8,9 @@ from typing import Any
 
 from promptqueue.chat.attempt import Answer
 from promptqueue.chat.continuation import NATIVE_EXTRA, continue_messages
+from promptqueue.chat.failure import Failure
 from promptqueue.chat.message import Message, Params, Reply, Request, Usage
-from promptqueue.chat.quirks import Classified, Failure, Quirks, normalise_messages
+from promptqueue.chat.quirks import Classified, Quirks, normalise_messages
 
 _GUESSED_CAP = 1024
 """Taken as the cap that was reached when neither we nor the server said one."""

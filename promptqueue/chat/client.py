@@ -16,6 +16,7 @@ from typing import Any
 from promptqueue.chat.attempt import Answer, Attempt
 from promptqueue.chat.call import Call
 from promptqueue.chat.explain import Explainer, wait_text
+from promptqueue.chat.failure import RETRIED, Failure
 from promptqueue.chat.message import (
     Adapted,
     Answered,
@@ -27,14 +28,7 @@ from promptqueue.chat.message import (
     Usage,
     Waiting,
 )
-from promptqueue.chat.quirks import (
-    RETRIED,
-    Classified,
-    Failure,
-    Quirks,
-    classify,
-    context_was_cut,
-)
+from promptqueue.chat.quirks import Classified, Quirks, classify, context_was_cut
 from promptqueue.chat.retry import Policy, backoff_s
 from promptqueue.chat.transport import AttemptError, Transport
 from promptqueue.errors import EndpointError

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from promptqueue.chat.continuation import NATIVE_EXTRA
+from promptqueue.chat.failure import Failure
 from promptqueue.chat.hearing import Heard, hear
 from promptqueue.chat.message import Usage
-from promptqueue.chat.quirks import Failure, Quirks, estimate_tokens
+from promptqueue.chat.quirks import Quirks, estimate_tokens
 from promptqueue.chat.transport import AttemptError, Transport
 
 Verdict = Literal["good", "quirk", "problem", "unknown"]

@@ -7,7 +7,8 @@ import time
 from collections.abc import Mapping
 from urllib.parse import urlsplit, urlunsplit
 
-from promptqueue.chat.quirks import Classified, Failure
+from promptqueue.chat.failure import Failure
+from promptqueue.chat.quirks import Classified
 
 WORDS_CHARS = 200
 """So much is shown of a server's own words."""

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from promptqueue.chat.failure import Failure
 from promptqueue.chat.message import Usage
-from promptqueue.chat.quirks import Classified, Failure
+from promptqueue.chat.quirks import Classified
 from promptqueue.chat.reading import Reading
 from promptqueue.chat.stream import BodyParser, StreamError
 from promptqueue.chat.transport import AttemptError, Transport

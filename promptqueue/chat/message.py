@@ -151,7 +151,7 @@ class AttemptFailed:
     kind: ClassVar[str] = "call.failed"
     attempt: int
     failure: str
-    """The class of failure, a value of `quirks.Failure`."""
+    """The class of failure, a value of `failure.Failure`."""
     message: str
     partial: str = ""
     usage: Usage | None = None

@@ -10,44 +10,11 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any, Literal
 
+from promptqueue.chat.failure import Failure
 from promptqueue.chat.message import Message, Usage
 from promptqueue.chat.retry import retry_after_s
-
-
-class Failure(StrEnum):
-    """Why an attempt brought no answer."""
-
-    CONNECT = "connect"
-    TIMEOUT = "timeout"
-    AUTH = "auth"
-    NOT_FOUND = "not_found"
-    MODEL_MISSING = "model_missing"
-    RATE_LIMITED = "rate_limited"
-    QUOTA = "quota"
-    CONTEXT_OVERFLOW = "context_overflow"
-    CONTEXT_TRUNCATED = "context_truncated"
-    BAD_REQUEST = "bad_request"
-    SERVER_ERROR = "server_error"
-    NOT_AN_ENDPOINT = "not_an_endpoint"
-    BROKEN_STREAM = "broken_stream"
-    EMPTY = "empty"
-    FILTERED = "filtered"
-    DEGENERATE = "degenerate"
-
-
-RETRIED: Mapping[Failure, int | None] = {
-    # Most attempts of a call that end so (None: the policy says); a fourth rarely mends these.
-    Failure.CONNECT: 3,
-    Failure.TIMEOUT: 3,
-    Failure.EMPTY: 3,
-    Failure.DEGENERATE: 3,
-    Failure.RATE_LIMITED: None,
-    Failure.SERVER_ERROR: None,
-    Failure.BROKEN_STREAM: None,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +243,9 @@ CUT_SHARE = 0.6
 CUT_MINIMUM = 1000
 """Estimates up to this many tokens are too coarse to accuse a server."""
 
+_MESSAGE_TOKENS = 4
+"""About what a chat template adds to every message."""
+
 
 @functools.lru_cache(maxsize=16)  # the turns of a conversation are asked about again each time
 def estimate_tokens(text: str) -> int:
@@ -288,6 +258,11 @@ def estimate_tokens(text: str) -> int:
         return len(text) // 4
     ascii_count = len(text.encode("ascii", "ignore"))
     return ascii_count // 4 + (len(text) - ascii_count) // 3
+
+
+def estimate_prompt(messages: Sequence[Message]) -> int:
+    """Return about how many tokens the server reads, with what its template adds."""
+    return sum(estimate_tokens(message.content) + _MESSAGE_TOKENS for message in messages)
 
 
 def context_was_cut(usage: Usage, messages: Sequence[Message]) -> bool:

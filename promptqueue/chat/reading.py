@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from promptqueue.chat.failure import Failure
 from promptqueue.chat.message import Message, Usage
-from promptqueue.chat.quirks import Failure, estimate_tokens
+from promptqueue.chat.quirks import estimate_tokens
 from promptqueue.chat.stream import StreamError
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any, Literal
 
-from promptqueue.chat.quirks import Failure
+from promptqueue.chat.failure import Failure
 
 MAX_EVENT_BYTES = 64 * 2**20
 """A line or a body beyond this is no chat reply; reading on would only fill the memory."""

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from promptqueue import __version__
+from promptqueue.chat.failure import Failure
 from promptqueue.chat.message import Usage
-from promptqueue.chat.quirks import Classified, Failure, classify
+from promptqueue.chat.quirks import Classified, classify
 from promptqueue.chat.retry import Policy
 
 if TYPE_CHECKING:

@@ -6,16 +6,13 @@ import contextlib
 from collections.abc import Generator
 
 from promptqueue.chat.message import Answered, Reply, Request
-from promptqueue.chat.quirks import estimate_tokens
+from promptqueue.chat.quirks import estimate_prompt
 from promptqueue.queue.model import Step
 from promptqueue.run.archive import Past
 from promptqueue.run.events import CallStarted, Event
 from promptqueue.run.job import Job
 from promptqueue.run.ledger import reply_from
 from promptqueue.run.spending import ask_within_limits
-
-_MESSAGE_TOKENS = 4
-"""About what a chat template adds to every message."""
 
 
 def ask(
@@ -67,7 +64,7 @@ def _started(
         params=request.params.given() | dict(request.params.extra),
         sample=request.sample,
         messages=tuple((m.role, keep(m.content)) for m in request.messages),
-        tokens=sum(estimate_tokens(m.content) + _MESSAGE_TOKENS for m in request.messages),
+        tokens=estimate_prompt(request.messages),
         reused=reused,
         origin=origin,
     )

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from promptqueue.chat.message import Message
-from promptqueue.chat.quirks import estimate_tokens
+from promptqueue.chat.quirks import estimate_prompt
 from promptqueue.errors import StorageError
 from promptqueue.queue.model import Step, StepResult, Turn
 from promptqueue.queue.render import placeholder, render_step
@@ -102,7 +102,7 @@ def _asked(
     cost: _Cost | None,
 ) -> Forecast:
     cap = plan.loaded.queue.params_of(step).max_tokens
-    prompt = sum(estimate_tokens(message.content) for message in messages)
+    prompt = estimate_prompt(messages)
     reply = cost.tokens if cost else None
     price = plan.prices.get(model)
     most = reply if reply is not None else cap

@@ -15,6 +15,7 @@ import pytest
 
 from promptqueue.chat.client import OpenAIChat
 from promptqueue.chat.continuation import CONTINUE_PROMPT, drop_overlap
+from promptqueue.chat.failure import Failure
 from promptqueue.chat.message import (
     Adapted,
     Answered,
@@ -28,7 +29,7 @@ from promptqueue.chat.message import (
     Usage,
     Waiting,
 )
-from promptqueue.chat.quirks import Failure, Quirks
+from promptqueue.chat.quirks import Quirks
 from promptqueue.chat.retry import Policy
 from promptqueue.errors import EndpointError
 from tests.fake_endpoint import (

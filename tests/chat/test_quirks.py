@@ -6,9 +6,9 @@ from email.utils import formatdate
 
 import pytest
 
+from promptqueue.chat.failure import Failure
 from promptqueue.chat.message import Message, Usage
 from promptqueue.chat.quirks import (
-    Failure,
     Quirks,
     classify,
     context_was_cut,

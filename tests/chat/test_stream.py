@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from promptqueue.chat.failure import Failure
 from promptqueue.chat.message import Message, Usage
-from promptqueue.chat.quirks import Failure
 from promptqueue.chat.reading import Reading, ThinkSplitter, read_usage
 from promptqueue.chat.stream import BodyParser, StreamError
 from tests.fake_endpoint import REASONING_PLACES, chunk, count, sse, stream
