@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.cli.command import QUEUE, Shell
+from tests.fake_endpoint import FakeEndpoint
 
 
 @pytest.fixture
@@ -12,3 +14,15 @@ def shell(tmp_path: Path) -> Shell:
     shell = Shell(tmp_path)
     shell.write("q.yaml", QUEUE)
     return shell
+
+
+@pytest.fixture
+def server() -> Iterator[FakeEndpoint]:
+    with FakeEndpoint() as fake:
+        yield fake
+
+
+@pytest.fixture
+def configured(shell: Shell, server: FakeEndpoint) -> None:
+    """Make the server the endpoint `test` of the shell."""
+    shell.configure(server.base_url)

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import pty
 import re
-import select
 import signal
-import subprocess
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 import pytest
 
 from promptqueue.run.journal import RunDirectory
-from tests.cli.command import COMMAND, QUEUE, Shell
+from tests.cli.command import QUEUE, Shell
+from tests.cli.process import in_a_pipe, in_a_terminal
 from tests.fake_endpoint import Answer, FakeEndpoint, error, stream
 from tests.scripted import fence
 
@@ -23,70 +18,6 @@ ONE = stream(fence("one.py", "def one():\n    return 1"), chunks=20)
 TWO = stream(fence("two.py", "x = 2"))
 SLOW = ONE.then(delay_s=0.1)
 STOPPING = "stopping after this reply; press Ctrl-C again to stop at once"
-
-
-class Process:
-    """A command at work, whose output is read while it runs."""
-
-    def __init__(self, popen: subprocess.Popen[bytes], outputs: list[int]) -> None:
-        self.popen = popen
-        self.text = ""
-        self._outputs = outputs
-
-    def wait_for(self, condition: Callable[[], object], timeout_s: float = 30.0) -> None:
-        deadline = time.monotonic() + timeout_s
-        while not condition():
-            assert time.monotonic() < deadline, f"it did not happen; said so far: {self.text}"
-            self._read(0.01)
-
-    def send(self, number: signal.Signals) -> None:
-        self.popen.send_signal(number)
-
-    def end(self) -> int:
-        self.wait_for(lambda: not self._outputs)
-        return self.popen.wait(10)
-
-    def _read(self, timeout_s: float) -> None:
-        for output in select.select(self._outputs, [], [], timeout_s)[0]:
-            try:
-                data = os.read(output, 65536)
-            except OSError:  # a terminal whose other side is closed
-                data = b""
-            self.text += data.decode("utf-8", "replace")
-            if not data:
-                self._outputs.remove(output)
-                os.close(output)
-
-
-@contextmanager
-def in_a_pipe(shell: Shell, *arguments: str) -> Iterator[Process]:
-    reading, writing = os.pipe()
-    yield from _started(shell, arguments, reading, writing, shell.environment())
-
-
-@contextmanager
-def in_a_terminal(shell: Shell, *arguments: str) -> Iterator[Process]:
-    reading, writing = pty.openpty()
-    environment = {**shell.environment(), "TERM": "xterm", "COLUMNS": "150", "LINES": "40"}
-    yield from _started(shell, arguments, reading, writing, environment)
-
-
-def _started(shell, arguments, reading, writing, environment) -> Iterator[Process]:
-    popen = subprocess.Popen(
-        [*COMMAND, *arguments],
-        cwd=shell.folder,
-        env=environment,
-        stdin=writing if os.isatty(writing) else subprocess.DEVNULL,
-        stdout=writing,
-        stderr=writing,
-        start_new_session=True,
-    )
-    os.close(writing)
-    try:
-        yield Process(popen, [reading])
-    finally:
-        popen.kill()
-        popen.wait()
 
 
 PLACES = pytest.mark.parametrize("place", [in_a_pipe, in_a_terminal], ids=["pipe", "terminal"])

@@ -4,36 +4,19 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.cli.command import QUEUE, Shell
+from tests.cli.command import Shell
 from tests.fake_endpoint import Answer, FakeEndpoint, error, stream
+from tests.scripted import fence
+
+ONE = stream(fence("one.py", "def one():\n    a = 1\n    return a"))
+ONE_CHANGED = stream(fence("one.py", "def one():\n    a = 11\n    return a"))
+TWO = stream(fence("two.py", "x = 2"))
 
 
-def reply(path: str, body: str) -> Answer:
-    return stream(f"```python path={path}\n{body}\n```\n")
-
-
-ONE = reply("one.py", "def one():\n    a = 1\n    return a")
-ONE_CHANGED = reply("one.py", "def one():\n    a = 11\n    return a")
-TWO = reply("two.py", "x = 2")
-
-
-@pytest.fixture
-def server() -> Iterator[FakeEndpoint]:
-    with FakeEndpoint() as fake:
-        yield fake
-
-
-@pytest.fixture
-def shell(tmp_path: Path, server: FakeEndpoint) -> Shell:
-    shell = Shell(tmp_path)
-    shell.write("q.yaml", QUEUE)
-    shell.configure(server.base_url)
-    return shell
+pytestmark = pytest.mark.usefixtures("configured")
 
 
 def run(shell: Shell, *arguments: str) -> str:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
-import pty
 import re
-import select
 import subprocess
 import time
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.cli.command import COMMAND, QUEUE, Shell
+from tests.cli.command import QUEUE, Shell
+from tests.cli.process import Process, in_a_terminal
 from tests.fake_endpoint import Answer, FakeEndpoint, stream
+from tests.scripted import fence
 
 THREE = (
     QUEUE
@@ -28,29 +27,14 @@ THREE = (
 )
 
 
-def reply(path: str, body: str) -> Answer:
-    return stream(f"```python path={path}\n{body}\n```\n")
+ONE = stream(fence("one.py", "def one():\n    return 1"))
+ONE_CHANGED = stream(fence("one.py", "def one():\n    return 11"))
+TWO = stream(fence("two.py", "x = 2"))
+TWO_CHANGED = stream(fence("two.py", "x = 22"))
+APART = stream(fence("apart.py", "y = 3"))
 
 
-ONE = reply("one.py", "def one():\n    return 1")
-ONE_CHANGED = reply("one.py", "def one():\n    return 11")
-TWO = reply("two.py", "x = 2")
-TWO_CHANGED = reply("two.py", "x = 22")
-APART = reply("apart.py", "y = 3")
-
-
-@pytest.fixture
-def server() -> Iterator[FakeEndpoint]:
-    with FakeEndpoint() as fake:
-        yield fake
-
-
-@pytest.fixture
-def shell(tmp_path: Path, server: FakeEndpoint) -> Shell:
-    shell = Shell(tmp_path)
-    shell.write("q.yaml", QUEUE)
-    shell.configure(server.base_url)
-    return shell
+pytestmark = pytest.mark.usefixtures("configured")
 
 
 def run(shell: Shell, *arguments: str, code: int = 0) -> str:
@@ -405,115 +389,78 @@ def test_replay_names_the_line_of_a_journal_that_was_tampered_with(
 # ---- at a terminal
 
 
-class Terminal:
-    """A command in a pseudo-terminal, and a person who reads and types."""
-
-    def __init__(self, shell: Shell, *arguments: str) -> None:
-        self.master, slave = pty.openpty()
-        environment = {**shell.environment(), "TERM": "xterm", "COLUMNS": "100"}
-        self.process = subprocess.Popen(
-            [*COMMAND, *arguments],
-            cwd=shell.folder,
-            env=environment,
-            stdin=slave,
-            stdout=slave,
-            stderr=slave,
-            start_new_session=True,
-        )
-        os.close(slave)
-        self.seen = ""
-
-    def wait_for(self, words: str, timeout_s: float = 20) -> None:
-        """Read until `words` have come since the last time."""
-        end = time.monotonic() + timeout_s
-        while words not in self.seen:
-            assert time.monotonic() < end, self.seen
-            if select.select([self.master], [], [], 0.1)[0]:
-                try:
-                    self.seen += os.read(self.master, 65536).decode("utf-8", "replace")
-                except OSError:
-                    assert words in self.seen, self.seen
-        self.seen = self.seen.partition(words)[2]
-
-    def type(self, line: str) -> None:
-        os.write(self.master, f"{line}\n".encode())
-
-    def end(self) -> int:
-        """Read to the end and return the exit code."""
-        while True:
-            try:
-                piece = os.read(self.master, 65536)
-            except OSError:
-                break
-            if not piece:
-                break
-            self.seen += piece.decode("utf-8", "replace")
-        os.close(self.master)
-        return self.process.wait(20)
+AtTheWheel = Callable[[], Process]
 
 
-def at_the_wheel(shell: Shell, *more: str) -> Terminal:
-    return Terminal(shell, "run", "q.yaml", "--endpoint", "test", "--interactive", *more)
+@pytest.fixture
+def at_the_wheel(shell: Shell) -> Iterator[AtTheWheel]:
+    with contextlib.ExitStack() as stack:
+        command = ("run", "q.yaml", "--endpoint", "test", "--interactive")
+        yield lambda: stack.enter_context(in_a_terminal(shell, *command))
 
 
 def test_a_change_in_the_users_words_is_a_turn_that_later_steps_see(
-    shell: Shell, server: FakeEndpoint
+    shell: Shell, server: FakeEndpoint, at_the_wheel: AtTheWheel
 ) -> None:
     server.enqueue(ONE, ONE_CHANGED, TWO)
-    terminal = at_the_wheel(shell)
-    terminal.wait_for("(q)uit [a]: ")
+    terminal = at_the_wheel()
+    terminal.read_until("(q)uit [a]: ")
     assert not (shell.folder / "generated/tiny/one.py").exists()
     terminal.type("c Return 11.")
-    terminal.wait_for("(q)uit [a]: ")
+    terminal.read_until("(q)uit [a]: ")
     terminal.type("")
-    terminal.wait_for("(q)uit [a]: ")
+    terminal.read_until("(q)uit [a]: ")
     terminal.type("a")
-    assert terminal.end() == 0, terminal.seen
+    assert terminal.end() == 0, terminal.text
     assert text(shell, "one.py") == "def one():\n    return 11\n"
     assert "Return 11." in json.dumps(server.requests[2].body["messages"])
     assert shell.run("replay").returncode == 0
 
 
-def test_an_edited_prompt_takes_the_place_of_the_steps(shell: Shell, server: FakeEndpoint) -> None:
+def test_an_edited_prompt_takes_the_place_of_the_steps(
+    shell: Shell, server: FakeEndpoint, at_the_wheel: AtTheWheel
+) -> None:
     shell.environ["EDITOR"] = "sed -i s/Write/Compose/"
     server.enqueue(ONE, ONE_CHANGED, TWO)
-    terminal = at_the_wheel(shell)
-    terminal.wait_for("(q)uit [a]: ")
+    terminal = at_the_wheel()
+    terminal.read_until("(q)uit [a]: ")
     terminal.type("e")
-    terminal.wait_for("(q)uit [a]: ")
+    terminal.read_until("(q)uit [a]: ")
     terminal.type("a")
-    terminal.wait_for("(q)uit [a]: ")
+    terminal.read_until("(q)uit [a]: ")
     terminal.type("a")
-    assert terminal.end() == 0, terminal.seen
+    assert terminal.end() == 0, terminal.text
     edited = server.requests[1].body["messages"]
     assert len(edited) == 1
     assert "Compose one.py." in edited[0]["content"]
     assert text(shell, "one.py") == "def one():\n    return 11\n"
 
 
-def test_a_retry_asks_for_another_sample(shell: Shell, server: FakeEndpoint) -> None:
+def test_a_retry_asks_for_another_sample(
+    shell: Shell, server: FakeEndpoint, at_the_wheel: AtTheWheel
+) -> None:
     server.enqueue(ONE, ONE_CHANGED, TWO)
-    terminal = at_the_wheel(shell)
-    terminal.wait_for("(q)uit [a]: ")
+    terminal = at_the_wheel()
+    terminal.read_until("(q)uit [a]: ")
     terminal.type("r")
     for _ in range(2):
-        terminal.wait_for("(q)uit [a]: ")
+        terminal.read_until("(q)uit [a]: ")
         terminal.type("a")
-    assert terminal.end() == 0, terminal.seen
+    assert terminal.end() == 0, terminal.text
     first, second = (request.body for request in server.requests[:2])
     assert first["messages"] == second["messages"]
     assert (first["seed"], second["seed"]) == (5, 6)
 
 
 def test_a_later_correction_is_asked_with_the_turns_that_the_retry_left(
-    shell: Shell, server: FakeEndpoint
+    shell: Shell, server: FakeEndpoint, at_the_wheel: AtTheWheel
 ) -> None:
     server.enqueue(ONE, ONE_CHANGED, TWO)
-    terminal = at_the_wheel(shell)
+    terminal = at_the_wheel()
     for key in ("r", "a", "a"):
-        terminal.wait_for("(q)uit [a]: ")
+        terminal.read_until("(q)uit [a]: ")
         terminal.type(key)
-    assert terminal.end() == 0, terminal.seen
+    assert terminal.end() == 0, terminal.text
     assert shell.run("resume").returncode == 0  # the decisions are then older than the turns
     server.enqueue(TWO_CHANGED)
     done = shell.run("refine", "tiny", "two", "Return 22.")
@@ -523,45 +470,47 @@ def test_a_later_correction_is_asked_with_the_turns_that_the_retry_left(
 
 
 def test_a_skipped_step_writes_nothing_and_the_run_is_not_complete(
-    shell: Shell, server: FakeEndpoint
+    shell: Shell, server: FakeEndpoint, at_the_wheel: AtTheWheel
 ) -> None:
     server.enqueue(ONE, TWO)
-    terminal = at_the_wheel(shell)
-    terminal.wait_for("(q)uit [a]: ")
+    terminal = at_the_wheel()
+    terminal.read_until("(q)uit [a]: ")
     terminal.type("s")
-    terminal.wait_for("(q)uit [a]: ")
+    terminal.read_until("(q)uit [a]: ")
     terminal.type("a")
-    assert terminal.end() == 5, terminal.seen
+    assert terminal.end() == 5, terminal.text
     assert not (shell.folder / "generated/tiny/one.py").exists()
     assert text(shell, "two.py") == "x = 2\n"
 
 
 def test_what_is_wrong_can_be_sent_back_or_accepted_as_it_is(
-    shell: Shell, server: FakeEndpoint
+    shell: Shell, server: FakeEndpoint, at_the_wheel: AtTheWheel
 ) -> None:
-    server.enqueue(stream("no"), reply("one.py", "two = 2"), TWO)
-    terminal = at_the_wheel(shell)
-    terminal.wait_for("(f)ix what is wrong")
+    server.enqueue(stream("no"), stream(fence("one.py", "two = 2")), TWO)
+    terminal = at_the_wheel()
+    terminal.read_until("(f)ix what is wrong")
     terminal.type("")
-    terminal.wait_for("not usable: one.py")
-    terminal.wait_for("(q)uit [f]: ")
+    terminal.read_until("not usable: one.py")
+    terminal.read_until("(q)uit [f]: ")
     terminal.type("nonsense")
-    terminal.wait_for("'nonsense' is none of these")
+    terminal.read_until("'nonsense' is none of these")
     terminal.type("a")
-    terminal.wait_for("(q)uit [a]: ")
+    terminal.read_until("(q)uit [a]: ")
     terminal.type("a")
-    assert terminal.end() == 5, terminal.seen
+    assert terminal.end() == 5, terminal.text
     assert len(server.requests) == 3
 
 
-def test_quitting_keeps_the_reply_for_the_resumed_run(shell: Shell, server: FakeEndpoint) -> None:
+def test_quitting_keeps_the_reply_for_the_resumed_run(
+    shell: Shell, server: FakeEndpoint, at_the_wheel: AtTheWheel
+) -> None:
     server.enqueue(ONE, TWO)
-    terminal = at_the_wheel(shell)
-    terminal.wait_for("(q)uit [a]: ")
+    terminal = at_the_wheel()
+    terminal.read_until("(q)uit [a]: ")
     terminal.type("q")
     assert terminal.end() == 130
-    assert "promptqueue resume" in terminal.seen
-    assert "Traceback" not in terminal.seen
+    assert "promptqueue resume" in terminal.text
+    assert "Traceback" not in terminal.text
     assert shell.run("resume").returncode == 0
     assert len(server.requests) == 2
     assert text(shell, "one.py") == "def one():\n    return 1\n"
