@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
@@ -54,7 +55,7 @@ class Params(BaseModel):
         return self.model_dump(exclude_none=True, exclude={"extra"})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots: the key is kept once it was computed
 class Request:
     """One question to a model: everything that decides the answer, and nothing else."""
 
@@ -76,6 +77,10 @@ class Request:
 
     def key(self) -> str:
         """Return the SHA-256 of the question; limits and retry policy are no part of it."""
+        return self._key
+
+    @functools.cached_property
+    def _key(self) -> str:
         return hashlib.sha256(self.canonical().encode()).hexdigest()
 
 

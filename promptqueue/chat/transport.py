@@ -80,9 +80,11 @@ class Transport:
         Raises:
             AttemptError: no connection, an error status, or the stream broke.
         """
+        # openai walks through every message that it is given as an argument: 4 ms for eight.
+        extra = {"messages": body["messages"], **extra}
         with self._understood():
             create = self._client().chat.completions.with_streaming_response.create
-            with create(**body, extra_body=dict(extra)) as response:
+            with create(**{**body, "messages": []}, extra_body=extra) as response:
                 # Not through openai's own stream: its parser takes 75 µs per event, ours 10.
                 yield response.http_response.iter_bytes()
 

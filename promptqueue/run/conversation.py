@@ -70,13 +70,13 @@ def run_step(
     yield job.recorder.record(
         StepStarted(step.id, number, of, step.title or step.id, digest_of(first))
     )
-    first_key = job.request(step, first).key()
+    request = job.request(step, first)
+    first_key = request.key()
     past = job.past_of(number, first_key)
     blobs = job.recorder.directory.blobs
     earlier = {path: blobs.get(job.files[path]) for path in step.paths() if path in job.files}
     talk = _Talk(first, first, Board(step.outputs, earlier))
     while True:
-        request = job.request(step, talk.messages, talk.sample)
         reply = yield from ask(job, step, talk.turn, request, past)
         talk.hear(reply)
         extraction = extract_modules(
@@ -94,6 +94,7 @@ def run_step(
             break
         yield from _follow(job, step, talk, reply, extraction, decision)
         talk.turn += 1
+        request = job.request(step, talk.messages, talk.sample)
     talk.skipped = decision.action == "skip"
     yield from _finish(job, step, talk, extraction)
     if step.id not in job.incomplete:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -96,9 +97,13 @@ class _Finder:
         self._declared = [output.path for output in outputs]
         self._cut = cut
         self._budget = _PARSE_BUDGET
-        numbered = [*enumerate(self._lines)]
-        self._markers = {i: claim for i, line in numbered if (claim := self._marker(line))}
-        self._named = {i: fence for i, line in numbered if (fence := self._named_fence(line))}
+        fences = [i for i, line in enumerate(self._lines) if "```" in line or "~~~" in line]
+        names = re.compile("|".join(map(re.escape, self._declared)) or r"(?!)")
+        naming = [i for i, line in enumerate(self._lines) if names.search(line)]
+        self._markers = {i: claim for i in naming if (claim := self._marker(self._lines[i]))}
+        self._named = {i: fence for i in fences if (fence := self._named_fence(self._lines[i]))}
+        self._notable = sorted({*fences, *self._markers})
+        """Lines that may begin or end a block, quotes aside: a few among thousands."""
 
     def blocks(self) -> Iterator[Block]:
         index = floor = 0
@@ -116,8 +121,6 @@ class _Finder:
 
     def _marker(self, line: str) -> Claim | None:
         """Return the claim of a line that only names a declared path."""
-        if not any(path in line for path in self._declared):
-            return None
         claim = attribution.label_claim(line, "", self._declared)
         return claim if claim and claim.path in self._declared else None
 
@@ -233,7 +236,7 @@ class _Finder:
     def _ends(self, opener: _Opener) -> Iterator[_End]:
         """Yield what may end a block; nothing behind a fence that names a declared path."""
         nested: list[_End] = []  # shorter fences with a path: content, unless nothing closes it
-        for index in range(max(opener.start, opener.index + 1), len(self._lines)):
+        for index in self._candidates(opener):
             end = self._closing(opener, index)
             if end:
                 nested = [] if end.kind == "closer" else nested
@@ -249,6 +252,13 @@ class _Finder:
                 nested.append(_End(index, index, "marker"))
         yield from nested[:1]
         yield self._eof()
+
+    def _candidates(self, opener: _Opener) -> Sequence[int]:
+        """Return the lines that may end a block; in a quote, any line may leave it."""
+        first = max(opener.start, opener.index + 1)
+        if opener.container.quotes:
+            return range(first, len(self._lines))
+        return self._notable[bisect.bisect_left(self._notable, first) :]
 
     def _eof(self) -> _End:
         return _End(len(self._lines), len(self._lines), "eof")
