@@ -6,7 +6,7 @@ import functools
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -68,7 +68,7 @@ class Request:
     def canonical(self) -> str:
         """Return the JSON that the key is the digest of (stable across runs and versions)."""
         body = {
-            "messages": [asdict(message) for message in self.messages],
+            "messages": [{"role": m.role, "content": m.content} for m in self.messages],
             "model": self.model,
             "params": {**self.params.given(), "extra": dict(self.params.extra)},
             "sample": self.sample,

@@ -238,6 +238,12 @@ def normalise_messages(messages: Sequence[Message], quirks: Quirks) -> tuple[Mes
 
 
 _RUN = re.compile(r"(.)\1{3,}", re.DOTALL)
+
+
+def _first_of(run: re.Match[str]) -> str:
+    return run[1]
+
+
 CUT_SHARE = 0.6
 """Below this share of the estimate the server cannot have read the whole prompt."""
 CUT_MINIMUM = 1000
@@ -253,7 +259,7 @@ def estimate_tokens(text: str) -> int:
 
     ASCII counts 4 characters a token, everything else 3, a run of one character (indents) as one.
     """
-    text = _RUN.sub(r"\1", text)
+    text = _RUN.sub(_first_of, text)
     if text.isascii():
         return len(text) // 4
     ascii_count = len(text.encode("ascii", "ignore"))

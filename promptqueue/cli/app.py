@@ -9,6 +9,7 @@ import signal
 import sys
 import tempfile
 import traceback
+from collections.abc import Sequence
 from types import FrameType
 from typing import Annotated
 
@@ -62,6 +63,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _stop)
     atexit.register(signal.signal, signal.SIGINT, signal.SIG_DFL)  # what Python still tidies up
     _start_fast()
+    _keep_only_the_called(sys.argv[1:])
     try:
         app()
     except PromptQueueError as error:
@@ -85,6 +87,14 @@ def _start_fast() -> None:
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # it would search all packages
     gc.set_threshold(50_000)  # imports make many objects, and hardly any garbage
     atexit.register(gc.freeze)  # nor is any worth searching for when the process ends
+
+
+def _keep_only_the_called(arguments: Sequence[str]) -> None:
+    """Drop the other commands: typer builds the options of all before it looks for one."""
+    name = next((argument for argument in arguments if not argument.startswith("-")), "")
+    called = [command for command in app.registered_commands if command.name == name]
+    if called:
+        app.registered_commands = called
 
 
 def _stop(_signal: int, _frame: FrameType | None) -> None:

@@ -22,7 +22,7 @@ _NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 def register(app: typer.Typer) -> None:
     """Add the command of this module."""
-    app.command()(doctor)
+    app.command("doctor")(doctor)
 
 
 def doctor(

@@ -27,7 +27,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, f
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     app.command("runs")(list_runs)
-    app.command()(show)
+    app.command("show")(show)
     app.command("diff")(diff_runs)
     app.command("blame")(blame_file)
 

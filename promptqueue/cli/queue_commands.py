@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    app.command()(check)
-    app.command()(render)
-    app.command()(schema)
+    app.command("check")(check)
+    app.command("render")(render)
+    app.command("schema")(schema)
 
 
 def check(queue: QueueFile, settings: Settings = None, inputs: InputsFile = None) -> None:

@@ -51,8 +51,8 @@ if TYPE_CHECKING:  # what these cost to import is paid by the commands that need
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    app.command()(run)
-    app.command()(resume)
+    app.command("run")(run)
+    app.command("resume")(resume)
 
 
 def run(

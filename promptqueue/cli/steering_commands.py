@@ -40,9 +40,9 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    app.command()(plan)
-    app.command()(refine)
-    app.command()(replay)
+    app.command("plan")(plan)
+    app.command("refine")(refine)
+    app.command("replay")(replay)
 
 
 def plan(

@@ -6,7 +6,7 @@ import hashlib
 import json
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +95,8 @@ def try_templates(loaded: LoadedQueue, inputs: Mapping[str, Value]) -> None:
 
 def digest_of(messages: Sequence[Message]) -> str:
     """Return the SHA-256 of the messages as canonical JSON."""
-    text = json.dumps([asdict(m) for m in messages], ensure_ascii=False, separators=(",", ":"))
+    shown = [{"role": m.role, "content": m.content} for m in messages]
+    text = json.dumps(shown, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 

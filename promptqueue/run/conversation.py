@@ -20,8 +20,8 @@ from promptqueue.run.events import (
 )
 from promptqueue.run.extract import Extraction, Issue, extract_modules
 from promptqueue.run.job import Job
-from promptqueue.run.refine import Board, refinement_prompt
-from promptqueue.run.steering import Decision, Review, change_prompt
+from promptqueue.run.refine import Board, change_prompt, refinement_prompt
+from promptqueue.run.steering import Decision, Review
 from promptqueue.run.stored import StoredFiles, StoredTurns
 
 

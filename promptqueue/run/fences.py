@@ -98,8 +98,9 @@ class _Finder:
         self._cut = cut
         self._budget = _PARSE_BUDGET
         fences = [i for i, line in enumerate(self._lines) if "```" in line or "~~~" in line]
-        names = re.compile("|".join(map(re.escape, self._declared)) or r"(?!)")
-        naming = [i for i, line in enumerate(self._lines) if names.search(line)]
+        naming = {
+            i for name in self._declared for i, line in enumerate(self._lines) if name in line
+        }
         self._markers = {i: claim for i in naming if (claim := self._marker(self._lines[i]))}
         self._named = {i: fence for i in fences if (fence := self._named_fence(self._lines[i]))}
         self._notable = sorted({*fences, *self._markers})

@@ -145,7 +145,10 @@ class RunDirectory:
 
     def _fill_reserve(self) -> None:
         try:
-            self._reserve.write_bytes(os.urandom(_RESERVE_BYTES))  # noise: no disk can shrink it
+            with self._reserve.open("wb") as file:
+                file.write(os.urandom(_RESERVE_BYTES))  # noise: no disk can shrink it
+                file.flush()
+                os.fsync(file.fileno())  # or the first reply's fsync waits for this megabyte
         except OSError as error:
             self._reserve.unlink(missing_ok=True)
             raise StorageError(
@@ -221,7 +224,9 @@ def create_run(runs: Path, name: str, meta: Record) -> RunDirectory:
     Raises:
         StorageError: the folder cannot be written.
     """
-    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    now = datetime.now(UTC)
+    # To the millisecond: the latest run is the one whose name sorts last.
+    stamp = f"{now:%Y%m%d-%H%M%S}-{now.microsecond // 1000:03}"
     path = runs / f"{stamp}-{name}-{secrets.token_hex(2)}"
     try:
         path.mkdir(parents=True)

@@ -169,7 +169,7 @@ class Ledger:
         what = f"{spent:,} tokens are spent"
         if ahead.prompt:
             what += f" and the next call may take {_tokens(ahead):,}"
-        raise self._reached("tokens", what)
+        raise self._reached("tokens", what, enough=spent + _tokens(ahead))
 
     def _check_usd(self, model: str, pending: Usage, ahead: Usage) -> None:
         limit, price = self.limits.usd, self.prices.get(model)
@@ -182,10 +182,12 @@ class Ledger:
         what = f"{spent:.4f} USD are spent"
         if ahead.prompt:
             what += f" and the next call may cost {next_usd:.4f}"
-        raise self._reached("usd", what)
+        raise self._reached("usd", what, enough=spent + next_usd)
 
-    def _reached(self, name: str, what: str) -> LimitReached:
-        shown, more = _limit_texts(name, getattr(self.limits, name))
+    def _reached(self, name: str, what: str, *, enough: float = 0.0) -> LimitReached:
+        """Return the error; the limit that it proposes lets the next call go ahead."""
+        limit = getattr(self.limits, name)
+        shown, more = _limit_texts(name, limit, max(2 * limit, enough))
         command = f"`promptqueue resume --limit {name}={more}`"
         if name in self.flagged:
             way_out = f"it was given with --limit; raise it and go on with {command}"
@@ -230,10 +232,10 @@ def _tokens(usage: Usage) -> int:
     return usage.prompt + usage.completion
 
 
-def _limit_texts(name: str, limit: float) -> tuple[str, str]:
-    """Return a limit as it is said, and twice of it as it is written."""
+def _limit_texts(name: str, limit: float, more: float) -> tuple[str, str]:
+    """Return a limit as it is said, and a higher one as it is written."""
     if name == "wall":
-        return f"{limit:g} s", f"{math.ceil(2 * limit)}s"
+        return f"{limit:g} s", f"{math.ceil(more)}s"
     if name == "usd":
-        return f"{limit:g} USD", f"{2 * limit:g}"
-    return f"{limit:,}", f"{2 * limit:.0f}"
+        return f"{limit:g} USD", f"{math.ceil(more * 10_000) / 10_000:g}"
+    return f"{limit:,}", f"{math.ceil(more)}"

@@ -164,7 +164,7 @@ def _names(runs: Path) -> list[str]:
             found = [e.name for e in entries if e.is_dir() and e.name[:1].isdigit()]
     except OSError:
         return []
-    return [name for name in found if (runs / name / "run.json").exists()]
+    return [name for name in found if os.path.exists(f"{runs}/{name}/run.json")]  # noqa: PTH110
 
 
 def _last_record(journal: Path) -> Record:

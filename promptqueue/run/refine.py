@@ -117,6 +117,15 @@ def refinement_prompt(issues: Iterable[Issue], outputs: Iterable[Output]) -> str
     return "\n".join([*lines, *files_wanted(outputs)]) + "\n"
 
 
+def change_prompt(text: str, outputs: Iterable[Output]) -> str:
+    """Return what the model is told when the user wants something else.
+
+    The same words give the same bytes.
+    """
+    lines = [text.strip(), "", "Keep everything else as it is. Send each file that changes, whole:"]
+    return "\n".join([*lines, "", *files_wanted(outputs)]) + "\n"
+
+
 def files_wanted(outputs: Iterable[Output]) -> list[str]:
     """Return the lines that show how each file is to be sent."""
     lines: list[str] = []

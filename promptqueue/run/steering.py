@@ -1,14 +1,12 @@
-"""A person at the wheel: what may be decided after a reply, and how the model is told."""
+"""A person at the wheel: what may be decided after a reply."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from promptqueue.chat.message import Reply
-from promptqueue.queue.model import Output
-from promptqueue.run.refine import files_wanted
 
 Action = Literal["accept", "refine", "change", "edit", "retry", "skip"]
 
@@ -43,12 +41,3 @@ class Review:
 
 Steer = Callable[[Review], Decision]
 """Asked after every reply; raises KeyboardInterrupt to stop the run."""
-
-
-def change_prompt(text: str, outputs: Iterable[Output]) -> str:
-    """Return what the model is told when the user wants something else.
-
-    The same words give the same bytes.
-    """
-    lines = [text.strip(), "", "Keep everything else as it is. Send each file that changes, whole:"]
-    return "\n".join([*lines, "", *files_wanted(outputs)]) + "\n"

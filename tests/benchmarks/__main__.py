@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable, Iterable, Mapping
 
-from tests.benchmarks import conversation, embedded, journal, start_up, stream
+from tests.benchmarks import conversation, embedded, journal, past, start_up, stream
 from tests.benchmarks.measure import Neighbours
 from tests.benchmarks.report import Figure, neighbours_line, setting, table
 
@@ -15,6 +15,7 @@ _GROUPS: Mapping[str, Callable[[], Iterable[Figure]]] = {
     "conversation": conversation.figures,
     "stream": stream.figures,
     "journal": journal.figures,
+    "past": past.figures,
     "embedded": embedded.figures,
 }
 _SLOW = frozenset({"embedded"})

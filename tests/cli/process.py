@@ -29,9 +29,9 @@ class Process:
             assert time.monotonic() < deadline, f"it did not happen; said so far: {self.text}"
             self._read(0.01)
 
-    def read_until(self, words: str) -> None:
+    def read_until(self, words: str, timeout_s: float = 30.0) -> None:
         """Wait for words that come after those of the last time."""
-        self.wait_for(lambda: words in self.text[self._read_to :])
+        self.wait_for(lambda: words in self.text[self._read_to :], timeout_s)
         self._read_to = self.text.index(words, self._read_to) + len(words)
 
     def type(self, line: str) -> None:
@@ -42,6 +42,7 @@ class Process:
         self.popen.send_signal(number)
 
     def end(self) -> int:
+        """Wait for the end of its output, and return the exit code."""
         self.wait_for(lambda: not self._outputs)
         return self.popen.wait(10)
 

@@ -53,6 +53,70 @@ def test_a_killed_run_can_be_read_and_goes_on_and_pays_for_nothing_twice(
     assert _answered(shell) == len(FILES)
 
 
+KILLER = """
+import os, signal, sys
+from promptqueue.cli.app import main
+from promptqueue.run.journal import RunDirectory
+
+append, event, left = RunDirectory.append, sys.argv[1], [int(sys.argv[2])]
+
+def append_and_die(self, name, **data):
+    append(self, name, **data)
+    left[0] -= name == event
+    if left[0] == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+RunDirectory.append = append_and_die
+sys.argv = ["promptqueue", *sys.argv[3:]]
+main()
+"""
+"""Runs the real command, and kills it right behind the n-th line of a kind in the journal."""
+
+
+@pytest.mark.parametrize(
+    ("event", "number"),
+    [
+        ("run.started", 1),
+        ("step.started", 2),
+        ("call.started", 2),
+        ("call.attempt", 2),
+        ("call.finished", 2),
+        ("modules.extracted", 2),
+        ("file.written", 2),
+        ("step.finished", 2),
+        ("step.finished", 4),
+        ("run.finished", 1),
+    ],
+)
+def test_a_run_killed_in_any_phase_ends_like_one_that_was_not(
+    shell: Shell, event: str, number: int
+) -> None:
+    shell.write("q.yaml", QUEUE)
+    shell.write("killer.py", KILLER)
+    with FakeEndpoint(default=answer) as server:
+        command = ["run", "q.yaml", "--base-url", server.base_url]
+        killed = subprocess.run(
+            [sys.executable, "killer.py", event, str(number), *command],
+            cwd=shell.folder,
+            env={**shell.environment(), "PYTHONPATH": os.getcwd()},  # noqa: PTH109
+            check=False,
+            capture_output=True,
+        )
+        assert killed.returncode == -signal.SIGKILL
+        resumed = shell.run("resume")
+        assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+        assert len(server.requests) == len(FILES)  # nothing was asked twice
+        assert shell.run(*command, "--fresh", "--out", "untouched").returncode == 0
+    for path in FILES:
+        one, other = (shell.folder / out / path for out in ("generated/tiny", "untouched"))
+        assert one.read_bytes() == other.read_bytes()
+    first, second = sorted(path.name for path in shell.folder.glob(".promptqueue/runs/2*"))
+    replayed = shell.run("replay", first)
+    assert replayed.returncode == 0, replayed.stdout + replayed.stderr
+    compared = shell.run("diff", first, second)
+    assert compared.stdout == "no differences\n", compared.stdout + compared.stderr
+
+
 def test_what_a_killed_run_had_streamed_is_kept(shell: Shell) -> None:
     shell.write("q.yaml", QUEUE)
     slow = REPLIES[0].then(delay_s=0.15)

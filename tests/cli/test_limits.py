@@ -60,6 +60,15 @@ def test_a_limit_ends_the_run_and_the_command_that_it_names_goes_on(
     assert (shell.folder / "generated/tiny/two.py").exists()
 
 
+def test_the_proposed_limit_lets_the_next_call_go_ahead(shell: Shell) -> None:
+    shell.write("q.yaml", CAPPED)
+    with FakeEndpoint([ONE, TWO]) as server:
+        done = shell.run("run", "q.yaml", "--base-url", server.base_url, "--limit", "tokens=9")
+        assert (done.returncode, len(server.requests)) == (4, 0), done.stderr
+        shell.run(*command_in(done))
+        assert len(server.requests) == 1
+
+
 @pytest.mark.parametrize(
     ("in_queue", "flag", "code"),
     [("calls: 1", "calls=5", 0), ("calls: 5", "calls=1", 4), ("tokens: 9", "calls=5", 4)],

@@ -1,0 +1,103 @@
+"""At the wheel with the real model: corrected at a terminal, stopped by a budget, examined."""
+
+from __future__ import annotations
+
+import ast
+import json
+from pathlib import Path
+
+import pytest
+
+from promptqueue.chat.weights import ensure_weights
+from promptqueue.run.blobs import Blobs
+from tests.cli.command import Shell
+from tests.cli.process import Process, in_a_terminal
+
+pytestmark = pytest.mark.embedded
+PROMPTS = Path(__file__).parent.parent.parent / "prompts"
+IN_RUSSIAN = {
+    "You write small Python modules. You answer only with the file that is asked for.": (
+        "Вы пишете небольшие модули на Python. В ответе только запрошенный файл."
+    ),
+    "Write the module `stats.py` with two functions:": (
+        "Напишите модуль `stats.py` с двумя функциями:"
+    ),
+    "Write the module `report.py` with one function:": (
+        "Напишите модуль `report.py` с одной функцией:"
+    ),
+}
+CORRECTION = {
+    "en": "Add a third function spread(values): the largest value minus the smallest.",
+    "ru": "Добавьте третью функцию spread(values): наибольшее значение минус наименьшее.",
+}
+
+
+@pytest.fixture
+def at_home(shell: Shell) -> Shell:
+    """The cache of the tests, wherever it is, is that of the commands too."""
+    weights = ensure_weights(lambda progress: None)
+    shell.environ = {"PROMPTQUEUE_CACHE": str(weights.parent.parent), "LANG": "C.UTF-8"}
+    return shell
+
+
+def accept(terminal: Process, answer: str = "a") -> None:
+    """Wait for the question behind a reply, and answer it."""
+    terminal.read_until("(q)uit [a]: ", timeout_s=400)
+    terminal.type(answer)
+
+
+@pytest.mark.parametrize("language", ["en", "ru"])
+def test_a_correction_at_a_terminal_is_followed_and_used_by_the_next_step(
+    at_home: Shell, language: str
+) -> None:
+    queue = (PROMPTS / "smoke.yaml").read_text("utf-8")
+    if language == "ru":
+        for english, russian in IN_RUSSIAN.items():
+            assert english in queue
+            queue = queue.replace(english, russian)
+    at_home.write("q.yaml", queue)
+    with in_a_terminal(at_home, "run", "q.yaml", "--interactive") as terminal:
+        accept(terminal, f"c {CORRECTION[language]}")
+        accept(terminal)
+        accept(terminal)
+        assert terminal.end() == 0, terminal.text
+    stats = ast.parse((at_home.folder / "generated/smoke/stats.py").read_text("utf-8"))
+    functions = {node.name for node in stats.body if isinstance(node, ast.FunctionDef)}
+    assert {"mean", "median", "spread"} <= functions
+    asked = asked_prompts(at_home)
+    assert CORRECTION[language] in asked[1]
+    assert "def spread(values" in asked[2]  # what the next step was told of the module
+    replayed = at_home.run("replay")
+    assert replayed.returncode == 0, replayed.stdout + replayed.stderr
+
+
+def asked_prompts(shell: Shell) -> list[str]:
+    """Return the last message of every call, from the journal."""
+    run = next(shell.folder.glob(".promptqueue/runs/2*"))
+    records = [json.loads(line) for line in shell.journal().splitlines()]
+    calls = [record for record in records if record["event"] == "call.started"]
+    return [Blobs(run / "blobs").get(call["messages"][-1][1]) for call in calls]
+
+
+@pytest.mark.parametrize(("queue", "budget"), [("lunar.yaml", 2000), ("smoke.yaml", 700)])
+def test_a_budget_stops_a_run_in_time(at_home: Shell, queue: str, budget: int) -> None:
+    done = at_home.run("run", str(PROMPTS / queue), "--limit", f"tokens={budget}", timeout=600)
+    assert done.returncode == 4, done.stdout + done.stderr
+    assert "the limit tokens is reached" in done.stderr
+    assert "promptqueue resume" in done.stderr
+    shown = json.loads(at_home.run("show", "--json").stdout)
+    spent = sum(call["usage"]["prompt"] + call["usage"]["completion"] for call in shown["calls"])
+    assert spent <= budget
+    # The first answer of smoke fits into its budget, none of lunar does.
+    assert (at_home.folder / "generated/smoke/stats.py").exists() == (queue == "smoke.yaml")
+
+
+def test_the_doctor_examines_the_embedded_server(at_home: Shell) -> None:
+    done = at_home.run(
+        "doctor", "--endpoint", "embedded", "--context", "512", "--json", timeout=600
+    )
+    assert done.returncode == 0, done.stderr
+    findings = {found["probe"]: found for found in json.loads(done.stdout)["findings"]}
+    assert len(findings) >= 12
+    verdicts = {name: found["verdict"] for name, found in findings.items()}
+    assert "problem" not in verdicts.values(), findings
