@@ -183,7 +183,7 @@ def _row(each: Summary, size: int | None) -> str:
 def _show_run(directory: RunDirectory, history: History) -> None:
     from promptqueue.run.past import summary
 
-    typer.echo(_row(summary(directory.path), None))
+    typer.echo(_row(summary(str(directory.path)), None))
     meta = directory.meta()
     inputs = ", ".join(f"{name}={value}" for name, value in meta["inputs"].items())
     typer.echo(f"queue {meta['queue']['path']}, inputs: {inputs or 'none'}")

@@ -46,7 +46,7 @@ from promptqueue.errors import (
 if TYPE_CHECKING:  # what these cost to import is paid by the commands that need them
     from promptqueue.run.correction import Correction
     from promptqueue.run.events import Event, RunFinished
-    from promptqueue.run.session import Plan
+    from promptqueue.run.plan import Plan
 
 
 def register(app: typer.Typer) -> None:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from promptqueue.errors import UsageError
 from promptqueue.queue.model import Queue
-from promptqueue.queue.problem import suggest
 from promptqueue.run.events import Event, StepsStale, StepSteered
 from promptqueue.run.history import last_question, prompts_asked, step_results
 from promptqueue.run.job import Job
 from promptqueue.run.journal import RunDirectory
+from promptqueue.run.plan import number_of
 from promptqueue.run.runner import run_queue, stale_steps
 
 
@@ -65,15 +65,3 @@ def check_correction(queue: Queue, directory: RunDirectory, correction: Correcti
             f"the run {directory.id} has no answer of the step {missing[0]!r} yet; go on with "
             f"`promptqueue resume {directory.id}` first"
         )
-
-
-def number_of(queue: Queue, step: str) -> int:
-    """Return the number of a step, from 1.
-
-    Raises:
-        UsageError: the queue has no such step.
-    """
-    steps = [each.id for each in queue.steps]
-    if step not in steps:
-        raise UsageError(f"the queue {queue.name} has no step {step!r}; {suggest(step, steps)}")
-    return steps.index(step) + 1

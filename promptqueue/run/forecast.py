@@ -15,7 +15,7 @@ from promptqueue.run.archive import Archive, Past, RunArchive
 from promptqueue.run.history import models_asked, step_results
 from promptqueue.run.job import request_of
 from promptqueue.run.journal import RunDirectory
-from promptqueue.run.session import Plan, fresh_from, named_models
+from promptqueue.run.plan import Plan, fresh_from, named_models
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,27 +94,33 @@ def summaries(runs: Path) -> Iterator[Summary]:
     """Yield every run of a folder, the latest first; only the end of each journal is read."""
     for name in sorted(_names(runs), reverse=True):
         with contextlib.suppress(OSError):
-            yield summary(runs / name)
+            yield summary(f"{runs}/{name}")
 
 
-def summary(path: Path) -> Summary:
-    """Return one line about a run; what is damaged is said, not raised."""
+def summary(path: str) -> Summary:
+    """Return one line about a run; what is damaged is said, not raised.
+
+    Paths are texts here: a thousand runs make several thousand of them.
+    """
+    name = os.path.basename(path)  # noqa: PTH119
     try:
-        meta = json.loads((path / "run.json").read_bytes())
+        with open(f"{path}/run.json", "rb") as file:  # noqa: PTH123
+            meta = json.load(file)
         created, queue = str(meta["created"]), str(meta["queue"]["name"])
     except (ValueError, KeyError, TypeError):
-        return Summary(path.name, "", "?", "damaged", "run.json cannot be read")
-    last = _last_record(path / "journal.jsonl")
+        return Summary(name, "", "?", "damaged", "run.json cannot be read")
+    journal = f"{path}/journal.jsonl"
+    last = _last_record(journal)
     if last.get("event") == "run.finished":
         status = "complete" if last["complete"] else "incomplete"
         totals = (last["calls"], Usage(**last["usage"]), last["usd"], last["seconds"])
-        return Summary(path.name, created, queue, status, "", *totals)
-    if _at_work(path / "journal.jsonl"):
-        return Summary(path.name, created, queue, "at work")
+        return Summary(name, created, queue, status, "", *totals)
+    if _at_work(journal):
+        return Summary(name, created, queue, "at work")
     if last.get("event") == "steps.stale":
-        return Summary(path.name, created, queue, "stale", ", ".join(last["stale"]))
+        return Summary(name, created, queue, "stale", ", ".join(last["stale"]))
     reason = str(last.get("reason", "killed")).partition("\n")[0]
-    return Summary(path.name, created, queue, "stopped", reason)
+    return Summary(name, created, queue, "stopped", reason)
 
 
 def size_of(path: Path) -> int:
@@ -167,10 +173,10 @@ def _names(runs: Path) -> list[str]:
     return [name for name in found if os.path.exists(f"{runs}/{name}/run.json")]  # noqa: PTH110
 
 
-def _last_record(journal: Path) -> Record:
+def _last_record(journal: str) -> Record:
     """Return the last whole line of a journal."""
     try:
-        with journal.open("rb") as file:
+        with open(journal, "rb") as file:  # noqa: PTH123
             file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
             lines = file.read().rpartition(b"\n")[0].splitlines()
         record: Record = json.loads(lines[-1])
@@ -179,9 +185,9 @@ def _last_record(journal: Path) -> Record:
     return record
 
 
-def _at_work(journal: Path) -> bool:
+def _at_work(journal: str) -> bool:
     try:
-        with journal.open("rb") as file:
+        with open(journal, "rb") as file:  # noqa: PTH123
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True

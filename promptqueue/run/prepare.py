@@ -19,7 +19,7 @@ from promptqueue.queue.limits import parse_limits
 from promptqueue.queue.load import LoadedQueue, load_queue
 from promptqueue.queue.model import Limits
 from promptqueue.run.journal import Record, RunDirectory
-from promptqueue.run.session import Plan
+from promptqueue.run.plan import Plan
 from promptqueue.run.steering import Steer
 
 

@@ -10,57 +10,29 @@ import platform
 import subprocess
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from promptqueue import __version__
 from promptqueue.chat.connect import Connection
-from promptqueue.chat.endpoints import Endpoint, Price, choose_model, named_model
+from promptqueue.chat.endpoints import choose_model
 from promptqueue.chat.prices import price_records
-from promptqueue.chat.weights import EMBEDDED
 from promptqueue.errors import StorageError
-from promptqueue.queue.inputs import Value
-from promptqueue.queue.load import LoadedQueue
-from promptqueue.queue.model import Limits
 from promptqueue.queue.render import try_templates
 from promptqueue.run.archive import RunArchive
-from promptqueue.run.correction import Correction, check_correction, correct, number_of
+from promptqueue.run.correction import Correction, check_correction, correct
 from promptqueue.run.events import Event, Notice, RunStarted
 from promptqueue.run.job import Job
 from promptqueue.run.journal import RunDirectory, create_run
 from promptqueue.run.ledger import Ledger
+from promptqueue.run.plan import Plan, fresh_from, named_models
 from promptqueue.run.recorder import Recorder
 from promptqueue.run.runner import run_queue
-from promptqueue.run.steering import Steer
 from promptqueue.run.workspace import Workspace
 
 Connect = Callable[[Path], AbstractContextManager[Connection]]
 """Opens the endpoint; the argument is where the embedded server may log to."""
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a run is to do; everything is decided, and nothing has been asked yet."""
-
-    loaded: LoadedQueue
-    inputs: Mapping[str, Value]
-    endpoint: Endpoint
-    out: Path
-    runs: Path
-    model: str | None = None
-    """From the command line: wins over what the queue names."""
-    overwrite: bool = False
-    prices: Mapping[str, Price] = field(default_factory=dict)
-    fresh: bool = False
-    """Ask everything anew, whatever earlier runs have answers to."""
-    start: str | None = None
-    """The step from which on everything is asked anew; the ones before are taken as they are."""
-    steer: Steer | None = None
-    """Asked after every reply."""
-    limits: Limits = field(default_factory=Limits)
-    """From the command line: each wins over the queue's."""
 
 
 def execute(
@@ -132,17 +104,6 @@ def execute(
                 steer=plan.steer,
             )
             yield from run_queue(job) if correction is None else correct(job, correction)
-
-
-def fresh_from(plan: Plan) -> int | None:
-    """Return the number of the first step that earlier runs may not answer for.
-
-    Raises:
-        UsageError: the queue has no such step.
-    """
-    if plan.fresh:
-        return 1
-    return number_of(plan.loaded.queue, plan.start) if plan.start is not None else None
 
 
 def _begin(plan: Plan, recorder: Recorder, *, resumed: bool, finished: bool) -> Iterator[Event]:
@@ -259,19 +220,6 @@ def _meta(plan: Plan) -> dict[str, Any]:
         },
         "git": _git_revision(plan.loaded.path.resolve().parent),
     }
-
-
-def named_models(plan: Plan) -> dict[str, str]:
-    """Return the model of each step, as far as it is known before the endpoint is open."""
-    queue, endpoint = plan.loaded.queue, plan.endpoint
-    if endpoint.embedded:
-        return {step.id: EMBEDDED.name for step in queue.steps}
-    default = queue.defaults.model
-    named = {
-        step.id: named_model(flag=plan.model, step=step.model, queue=default, endpoint=endpoint)
-        for step in queue.steps
-    }
-    return {step: model for step, model in named.items() if model}
 
 
 def _git_revision(folder: Path) -> str | None:

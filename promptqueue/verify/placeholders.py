@@ -79,35 +79,34 @@ _RU_SAME = (
 )
 _RU_TAIL = rf"(?: (?:оста[её]тся|остаются|ид[её]т|здесь|тут|далее|{_RU_SAME}))"
 
-_LAZY = re.compile(
-    "|".join(
-        (
-            rf"(?:the )?(?:rest|remainder) of (?:the |this |your )?(?:\w+ ){{0,3}}{_CODE}{_TAIL}*",
-            rf"(?:(?:the )?rest|(?:the )?remainder|everything else|(?:[\w.]+ ){{0,4}}{_CODES})"
-            rf"(?: remains?| stays?| is| are)? {_SAME}(?: for brevity)?",
-            rf"(?:existing|previous|your) (?:\w+ ){{0,2}}{_CODES}{_TAIL}*",
-            rf"(?:original|old|other|remaining|same) (?:\w+ ){{0,2}}{_CODES}{_TAIL}+",
-            rf"{_SAME}|no changes?(?: here)?",
-            r"same (?:code |implementation |logic )?as (?:before|above|earlier|previously"
-            r"|(?:in )?the (?:previous|original|first) \w+)",
-            r"(?:(?:add|insert|put|write) )?(?:(?:your|the|actual|real|more) )?(?:\w+ )?"
-            r"(?:code|implementation|logic)(?: goes| comes)? here",
-            r".*\bfor (?:the sake of )?brevity",
-            r"todo\W*(?:implement|fill in|write)(?: (?:this|it|me|here|the|your|code|function"
-            r"|method|class|body|logic|implementation))*",
-            rf"(?:весь )?остальной (?:\w+ )?код(?: {_RU_WHOLE})?{_RU_TAIL}*",
-            rf"остальная часть (?:\w+ )?{_RU_WHOLE}{_RU_TAIL}*",
-            rf"(?:вс[её] )?остальн(?:ое|ые)(?: \w+)?{_RU_TAIL}+",
-            rf"(?:существующий|прежний|предыдущий|ваш) (?:\w+ )?код{_RU_TAIL}*",
-            rf"(?:код|класс|функция|метод|методы|функции|реализация|импорты)(?: \w+)?{_RU_TAIL}"
-            rf"{{0,2}} {_RU_SAME}",
-            rf"{_RU_SAME}|(?:здесь|тут) (?:ваш|остальной|прежний|будет) (?:\w+ )?код",
-            r".*\bдля краткости",
-        )
+# Not compiled here: that takes 15 ms, and few commands ever look for placeholders.
+_LAZY = "|".join(
+    (
+        rf"(?:the )?(?:rest|remainder) of (?:the |this |your )?(?:\w+ ){{0,3}}{_CODE}{_TAIL}*",
+        rf"(?:(?:the )?rest|(?:the )?remainder|everything else|(?:[\w.]+ ){{0,4}}{_CODES})"
+        rf"(?: remains?| stays?| is| are)? {_SAME}(?: for brevity)?",
+        rf"(?:existing|previous|your) (?:\w+ ){{0,2}}{_CODES}{_TAIL}*",
+        rf"(?:original|old|other|remaining|same) (?:\w+ ){{0,2}}{_CODES}{_TAIL}+",
+        rf"{_SAME}|no changes?(?: here)?",
+        r"same (?:code |implementation |logic )?as (?:before|above|earlier|previously"
+        r"|(?:in )?the (?:previous|original|first) \w+)",
+        r"(?:(?:add|insert|put|write) )?(?:(?:your|the|actual|real|more) )?(?:\w+ )?"
+        r"(?:code|implementation|logic)(?: goes| comes)? here",
+        r".*\bfor (?:the sake of )?brevity",
+        r"todo\W*(?:implement|fill in|write)(?: (?:this|it|me|here|the|your|code|function"
+        r"|method|class|body|logic|implementation))*",
+        rf"(?:весь )?остальной (?:\w+ )?код(?: {_RU_WHOLE})?{_RU_TAIL}*",
+        rf"остальная часть (?:\w+ )?{_RU_WHOLE}{_RU_TAIL}*",
+        rf"(?:вс[её] )?остальн(?:ое|ые)(?: \w+)?{_RU_TAIL}+",
+        rf"(?:существующий|прежний|предыдущий|ваш) (?:\w+ )?код{_RU_TAIL}*",
+        rf"(?:код|класс|функция|метод|методы|функции|реализация|импорты)(?: \w+)?{_RU_TAIL}"
+        rf"{{0,2}} {_RU_SAME}",
+        rf"{_RU_SAME}|(?:здесь|тут) (?:ваш|остальной|прежний|будет) (?:\w+ )?код",
+        r".*\bдля краткости",
     )
 )
 # Behind a leading ellipsis much less is needed: `# ... other methods`.
-_ELIDED = re.compile(
+_ELIDED = (
     r"(?:the |your |all |and )?(?:rest|others?|existing|remaining|same|previous|original|unchanged"
     r"|omitted|code|implementation|more|etc|остальн\w*|прежн\w*|существующ\w*|предыдущ\w*"
     r"|как раньше|без изменений|далее|и так далее|и т|код|реализация|методы|функции|импорты)\b.*"
@@ -122,7 +121,7 @@ def _is_lazy(comment: Placeholder, lines: Sequence[str]) -> bool:
     elided = _ELLIPSIS.match(comment.text.removeprefix("pass").removeprefix("..."))
     if not core:
         return bool(elided) and not _has_neighbours(comment.line, lines)
-    return bool(_LAZY.fullmatch(core) or (elided and _ELIDED.fullmatch(core)))
+    return bool(re.fullmatch(_LAZY, core) or (elided and re.fullmatch(_ELIDED, core)))
 
 
 def _has_neighbours(line: int, lines: Sequence[str]) -> bool:

@@ -28,7 +28,8 @@ from promptqueue.queue.load import load_queue
 from promptqueue.queue.model import Limits
 from promptqueue.run.journal import RunDirectory
 from promptqueue.run.ledger import Ledger
-from promptqueue.run.session import Plan, execute
+from promptqueue.run.plan import Plan
+from promptqueue.run.session import execute
 from tests.benchmarks.replies import queue_text, reply
 
 

@@ -19,7 +19,8 @@ from promptqueue.queue.load import load_queue
 from promptqueue.run.events import CallStarted, Event, FileWritten, Refining, RunFinished
 from promptqueue.run.history import step_results
 from promptqueue.run.journal import RunDirectory
-from promptqueue.run.session import Plan, execute
+from promptqueue.run.plan import Plan
+from promptqueue.run.session import execute
 from tests.scripted import ScriptedChat, fence, reply_of
 
 QUEUE = """
