@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,6 +15,7 @@ from promptqueue.cli.options import RUNS, NamedRun, RunName, Runs
 from promptqueue.errors import StorageError, UsageError
 
 if TYPE_CHECKING:
+    from promptqueue.chat.endpoints import Price
     from promptqueue.run.journal import RunDirectory
     from promptqueue.run.past import Call, History, Summary
 
@@ -187,15 +189,23 @@ def _show_run(directory: RunDirectory, history: History) -> None:
     meta = directory.meta()
     inputs = ", ".join(f"{name}={value}" for name, value in meta["inputs"].items())
     typer.echo(f"queue {meta['queue']['path']}, inputs: {inputs or 'none'}")
+    prices = _prices(meta)
     for step, calls in history.latest().items():
         state = "complete" if history.steps.get(step) else "not complete"
         turns = f"{len(calls)} turn{'s' if len(calls) != 1 else ''}"
-        typer.echo(f"{step}: {state}, {turns}, {_spent(calls)}")
+        typer.echo(f"{step}: {state}, {turns}, {_spent(calls, prices)}")
     for path, digest in history.files.items():
         typer.echo(f"  {path}  sha256 {digest[:12]}")
 
 
-def _spent(calls: list[Call]) -> str:
+def _prices(meta: Mapping[str, Any]) -> dict[str, Price]:
+    """Return the prices that the run was made with."""
+    from promptqueue.chat.endpoints import Price
+
+    return {name: Price(**price) for name, price in meta.get("prices", {}).items()}
+
+
+def _spent(calls: list[Call], prices: Mapping[str, Price]) -> str:
     from promptqueue.chat.message import Usage
     from promptqueue.cli.narrator import clock, spent
 
@@ -203,7 +213,15 @@ def _spent(calls: list[Call]) -> str:
     if not paid:
         return "answered before" if all(call.reused for call in calls) else "no answer yet"
     usage = sum((call.usage for call in paid if call.usage), Usage(0, 0))
-    return f"{spent(usage)}, {clock(sum(call.seconds for call in paid))}"
+    parts = [spent(usage), clock(sum(call.seconds for call in paid))]
+    if all(call.model in prices for call in paid):
+        costs = [
+            prices[call.model].of(call.usage.prompt, call.usage.completion, call.usage.cached)
+            for call in paid
+            if call.usage
+        ]
+        parts.append(f"{sum(costs):.4f} USD")
+    return ", ".join(parts)
 
 
 def _show_step(directory: RunDirectory, history: History, step: str, *, only_reply: bool) -> None:
@@ -217,8 +235,9 @@ def _show_step(directory: RunDirectory, history: History, step: str, *, only_rep
     if only_reply:
         typer.echo(directory.blobs.get(calls[-1].reply), nl=False)
         return
+    prices = _prices(directory.meta())
     for call in calls:
-        typer.echo(f"==== {step}, turn {call.turn} · {call.model} · {_spent([call])}")
+        typer.echo(f"==== {step}, turn {call.turn} · {call.model} · {_spent([call], prices)}")
         typer.echo(f"---- prompt\n{text_of(directory.blobs, call.messages[-1][1]).rstrip()}")
         if call.reply:
             typer.echo(

@@ -59,7 +59,7 @@ class Call:
     """Digest of the text."""
     finish: str = ""
     usage: Usage | None = None
-    """None when the model was not asked here, or gave no answer."""
+    """Failed attempts included; None when the model was not asked here, or counted nothing."""
     seconds: float = 0.0
     files: tuple[str, ...] = ()
     issues: tuple[str, ...] = ()
@@ -209,17 +209,25 @@ def _call(record: Record) -> Call:
     )
 
 
+def _spend(call: Call, record: Record) -> None:
+    if record.get("usage"):
+        spent = Usage(**record["usage"])
+        call.usage = spent if call.usage is None else call.usage + spent
+
+
 def _note(call: Call, record: Record) -> None:
     event = record["event"]
     if event == "call.failed":
         call.failures.append(record["message"])
         call.ended = record["at"]
+        _spend(call, record)
     elif event == "call.waiting":
         call.waits.append((record["seconds"], record["reason"]))
     elif event == "call.finished":
         call.ended, call.reply, call.finish = record["at"], record["text"], record["finish_reason"]
         if not call.reused:
-            call.usage, call.seconds = Usage(**record["usage"]), record["seconds"]
+            _spend(call, record)
+            call.seconds = record["seconds"]
     elif event == "modules.extracted":
         call.files, call.issues = tuple(record["files"]), tuple(record["issues"])
     elif event == "step.steered":

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from tests.cli.command import Shell
-from tests.fake_endpoint import Answer, FakeEndpoint, error, stream
+from tests.fake_endpoint import Answer, FakeEndpoint, count, error, stream
 from tests.scripted import fence
 
 ONE = stream(fence("one.py", "def one():\n    a = 1\n    return a"))
@@ -81,6 +81,19 @@ def test_show_tells_what_each_step_took_and_brought(shell: Shell, server: FakeEn
     shown = say(shell, "show")
     assert "one: complete, 2 turns" in shown
     assert "two.py  sha256" in shown
+
+
+def test_show_gives_the_money_of_each_step(shell: Shell, server: FakeEndpoint) -> None:
+    shell.write("p.toml", '[prices."m"]\ninput = 2.0\noutput = 10.0\n')
+    bodies = (fence("one.py", "def one():\n    a = 1"), fence("two.py", "x = 2"))
+    usages = (count(1000, 50), count(3000, 100))
+    server.enqueue(*(stream(text, usage=usage) for text, usage in zip(bodies, usages, strict=True)))
+    run(shell, "--model", "m", "--prices", "p.toml")
+    shown = say(shell, "show")
+    assert [line.rpartition(", ")[2] for line in shown.splitlines() if ": complete" in line] == [
+        "0.0025 USD",
+        "0.0070 USD",
+    ]
 
 
 def test_show_of_a_step_gives_prompts_replies_and_what_was_wrong(
