@@ -1,0 +1,1 @@
+"""Hand-written reference implementations: what generated code is judged by."""

@@ -1,0 +1,320 @@
+"""The hybrid: a ResNet-50 sees texture, a transformer sees the whole window, gates join the two.
+
+    image B×3×H×W, 0–1
+      └ stem, layer1, layer2   frozen                     B×512×H/8×W/8  ────────┐
+          └ layer3             trained                    B×1024×H/16×W/16 ──┐   │
+              └ layer4         trained                    B×2048×h×w         │   │
+                  └ ASPP       dilations 6, 12, 18        B×512×h×w          │   │
+                      └ 4 transformer blocks, dim 512     B×512×h×w          │   │
+                          └ gate and fuse                 B×512×H/16×W/16 ◄──┘   │
+                              └ gate and fuse             B×512×H/8×W/8   ◄──────┘
+                                  └ mean, dropout, head   B×classes (logits)
+
+h×w is H/16×W/16 at output stride 16 (the default) and H/32×W/32 at 32.
+
+Sources: ResNet (He et al. 2016, arXiv:1512.03385), ASPP (Chen et al. 2017, arXiv:1706.05587),
+transformer (Dosovitskiy et al. 2021, arXiv:2010.11929), attention gates (Oktay et al. 2018,
+arXiv:1804.03999), He initialisation (He et al. 2015, arXiv:1502.01852).
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import Literal, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+from torchvision.models import ResNet50_Weights, resnet50
+
+log = logging.getLogger(__name__)
+
+DIM = 512
+"""Width of everything behind the backbone."""
+ASPP_RATES = (6, 12, 18)
+BLOCKS = 4
+HEADS = 8
+FROZEN_STAGES = 3
+"""Stem, layer1 and layer2: three of the five units that torchvision freezes by."""
+
+
+def create_model(
+    model_type: Literal["hybrid", "simple"] = "hybrid",
+    num_classes: int = 5,
+    dropout_prob: float = 0.3,
+    pretrained: bool = False,
+    *,
+    frozen_stages: int = FROZEN_STAGES,
+    output_stride: Literal[16, 32] = 16,
+    use_gates: bool = True,
+    use_transformer: bool = True,
+) -> nn.Module:
+    """Return an untrained classifier that maps B×3×H×W in 0–1 to logits B×num_classes.
+
+    Args:
+        model_type: `hybrid`, or `simple`: a small CNN that trains in minutes on a CPU.
+        num_classes: at least 2.
+        dropout_prob: 0 to 1; of the hybrid also within transformer and ASPP.
+        pretrained: load torchvision's ImageNet weights into the backbone (downloads 98 MB).
+        frozen_stages: how many of stem, layer1 … layer4 are frozen.
+        output_stride: pixels per cell of the transformer's map.
+        use_gates: gate the skip connections; False adds them as they are (for ablations).
+        use_transformer: False leaves the blocks out (for ablations).
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+    if num_classes < 2:
+        raise ValueError(f"num_classes is {num_classes}; a classifier needs at least 2")
+    if not 0 <= dropout_prob < 1:
+        raise ValueError(f"dropout_prob is {dropout_prob}; it must be in [0, 1)")
+    if model_type == "simple":
+        return SimpleCNN(num_classes, dropout_prob)
+    if model_type != "hybrid":
+        raise ValueError(f"there is no model_type {model_type!r}; there is hybrid and simple")
+    return Hybrid(
+        num_classes,
+        dropout_prob,
+        pretrained=pretrained,
+        frozen_stages=frozen_stages,
+        output_stride=output_stride,
+        use_gates=use_gates,
+        use_transformer=use_transformer,
+    )
+
+
+class Hybrid(nn.Module):
+    """The classifier of the head of this file.
+
+    Any H and W that are multiples of 32 will do, and in eval mode any batch from 1 on.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        dropout_prob: float,
+        *,
+        pretrained: bool = False,
+        frozen_stages: int = FROZEN_STAGES,
+        output_stride: Literal[16, 32] = 16,
+        use_gates: bool = True,
+        use_transformer: bool = True,
+    ) -> None:
+        super().__init__()
+        self.backbone = Backbone(
+            pretrained=pretrained, frozen_stages=frozen_stages, output_stride=output_stride
+        )
+        self.aspp = ASPP(2048, DIM, ASPP_RATES, dropout_prob)
+        self.transformer = Transformer(BLOCKS if use_transformer else 0, dropout_prob)
+        self.join3 = Join(1024, gated=use_gates)
+        self.join2 = Join(512, gated=use_gates)
+        self.head = nn.Sequential(nn.Dropout(dropout_prob), nn.Linear(DIM, num_classes))
+        for new in (self.aspp, self.transformer, self.join3, self.join2, self.head):
+            init_he(new)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map B×3×H×W in 0–1 to logits B×classes."""
+        half, quarter, deep = self.backbone(images)  # layer2, layer3, layer4
+        tokens = self.transformer(self.aspp(deep))  # B×512×h×w
+        joined = self.join3(quarter, tokens)  # B×512×H/16×W/16
+        joined = self.join2(half, joined)  # B×512×H/8×W/8
+        return self.head(joined.mean(dim=(2, 3)))  # type: ignore[no-any-return]
+
+
+class Backbone(nn.Module):
+    """ResNet-50 up to layer4, its first stages frozen: no gradient, and statistics that stay."""
+
+    def __init__(
+        self, *, pretrained: bool, frozen_stages: int, output_stride: Literal[16, 32]
+    ) -> None:
+        super().__init__()
+        weights = ResNet50_Weights.IMAGENET1K_V2 if pretrained else None
+        net = resnet50(
+            weights=weights, replace_stride_with_dilation=[False, False, output_stride == 16]
+        )
+        self.stem = nn.Sequential(net.conv1, net.bn1, net.relu, net.maxpool)  # B×64×H/4×W/4
+        self.layer1, self.layer2 = net.layer1, net.layer2  # B×256×H/4×W/4, B×512×H/8×W/8
+        self.layer3, self.layer4 = net.layer3, net.layer4
+        if not 0 <= frozen_stages <= 5:
+            raise ValueError(f"frozen_stages is {frozen_stages}; there are 0 to 5")
+        self.frozen = list(self.stages())[:frozen_stages]
+        for stage in self.frozen:
+            stage.requires_grad_(False)
+        self.train(self.training)
+        if self.frozen and not pretrained:
+            log.warning(
+                "the first %d stages of the backbone are frozen and hold random weights; "
+                "load a trained trunk, or use pretrained weights, for a better result",
+                frozen_stages,
+            )
+
+    def stages(self) -> tuple[nn.Module, ...]:
+        """Return the five units in the order of the data."""
+        return (self.stem, self.layer1, self.layer2, self.layer3, self.layer4)
+
+    def train(self, mode: bool = True) -> Self:
+        """Change the mode; frozen stages stay in eval mode, or their statistics would move."""
+        super().train(mode)
+        for stage in self.frozen:
+            stage.eval()
+        return self
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the outputs of layer2, layer3 and layer4."""
+        features, outputs = (images - 0.5) / 0.25, []  # about what ImageNet's normalisation does
+        for number, stage in enumerate(self.stages()):
+            if number < len(self.frozen):
+                with torch.no_grad():  # nothing behind it needs a gradient
+                    features = stage(features)
+            else:
+                features = stage(features)
+            outputs.append(features)
+        return outputs[2], outputs[3], outputs[4]
+
+
+class ASPP(nn.Module):
+    """Atrous spatial pyramid pooling: one look at five reaches, from a point to the whole map.
+
+    On a map smaller than a dilation a 3×3 kernel sees little but padding: at 256 px and stride
+    32 (8×8 cells), the rates 12 and 18 act as 1×1 convolutions. Stride 16 helps.
+    """
+
+    def __init__(self, inputs: int, outputs: int, rates: tuple[int, ...], dropout: float) -> None:
+        super().__init__()
+        width = outputs // 2
+        self.point = conv_bn(inputs, width, kernel=1)
+        self.dilated = nn.ModuleList(
+            conv_bn(inputs, width, kernel=3, dilation=rate) for rate in rates
+        )
+        # No batch norm here: the pooled map has one value per channel, too few for statistics.
+        self.pooled = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1), nn.Conv2d(inputs, width, kernel_size=1), nn.ReLU()
+        )
+        self.project = nn.Sequential(
+            conv_bn(width * (len(rates) + 2), outputs, kernel=1), nn.Dropout(dropout)
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map B×inputs×h×w to B×outputs×h×w."""
+        size = features.shape[-2:]
+        pooled = self.pooled(features).expand(-1, -1, *size)  # B×width×1×1 → B×width×h×w
+        views = [self.point(features), *(look(features) for look in self.dilated), pooled]
+        return self.project(torch.cat(views, dim=1))  # type: ignore[no-any-return]
+
+
+class Transformer(nn.Module):
+    """Pre-norm encoder blocks over the cells of a map, which know where they are."""
+
+    def __init__(self, blocks: int, dropout: float) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(
+            nn.TransformerEncoderLayer(
+                DIM, HEADS, 4 * DIM, dropout, activation="gelu", batch_first=True, norm_first=True
+            )
+            for _ in range(blocks)
+        )
+        self.norm = nn.LayerNorm(DIM)
+        self.saves_memory = False
+        """Recompute each block in the backward pass instead of keeping what is inside it."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map B×512×h×w to the same shape."""
+        height, width = features.shape[-2:]
+        tokens = features.flatten(2).transpose(1, 2)  # B×512×h×w → B×hw×512
+        tokens = tokens + positions(height, width, DIM).to(tokens)
+        for block in self.blocks:
+            if self.saves_memory and self.training:
+                tokens = checkpoint(block, tokens, use_reentrant=False)
+            else:
+                tokens = block(tokens)
+        tokens = self.norm(tokens)
+        return tokens.transpose(1, 2).unflatten(2, (height, width))  # B×hw×512 → B×512×h×w
+
+
+class Join(nn.Module):
+    """A skip connection with attention: earlier features pass a learned mask before they join."""
+
+    def __init__(self, channels: int, *, gated: bool) -> None:
+        super().__init__()
+        self.skip = conv_bn(channels, DIM, kernel=1)
+        self.gate = AttentionGate(DIM) if gated else None
+        self.fuse = conv_bn(DIM, DIM, kernel=3)
+
+    def forward(self, earlier: Tensor, deeper: Tensor) -> Tensor:
+        """Map B×channels×H×W and B×512×h×w to B×512×H×W."""
+        size = earlier.shape[-2:]
+        deeper = F.interpolate(deeper, size=size, mode="bilinear", align_corners=False)
+        earlier = self.skip(earlier)  # B×channels×H×W → B×512×H×W
+        if self.gate is not None:
+            earlier = self.gate(earlier, deeper)
+        return self.fuse(earlier + deeper)  # type: ignore[no-any-return]
+
+
+class AttentionGate(nn.Module):
+    """Weighs each place of a map by what the deeper map makes of it (Oktay et al. 2018)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        inner = channels // 4
+        self.of_skip = nn.Conv2d(channels, inner, kernel_size=1)
+        self.of_deeper = nn.Conv2d(channels, inner, kernel_size=1)
+        self.mask = nn.Conv2d(inner, 1, kernel_size=1)
+
+    def forward(self, skip: Tensor, deeper: Tensor) -> Tensor:
+        """Return `skip` (B×C×H×W) times a mask B×1×H×W in 0–1; `deeper` has its shape."""
+        agreed = torch.relu(self.of_skip(skip) + self.of_deeper(deeper))
+        return skip * torch.sigmoid(self.mask(agreed))
+
+
+class SimpleCNN(nn.Module):
+    """Five blocks of convolutions: the small model to compare with (1.6 M parameters)."""
+
+    def __init__(self, num_classes: int, dropout_prob: float) -> None:
+        super().__init__()
+        widths = (3, 32, 64, 128, 256, 384)
+        blocks: list[nn.Module] = []
+        for inputs, outputs in zip(widths, widths[1:], strict=False):
+            blocks += [conv_bn(inputs, outputs, kernel=3), nn.MaxPool2d(2)]
+        self.features = nn.Sequential(*blocks)
+        self.head = nn.Sequential(nn.Dropout(dropout_prob), nn.Linear(widths[-1], num_classes))
+        init_he(self)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map B×3×H×W in 0–1 to logits B×classes."""
+        features = self.features((images - 0.5) / 0.25)  # B×384×H/32×W/32
+        return self.head(features.mean(dim=(2, 3)))  # type: ignore[no-any-return]
+
+
+def conv_bn(inputs: int, outputs: int, *, kernel: int, dilation: int = 1) -> nn.Sequential:
+    """Return a convolution that keeps the size, batch norm with learnable parameters, ReLU."""
+    padding = dilation * (kernel // 2)
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel, padding=padding, dilation=dilation, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+    )
+
+
+def positions(height: int, width: int, dim: int) -> Tensor:
+    """Return sines and cosines of row and column as 1×(height·width)×dim, for any map size."""
+    count = dim // 4
+    rates = torch.exp(torch.arange(count) * (-math.log(10_000) / count))
+    rows = torch.arange(height)[:, None] * rates  # height×count
+    columns = torch.arange(width)[:, None] * rates  # width×count
+    rows = torch.cat([rows.sin(), rows.cos()], dim=1)[:, None].expand(-1, width, -1)
+    columns = torch.cat([columns.sin(), columns.cos()], dim=1)[None].expand(height, -1, -1)
+    return torch.cat([rows, columns], dim=2).flatten(0, 1)[None]  # 1×hw×dim
+
+
+def init_he(module: nn.Module) -> None:
+    """Draw the weights of convolutions and linear layers from He's normal distribution."""
+    for part in module.modules():
+        if isinstance(part, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(part.weight, mode="fan_in", nonlinearity="relu")
+            if part.bias is not None:
+                nn.init.zeros_(part.bias)
+        elif isinstance(part, nn.MultiheadAttention):
+            assert part.in_proj_weight is not None
+            nn.init.kaiming_normal_(part.in_proj_weight, mode="fan_in", nonlinearity="relu")
