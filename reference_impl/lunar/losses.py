@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 
 def focal_loss(
@@ -21,7 +21,7 @@ def focal_loss(
         gamma: at least 0.
         weight: C, a factor per class; the mean is over the batch, not over the weights.
     """
-    log_p = F.log_softmax(logits.float(), dim=1)  # B×C
+    log_p = functional.log_softmax(logits.float(), dim=1)  # B×C
     log_true = log_p.gather(1, labels[:, None]).squeeze(1)  # B×C → B
     missing = -torch.expm1(log_true)  # 1 − p without losing digits near p = 1
     # The gradient of x^γ at 0 is infinite for γ < 1.

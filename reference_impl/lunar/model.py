@@ -19,13 +19,14 @@ arXiv:1804.03999), He initialisation (He et al. 2015, arXiv:1502.01852).
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 from typing import Literal, Self
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 from torchvision.models import ResNet50_Weights, resnet50
 
@@ -245,7 +246,7 @@ class Join(nn.Module):
     def forward(self, earlier: Tensor, deeper: Tensor) -> Tensor:
         """Map B×channels×H×W and B×512×h×w to B×512×H×W."""
         size = earlier.shape[-2:]
-        deeper = F.interpolate(deeper, size=size, mode="bilinear", align_corners=False)
+        deeper = functional.interpolate(deeper, size=size, mode="bilinear", align_corners=False)
         earlier = self.skip(earlier)  # B×channels×H×W → B×512×H×W
         if self.gate is not None:
             earlier = self.gate(earlier, deeper)
@@ -269,13 +270,13 @@ class AttentionGate(nn.Module):
 
 
 class SimpleCNN(nn.Module):
-    """Five blocks of convolutions: the small model to compare with (1.6 M parameters)."""
+    """Five blocks of convolutions: the small model to compare with (1.3 M parameters)."""
 
     def __init__(self, num_classes: int, dropout_prob: float) -> None:
         super().__init__()
         widths = (3, 32, 64, 128, 256, 384)
         blocks: list[nn.Module] = []
-        for inputs, outputs in zip(widths, widths[1:], strict=False):
+        for inputs, outputs in itertools.pairwise(widths):
             blocks += [conv_bn(inputs, outputs, kernel=3), nn.MaxPool2d(2)]
         self.features = nn.Sequential(*blocks)
         self.head = nn.Sequential(nn.Dropout(dropout_prob), nn.Linear(widths[-1], num_classes))

@@ -1,0 +1,203 @@
+"""What a data set consists of: files with labels, from class folders or from a manifest."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+log = logging.getLogger(__name__)
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"})
+_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "I;16", "I;16B", "I;16L"})
+"""Kinds of pixels of 1 to 16 bits; floats have no scale that could be brought to 0–1."""
+
+
+class DataError(ValueError):
+    """The data cannot be used; the message says what was found, where, and the way out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """Files and their labels, in a fixed order."""
+
+    paths: tuple[Path, ...]
+    labels: tuple[int, ...]
+    classes: tuple[str, ...]
+    """Names, sorted; a label is an index into them."""
+    folds: tuple[str, ...] = ()
+    """Fold or split of each file, if a manifest has them."""
+    skipped: tuple[Path, ...] = ()
+    """Files that are no usable image."""
+
+    def subset(self, numbers: Iterable[int]) -> Index:
+        """Return the files with these numbers."""
+        chosen = list(numbers)
+        return replace(
+            self,
+            paths=tuple(self.paths[i] for i in chosen),
+            labels=tuple(self.labels[i] for i in chosen),
+            folds=tuple(self.folds[i] for i in chosen) if self.folds else (),
+        )
+
+    def counts(self) -> dict[str, int]:
+        """Return how many files each class has."""
+        found = Counter(self.labels)
+        return {name: found[label] for label, name in enumerate(self.classes)}
+
+
+def get_image_paths(image_dir: str | Path) -> list[Path]:
+    """Return the image files of all class folders, `<image_dir>/<class>/**/*`, sorted.
+
+    Raises:
+        DataError: there is no such folder, or no image in it.
+    """
+    folder = Path(image_dir)
+    if not folder.is_dir():
+        raise DataError(f"{folder} is no folder; name one with a folder of images per class")
+    found = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in SUFFIXES and path.parent != folder and path.is_file()
+    )
+    if not found:
+        kinds = ", ".join(sorted(SUFFIXES))
+        raise DataError(f"{folder} has no image in a class folder ({kinds})")
+    return found
+
+
+def load_index(source: str | Path, classes: Sequence[str] | None = None) -> Index:
+    """Read a folder of class folders, or a manifest (CSV or JSONL with path and label).
+
+    Only the headers of the files are read. What is no usable image is skipped, with a warning.
+
+    Args:
+        source: the folder or the manifest; its paths are relative to the manifest's folder.
+        classes: the order of the classes, for a model that was trained with it.
+
+    Raises:
+        DataError: nothing usable, fewer than two classes, or a manifest with errors.
+    """
+    source = Path(source)
+    if source.is_dir():
+        rows = [(path, path.relative_to(source).parts[0], "") for path in get_image_paths(source)]
+    else:
+        rows = list(_manifest_rows(source))
+    problems = {path: _problem(path) for path, _, _ in rows}
+    good = [row for row in rows if not problems[row[0]]]
+    skipped = [path for path, problem in problems.items() if problem]
+    for path in skipped:
+        log.warning("%s is skipped: %s", path, problems[path])
+    if skipped:
+        log.warning("%d of %d files of %s are skipped", len(skipped), len(rows), source)
+    if not good:
+        raise DataError(f"{source} has no usable image; the warnings above say why")
+    names = tuple(classes) if classes is not None else tuple(sorted({row[1] for row in good}))
+    strange = sorted({row[1] for row in good} - set(names))
+    if strange:
+        known = ", ".join(names)
+        raise DataError(f"{source} has the label {strange[0]!r}; the model knows {known}")
+    if len(names) < 2:
+        raise DataError(f"{source} has only the class {names[0]!r}; a classifier needs two")
+    folds = tuple(row[2] for row in good)
+    return Index(
+        paths=tuple(row[0] for row in good),
+        labels=tuple(names.index(row[1]) for row in good),
+        classes=names,
+        folds=folds if any(folds) else (),
+        skipped=tuple(skipped),
+    )
+
+
+def split(index: Index, val_split: float, seed: int) -> tuple[Index, Index]:
+    """Return training and validation files: disjoint, seeded, the same share of each class.
+
+    A class of one file stays in training.
+
+    Raises:
+        DataError: `val_split` is not between 0 and 1.
+    """
+    if not 0 < val_split < 1:
+        raise DataError(f"val_split is {val_split}; it must be between 0 and 1")
+    random = np.random.default_rng(seed)
+    labels = np.array(index.labels)
+    held_out: set[int] = set()
+    for label in range(len(index.classes)):
+        numbers = random.permutation(np.flatnonzero(labels == label))
+        share = min(max(1, round(val_split * len(numbers))), len(numbers) - 1)
+        held_out.update(numbers[: max(0, share)].tolist())
+    everything = range(len(labels))
+    train = [i for i in everything if i not in held_out]
+    return index.subset(train), index.subset(sorted(held_out))
+
+
+def by_fold(index: Index, test_fold: str) -> tuple[Index, Index]:
+    """Return the files of all other folds, and those of the test fold.
+
+    Raises:
+        DataError: the index has no folds, or not this one, or no other.
+    """
+    if not index.folds:
+        raise DataError("the manifest has no column `fold` or `split`; a test fold needs one")
+    known = sorted(set(index.folds))
+    if test_fold not in known or len(known) < 2:
+        raise DataError(f"there is no fold {test_fold!r} to test on; there is {', '.join(known)}")
+    inside = [i for i, fold in enumerate(index.folds) if fold == test_fold]
+    outside = [i for i, fold in enumerate(index.folds) if fold != test_fold]
+    return index.subset(outside), index.subset(inside)
+
+
+def _manifest_rows(manifest: Path) -> Iterator[tuple[Path, str, str]]:
+    try:
+        text = manifest.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{manifest} cannot be read: {error}") from error
+    for line, record in _records(manifest, text):
+        path, label = record.get("path"), record.get("label")
+        if not path or not label:
+            raise DataError(f"{manifest}:{line}: a row needs path and label")
+        fold = record.get("fold")
+        fold = record.get("split") if fold is None else fold
+        yield manifest.parent / str(path), str(label), "" if fold is None else str(fold)
+
+
+def _records(manifest: Path, text: str) -> Iterator[tuple[int, Mapping[str, object]]]:
+    if manifest.suffix.lower() != ".jsonl":
+        rows = csv.DictReader(text.splitlines())
+        missing = {"path", "label"} - set(rows.fieldnames or ())
+        if missing:
+            raise DataError(
+                f"{manifest} has no column {sorted(missing)[0]!r}; it needs path, label"
+            )
+        yield from ((rows.line_num, row) for row in rows)
+        return
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except ValueError as error:
+            raise DataError(f"{manifest}:{number}: no JSON: {error}") from error
+        if not isinstance(record, dict):
+            raise DataError(f"{manifest}:{number}: a row must be an object with path and label")
+        yield number, record
+
+
+def _problem(path: Path) -> str:
+    """Say why a file is no usable image, from its header alone."""
+    try:
+        with Image.open(path) as image:
+            if image.mode not in _MODES:
+                return f"its pixels are of the kind {image.mode}, not of 8 or 16 bits"
+            return "" if min(image.size) >= 8 else f"it is only {image.width}×{image.height} px"
+    except UnidentifiedImageError:
+        return "it is no image that can be read"
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        return str(error) or type(error).__name__

@@ -1,0 +1,280 @@
+"""From image files to batches: float32 B×3×H×W in 0–1, and labels int64 B.
+
+The three channels are the image, and two high-pass views of it that bring out craters: what is
+smaller than about 2 km and 8 km on windows of 476 m per pixel (σ of 4 and 16 px at 256 px).
+Files are opened when their turn comes, so memory does not grow with their number.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from reference_impl.lunar import distributed
+from reference_impl.lunar.index import DataError, Index, by_fold, get_image_paths, load_index, split
+
+__all__ = [
+    "DataError",
+    "LunarDataset",
+    "create_evaluation_dataloader",
+    "create_manifest_dataloaders",
+    "create_train_val_dataloaders",
+    "get_image_paths",
+    "high_pass",
+    "load_index",
+    "read_image",
+]
+log = logging.getLogger(__name__)
+Array = NDArray[np.float32]
+Batch = tuple[Tensor, Tensor]
+
+MAX_ANGLE = 15.0
+"""Degrees, to both sides."""
+JITTER = 0.2
+"""Of brightness and contrast."""
+NOISE = 0.01
+"""Standard deviation on the 0–1 scale."""
+SIGMAS = (4.0, 16.0)
+"""Of the high-pass filters, in pixels of a 256-px image."""
+_GAIN = 2.0
+"""High-pass values of relief seldom pass ±0.25; this spreads them over 0–1."""
+
+
+def read_image(path: str | Path) -> Array:
+    """Read a file as one gray channel, H×W float32 in 0–1, whatever its bits and colours.
+
+    Raises:
+        ValueError: it is no image of 8 or 16 bits.
+    """
+    data = np.fromfile(path, np.uint8)  # cv2.imread fails on paths that are not ASCII elsewhere
+    pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
+    if pixels is None:
+        raise ValueError(f"{path} cannot be decoded")
+    if pixels.dtype not in (np.uint8, np.uint16):
+        raise ValueError(f"{path} has pixels of {pixels.dtype}; 8 or 16 bits are needed")
+    scale = np.float32(1 / np.iinfo(pixels.dtype).max)
+    if pixels.ndim == 3:
+        pixels = cv2.cvtColor(pixels[..., :3], cv2.COLOR_BGR2GRAY)  # alpha says nothing of relief
+    return np.asarray(pixels, np.float32) * scale
+
+
+def high_pass(image: Array, sigma: float) -> Array:
+    """Return an image (H×W) without its slow changes; 0 where it is constant. Linear."""
+    slow = cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_REFLECT)
+    return np.asarray(image - slow, np.float32)
+
+
+def to_channels(image: Array) -> Array:
+    """Return 3×H×W in 0–1: the image, and its high-pass views around 0.5."""
+    scale = image.shape[0] / 256
+    views = [high_pass(image, sigma * scale) * _GAIN + 0.5 for sigma in SIGMAS]
+    return np.clip(np.stack([image, *views]), 0, 1, dtype=np.float32)
+
+
+def augment(image: Array, size: int, random: np.random.Generator) -> Array:
+    """Return another view of an image (H×W, 0–1) as size×size.
+
+    Rotation by ±15°, both mirrorings and the scaling are one resampling; what lies beyond the
+    edge is mirrored. Then brightness and contrast by ±20 %, and noise of σ = 0.01.
+    """
+    image = _shrunk(image, size)
+    height, width = image.shape
+    angle = random.uniform(-MAX_ANGLE, MAX_ANGLE)
+    turn = cv2.getRotationMatrix2D((width / 2 - 0.5, height / 2 - 0.5), angle, 1.0)
+    mirror = np.where(random.random(2) < 0.5, -1.0, 1.0)  # x, y
+    scale = mirror * (size / width, size / height)
+    matrix = scale[:, None] * turn
+    middle = np.array([width / 2 - 0.5, height / 2 - 0.5, 1.0])
+    matrix[:, 2] += (size / 2 - 0.5) - matrix @ middle  # the middle stays the middle
+    view = cv2.warpAffine(
+        image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
+    )
+    brightness, contrast = random.uniform(1 - JITTER, 1 + JITTER, 2)
+    mean = float(view.mean()) * brightness
+    view = contrast * (brightness * view - mean) + mean
+    view += NOISE * random.standard_normal(view.shape, np.float32)
+    return np.clip(view, 0, 1, dtype=np.float32)
+
+
+def resize(image: Array, size: int) -> Array:
+    """Return an image as size×size, nothing else changed."""
+    image = _shrunk(image, size)
+    if image.shape == (size, size):
+        return image
+    return np.asarray(cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def _shrunk(image: Array, size: int) -> Array:
+    """Average a far larger image down first: bilinear sampling would skip most of its pixels."""
+    if min(image.shape) < 2 * size:
+        return image
+    return np.asarray(cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA), np.float32)
+
+
+class LunarDataset(Dataset[tuple[Tensor, int] | None]):
+    """Images 3×size×size in 0–1 and their labels; None where a file cannot be decoded.
+
+    What a training image looks like depends on seed, epoch and number only, not on workers.
+
+    Args:
+        index: the files.
+        image_size: of the result; 256 and 512 are what the model is made for.
+        training: augment; else the same number always gives the same tensor.
+        seed: of the augmentation.
+        cache: keep decoded files as bytes, of 8 bits; each worker has its own.
+    """
+
+    def __init__(
+        self, index: Index, image_size: int, *, training: bool, seed: int = 0, cache: bool = False
+    ) -> None:
+        if image_size < 32 or image_size % 32:
+            raise DataError(f"image_size is {image_size}; it must be a multiple of 32")
+        self.paths, self.labels, self.classes = index.paths, index.labels, index.classes
+        self.image_size = image_size
+        self.training = training
+        self._seed = seed
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # workers see it change
+        self._decoded: dict[int, NDArray[np.uint8]] | None = {} if cache else None
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Make the next epoch's views other ones."""
+        self._epoch.fill_(epoch)
+
+    def __getitem__(self, number: int) -> tuple[Tensor, int] | None:
+        try:
+            image = self._read(number)
+        except (ValueError, OSError, cv2.error) as error:
+            log.warning("%s is skipped: %s", self.paths[number], error)
+            return None
+        if self.training:
+            random = np.random.default_rng((self._seed, int(self._epoch), number))
+            image = augment(image, self.image_size, random)
+        else:
+            image = resize(image, self.image_size)
+        return torch.from_numpy(to_channels(image)), self.labels[number]
+
+    def _read(self, number: int) -> Array:
+        if self._decoded is None:
+            return read_image(self.paths[number])
+        if number not in self._decoded:
+            image = read_image(self.paths[number])
+            if min(image.shape) > 2 * self.image_size:
+                image = _shrunk(image, 2 * self.image_size)
+            self._decoded[number] = np.round(image * 255).astype(np.uint8)
+        return self._decoded[number].astype(np.float32) / np.float32(255)
+
+
+def create_train_val_dataloaders(
+    image_dir: str | Path,
+    val_split: float = 0.2,
+    batch_size: int = 8,
+    num_workers: int = 4,
+    image_size: int = 256,
+    *,
+    seed: int = 42,
+    cache: bool = False,
+) -> tuple[DataLoader[Any], DataLoader[Any]]:
+    """Return loaders of the training and the validation images of a folder of class folders.
+
+    Raises:
+        DataError: the folder holds nothing usable, or an argument is out of range.
+    """
+    train, validation = split(load_index(image_dir), val_split, seed)
+    options = (batch_size, num_workers, image_size)
+    return _loaders(train, validation, options, seed=seed, cache=cache)
+
+
+def create_manifest_dataloaders(
+    manifest: str | Path,
+    test_fold: str,
+    batch_size: int = 8,
+    num_workers: int = 4,
+    image_size: int = 256,
+    *,
+    seed: int = 42,
+    cache: bool = False,
+) -> tuple[DataLoader[Any], DataLoader[Any]]:
+    """Return loaders of all folds but one, and of that one.
+
+    Raises:
+        DataError: the manifest cannot be used, or has no such fold.
+    """
+    train, test = by_fold(load_index(manifest), test_fold)
+    return _loaders(train, test, (batch_size, num_workers, image_size), seed=seed, cache=cache)
+
+
+def create_evaluation_dataloader(
+    source: str | Path,
+    batch_size: int = 8,
+    num_workers: int = 4,
+    image_size: int = 256,
+    *,
+    classes: Sequence[str] | None = None,
+) -> DataLoader[Any]:
+    """Return a loader of every image of a folder or manifest, once and as it is.
+
+    Raises:
+        DataError: the source cannot be used, or has labels that are not in `classes`.
+    """
+    dataset = LunarDataset(load_index(source, classes), image_size, training=False)
+    return _loader(dataset, batch_size, num_workers, seed=0)
+
+
+def _loaders(
+    train: Index, validation: Index, options: tuple[int, int, int], *, seed: int, cache: bool
+) -> tuple[DataLoader[Any], DataLoader[Any]]:
+    batch_size, num_workers, image_size = options
+    if batch_size < 1 or num_workers < 0:
+        raise DataError("batch_size must be at least 1, and num_workers at least 0")
+    sets = (
+        LunarDataset(train, image_size, training=True, seed=seed, cache=cache),
+        LunarDataset(validation, image_size, training=False, cache=cache),
+    )
+    first, second = (_loader(each, batch_size, num_workers, seed=seed) for each in sets)
+    return first, second
+
+
+def _loader(dataset: LunarDataset, batch_size: int, workers: int, *, seed: int) -> DataLoader[Any]:
+    workers = min(workers, max(0, (os.cpu_count() or 1) - 1))  # more would only get in the way
+    sampler: Sampler[int] = distributed.sampler(dataset, training=dataset.training, seed=seed)
+    return DataLoader(
+        dataset,
+        batch_size,
+        sampler=sampler,
+        num_workers=workers,
+        collate_fn=_collate,
+        pin_memory=torch.cuda.is_available(),
+        # A batch of one has no batch statistics.
+        drop_last=dataset.training and len(dataset) > batch_size,
+        persistent_workers=workers > 0,
+        prefetch_factor=4 if workers else None,
+        worker_init_fn=_quiet_worker if workers else None,
+    )
+
+
+def _collate(samples: Sequence[tuple[Tensor, int] | None]) -> Batch:
+    """Stack what could be decoded: B×3×H×W and B; B may be less than asked for, or 0."""
+    good = [sample for sample in samples if sample is not None]
+    if not good:
+        return torch.zeros(0, 3, 32, 32), torch.zeros(0, dtype=torch.int64)
+    images, labels = zip(*good, strict=True)
+    return torch.stack(images), torch.tensor(labels, dtype=torch.int64)
+
+
+def _quiet_worker(_worker: int) -> None:
+    """Keep a worker to one core: there is a worker for each."""
+    torch.set_num_threads(1)
+    cv2.setNumThreads(0)
