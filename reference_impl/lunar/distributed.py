@@ -83,7 +83,7 @@ def sampler(dataset: Sized, *, training: bool, seed: int) -> ShareSampler:
 
 
 class ShareSampler(Sampler[int]):
-    """This process's share of a data set: shuffled anew each epoch, or in order.
+    """The share of a data set that is this process's: shuffled anew each epoch, or in order.
 
     Training shares have the same length, so that all take the same number of steps: what does
     not divide is left out, another part each epoch. Evaluation shares cover everything once and

@@ -34,15 +34,6 @@ class Process:
         self.wait_for(lambda: words in self.text[self._read_to :], timeout_s)
         self._read_to = self.text.index(words, self._read_to) + len(words)
 
-    def asks(self, words: str) -> bool:
-        """Tell whether words came after those that were read last."""
-        return words in self.text[self._read_to :]
-
-    @property
-    def ended(self) -> bool:
-        """Its output is closed."""
-        return not self._outputs
-
     def type(self, line: str) -> None:
         """Type a line at the terminal."""
         os.write(self._outputs[0], f"{line}\n".encode())

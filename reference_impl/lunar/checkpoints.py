@@ -1,0 +1,82 @@
+"""Checkpoints: written whole or not at all, read without running code that is in them."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+
+class CheckpointError(ValueError):
+    """A checkpoint cannot be used; the message says which, why, and the way out."""
+
+
+def save(path: Path, state: dict[str, Any]) -> None:
+    """Write a checkpoint beside its place and move it there: a crash leaves the old one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        torch.save(state, temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_state(path: str | Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """Read a checkpoint: tensors and plain values only (`weights_only`).
+
+    Raises:
+        CheckpointError: there is none, or it is damaged.
+    """
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"there is no checkpoint {path}") from error
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        first = str(error).partition("\n")[0]
+        raise CheckpointError(f"{path} is no checkpoint that can be read: {first}") from error
+    if not isinstance(state, dict) or not state:
+        raise CheckpointError(f"{path} is no checkpoint: it holds no weights")
+    return state
+
+
+def load_model(model: nn.Module, path: str | Path, device: torch.device | str = "cpu") -> nn.Module:
+    """Put the weights of a checkpoint into a model, move it to the device, and return it.
+
+    Raises:
+        CheckpointError: there is no checkpoint, it is damaged, or it is of another model.
+    """
+    state = load_state(path, device)
+    try:
+        model.load_state_dict(state.get("model", state))
+    except RuntimeError as error:
+        lines = str(error).splitlines()
+        raise CheckpointError(
+            f"{path} is of another model: {lines[1].strip() if len(lines) > 1 else lines[0]}; "
+            "give the options that it was trained with"
+        ) from error
+    return model.to(device)
+
+
+def load_trunk(model: nn.Module, path: str | Path) -> int:
+    """Put the backbone of a checkpoint into a model with another head; return the tensors taken.
+
+    Raises:
+        CheckpointError: there is no checkpoint, or it has no backbone that fits.
+    """
+    state = load_state(path)
+    weights = state.get("model", state)
+    own = model.state_dict()
+    fitting = {
+        name: value
+        for name, value in weights.items()
+        if name.startswith("backbone.") and name in own and own[name].shape == value.shape
+    }
+    if not fitting:
+        raise CheckpointError(f"{path} has no backbone that fits this model")
+    model.load_state_dict(fitting, strict=False)
+    return len(fitting)
