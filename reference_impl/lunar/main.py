@@ -1,0 +1,272 @@
+"""Train and judge the lunar classifier from the command line.
+
+`python -m reference_impl.lunar.main --create_sample_data --epochs 3` needs nothing else.
+Under `torchrun` the same command trains with several processes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import torch
+from rich.console import Console
+from torch import nn
+from torch.utils.data import DataLoader
+
+from reference_impl.lunar import distributed
+from reference_impl.lunar.checkpoints import CheckpointError, load_model, load_state, load_trunk
+from reference_impl.lunar.index import DataError
+from reference_impl.lunar.metrics import scores_of
+from reference_impl.lunar.mistakes import plot_mistakes
+from reference_impl.lunar.model import FROZEN_STAGES, create_model
+from reference_impl.lunar.plots import plot_confusion
+from reference_impl.lunar.preprocessing import (
+    create_evaluation_dataloader,
+    create_manifest_dataloaders,
+    create_train_val_dataloaders,
+)
+from reference_impl.lunar.training import Options, evaluate, train_model
+from reference_impl.lunar.utils import (
+    create_sample_data,
+    load_config,
+    print_system_info,
+    save_config,
+    save_history,
+    set_seed,
+)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line: the article's flags with its values, then our own."""
+    result = argparse.ArgumentParser(
+        prog="python -m reference_impl.lunar.main", description=__doc__
+    )
+    add = result.add_argument
+    add("--data_dir", default="lunar_images", help="a folder of images per class")
+    add("--save_dir", default="checkpoints")
+    add("--model_type", choices=("hybrid", "simple"), default="hybrid")
+    add("--num_classes", type=int, default=5)
+    add("--dropout", type=float, default=0.3)
+    add("--pretrained", action="store_true", help="ImageNet weights for the backbone (download)")
+    add("--epochs", type=int, default=50)
+    add("--batch_size", type=int, default=8, help="of each process")
+    add("--lr", type=float, default=1e-4)
+    add("--weight_decay", type=float, default=1e-5)
+    add("--gamma", type=float, default=2.0, help="of the focal loss; 0 is cross-entropy")
+    add("--patience", type=int, default=7)
+    add("--val_split", type=float, default=0.2)
+    add("--num_workers", type=int, default=4)
+    add("--create_sample_data", action="store_true", help="make images in --data_dir first")
+    add("--seed", type=int, default=42)
+    add("--resume", action="store_true", help="go on from last.pth in --save_dir")
+    add("--config", help="a config.json; flags that are given win over it")
+    own = result.add_argument_group("beyond the article")
+    add = own.add_argument
+    add("--num_samples", type=int, default=200, help="images that --create_sample_data makes")
+    add("--image_size", type=int, default=256)
+    add("--manifest", help="CSV or JSONL with path, label and fold, instead of --data_dir")
+    add("--test_fold", help="with --manifest: the fold to judge on; the others train")
+    add("--evaluate", metavar="CHECKPOINT", help="judge a checkpoint, train nothing")
+    add("--frozen_stages", type=int, default=FROZEN_STAGES, help="but for 3, not the contract")
+    add("--trunk", metavar="CHECKPOINT", help="take the backbone of this checkpoint")
+    add("--output_stride", type=int, choices=(16, 32), default=16)
+    add("--no_gates", action="store_true", help="plain skip connections")
+    add("--no_transformer", action="store_true")
+    add("--schedule", choices=("cosine10", "cosine", "warm_restarts", "constant"))
+    add("--amp", choices=("auto", "off", "bf16", "fp16"))
+    add("--micro_batches", type=int, default=1, help="parts that a batch is computed in")
+    add("--checkpointing", action="store_true", help="recompute transformer blocks")
+    add("--class_weights", action="store_true")
+    add("--compile", action="store_true")
+    add("--cache", action="store_true", help="decode each file once")
+    result.set_defaults(schedule="cosine10", amp="auto")
+    return result
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; what a user can put right ends with exit code 2 and one line."""
+    options = _options(arguments)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    try:
+        with distributed.joined():
+            set_seed(options.seed)
+            _evaluate(options) if options.evaluate else _train(options)
+    except (DataError, CheckpointError, ValueError) as error:
+        _fail(str(error))
+    except OSError as error:
+        _fail(f"{error.filename or 'the disk'}: {error.strerror or error}")
+    except KeyboardInterrupt:
+        _fail(f"stopped; --resume goes on from {options.save_dir}", code=130)
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    options = parser().parse_args(arguments)
+    if not options.config:
+        return options
+    try:
+        config = load_config(options.config)
+    except ValueError as error:
+        _fail(str(error))
+    unknown = sorted(set(config) - set(vars(options)))
+    if unknown:
+        _fail(f"{options.config} has the unknown setting {unknown[0]!r}")
+    configured = parser()
+    configured.set_defaults(**{name: value for name, value in config.items() if name != "config"})
+    return configured.parse_args(arguments)
+
+
+def _train(options: argparse.Namespace) -> None:
+    main_process, folder = distributed.is_main(), Path(options.save_dir)
+    if options.create_sample_data and main_process:
+        made = create_sample_data(options.data_dir, options.num_samples, seed=options.seed)
+        print(f"made {sum(made.values())} sample images in {options.data_dir}")  # noqa: T201
+    distributed.barrier()
+    train_loader, val_loader = _loaders(options)
+    model = _model(options, len(train_loader.dataset.classes))  # type: ignore[attr-defined]
+    if main_process:
+        print_system_info()
+        save_config({name: value for name, value in vars(options).items()}, folder / "config.json")
+    began = time.monotonic()
+    result = train_model(
+        model,
+        train_loader,
+        val_loader,
+        options.epochs,
+        learning_rate=options.lr,
+        weight_decay=options.weight_decay,
+        gamma=options.gamma,
+        patience=options.patience,
+        save_dir=folder,
+        options=Options(
+            schedule=options.schedule,
+            amp=options.amp,
+            micro_batches=options.micro_batches,
+            class_weights=options.class_weights,
+            compile=options.compile,
+            resume=options.resume,
+            seed=options.seed,
+        ),
+        report=_Table(options.epochs),
+    )
+    if not main_process:
+        return
+    classes = train_loader.dataset.classes  # type: ignore[attr-defined]
+    save_history(result["history"], folder / "history.csv")
+    _save_results(folder, classes, result, session_time=time.monotonic() - began)
+    plot_mistakes(model, val_loader, classes, folder / "mistakes.png")
+    print(  # noqa: T201
+        f"best macro-F1 {result['best_f1']:.4f} in epoch {result['best_epoch']}, "
+        f"{result['total_time']:.0f} s; everything is in {folder}"
+    )
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    state = load_state(options.evaluate)
+    classes = state.get("classes") or None
+    source = options.manifest or options.data_dir
+    loader = create_evaluation_dataloader(
+        source, options.batch_size, options.num_workers, options.image_size, classes=classes
+    )
+    names = loader.dataset.classes  # type: ignore[attr-defined]
+    model = load_model(_model(options, len(names)), options.evaluate)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    began = time.monotonic()
+    loss, confusion = evaluate(model.to(device), loader, device, len(names), options.gamma)
+    if not distributed.is_main():
+        return
+    scores, folder = scores_of(confusion), Path(options.save_dir)
+    result = {
+        "best_f1": scores.f1,
+        "total_time": time.monotonic() - began,
+        "confusion": confusion.tolist(),
+        "per_class": scores.per_class,
+        "loss": loss,
+        "checkpoint": str(options.evaluate),
+        "images": int(confusion.sum()),
+    }
+    _save_results(folder, names, result)
+    plot_confusion(confusion, names, folder / "confusion.png")
+    print(f"macro-F1 {scores.f1:.4f} on {result['images']} images; {folder}/results.json")  # noqa: T201
+
+
+def _save_results(
+    folder: Path, classes: Sequence[str], result: dict[str, Any], **more: Any
+) -> None:
+    scores = scores_of(torch.tensor(result["confusion"]))
+    kept = {name: value for name, value in result.items() if name not in ("history", "per_class")}
+    per_class = {
+        name: {"precision": figures[0], "recall": figures[1], "f1": figures[2]}
+        for name, figures in zip(classes, result["per_class"], strict=True)
+    }
+    averages = {"accuracy": scores.accuracy, "precision": scores.precision, "recall": scores.recall}
+    found = {**kept, **averages, "f1": scores.f1, "classes": list(classes), "per_class": per_class}
+    save_config({**found, **more}, folder / "results.json")
+
+
+def _loaders(options: argparse.Namespace) -> tuple[DataLoader[Any], DataLoader[Any]]:
+    sizes = (options.batch_size, options.num_workers, options.image_size)
+    extra = {"seed": options.seed, "cache": options.cache}
+    if options.manifest:
+        if options.test_fold is None:
+            raise DataError("--manifest needs --test_fold, the fold to judge on")
+        return create_manifest_dataloaders(options.manifest, options.test_fold, *sizes, **extra)
+    return create_train_val_dataloaders(options.data_dir, options.val_split, *sizes, **extra)
+
+
+def _model(options: argparse.Namespace, classes: int) -> nn.Module:
+    if classes != options.num_classes:
+        raise DataError(
+            f"the data has {classes} classes, --num_classes is {options.num_classes}; "
+            f"give --num_classes {classes}"
+        )
+    model = create_model(
+        options.model_type,
+        classes,
+        options.dropout,
+        options.pretrained,
+        frozen_stages=options.frozen_stages,
+        output_stride=options.output_stride,
+        use_gates=not options.no_gates,
+        use_transformer=not options.no_transformer,
+    )
+    if options.trunk:
+        load_trunk(model, options.trunk)
+    if options.checkpointing and hasattr(model, "transformer"):
+        model.transformer.saves_memory = True  # type: ignore[union-attr]
+    return model
+
+
+class _Table:
+    """Prints a row for each epoch."""
+
+    def __init__(self, epochs: int) -> None:
+        self._epochs, self._console = epochs, Console(highlight=False)
+        self._headed = False
+
+    def __call__(self, record: dict[str, Any]) -> None:
+        if not self._headed:
+            self._headed = True
+            self._console.print(
+                "epoch   train loss  val loss  accuracy  precision  recall  macro-F1  lr        time"
+            )
+        self._console.print(
+            f"{record['epoch']:3}/{self._epochs:<3} {record['train_loss']:10.4f} "
+            f"{record['val_loss']:9.4f} {record['accuracy']:9.3f} {record['precision']:10.3f} "
+            f"{record['recall']:7.3f} {record['f1']:9.3f}  {record['lr']:.2e} "
+            f"{record['seconds']:6.1f} s"
+        )
+
+
+def _fail(message: str, code: int = 2) -> NoReturn:
+    print(f"error: {message}", file=sys.stderr)  # noqa: T201
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()
