@@ -15,16 +15,16 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
-from rich.console import Console
 from torch import nn
 from torch.utils.data import DataLoader
 
 from reference_impl.lunar import distributed
+from reference_impl.lunar.backbone import FROZEN_STAGES
 from reference_impl.lunar.checkpoints import CheckpointError, load_model, load_state, load_trunk
 from reference_impl.lunar.index import DataError
 from reference_impl.lunar.metrics import scores_of
 from reference_impl.lunar.mistakes import plot_mistakes
-from reference_impl.lunar.model import FROZEN_STAGES, create_model
+from reference_impl.lunar.model import create_model
 from reference_impl.lunar.plots import plot_confusion
 from reference_impl.lunar.preprocessing import (
     create_evaluation_dataloader,
@@ -131,7 +131,7 @@ def _train(options: argparse.Namespace) -> None:
     model = _model(options, len(train_loader.dataset.classes))  # type: ignore[attr-defined]
     if main_process:
         print_system_info()
-        save_config({name: value for name, value in vars(options).items()}, folder / "config.json")
+        save_config(vars(options), folder / "config.json")
     began = time.monotonic()
     result = train_model(
         model,
@@ -242,20 +242,20 @@ def _model(options: argparse.Namespace, classes: int) -> nn.Module:
     return model
 
 
+_HEAD = "  epoch train loss  val loss  accuracy  precision  recall  macro-F1  lr           time"
+
+
 class _Table:
     """Prints a row for each epoch."""
 
     def __init__(self, epochs: int) -> None:
-        self._epochs, self._console = epochs, Console(highlight=False)
-        self._headed = False
+        self._epochs, self._headed = epochs, False
 
     def __call__(self, record: dict[str, Any]) -> None:
         if not self._headed:
             self._headed = True
-            self._console.print(
-                "epoch   train loss  val loss  accuracy  precision  recall  macro-F1  lr        time"
-            )
-        self._console.print(
+            print(_HEAD)  # noqa: T201
+        print(  # noqa: T201
             f"{record['epoch']:3}/{self._epochs:<3} {record['train_loss']:10.4f} "
             f"{record['val_loss']:9.4f} {record['accuracy']:9.3f} {record['precision']:10.3f} "
             f"{record['recall']:7.3f} {record['f1']:9.3f}  {record['lr']:.2e} "

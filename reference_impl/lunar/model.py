@@ -20,25 +20,21 @@ arXiv:1804.03999), He initialisation (He et al. 2015, arXiv:1502.01852).
 from __future__ import annotations
 
 import itertools
-import logging
 import math
-from typing import Literal, Self
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
-from torchvision.models import ResNet50_Weights, resnet50
 
-log = logging.getLogger(__name__)
+from reference_impl.lunar.backbone import FROZEN_STAGES, Backbone
 
 DIM = 512
 """Width of everything behind the backbone."""
 ASPP_RATES = (6, 12, 18)
 BLOCKS = 4
 HEADS = 8
-FROZEN_STAGES = 3
-"""Stem, layer1 and layer2: three of the five units that torchvision freezes by."""
 
 
 def create_model(
@@ -124,57 +120,6 @@ class Hybrid(nn.Module):
         return self.head(joined.mean(dim=(2, 3)))  # type: ignore[no-any-return]
 
 
-class Backbone(nn.Module):
-    """ResNet-50 up to layer4, its first stages frozen: no gradient, and statistics that stay."""
-
-    def __init__(
-        self, *, pretrained: bool, frozen_stages: int, output_stride: Literal[16, 32]
-    ) -> None:
-        super().__init__()
-        weights = ResNet50_Weights.IMAGENET1K_V2 if pretrained else None
-        net = resnet50(
-            weights=weights, replace_stride_with_dilation=[False, False, output_stride == 16]
-        )
-        self.stem = nn.Sequential(net.conv1, net.bn1, net.relu, net.maxpool)  # B×64×H/4×W/4
-        self.layer1, self.layer2 = net.layer1, net.layer2  # B×256×H/4×W/4, B×512×H/8×W/8
-        self.layer3, self.layer4 = net.layer3, net.layer4
-        if not 0 <= frozen_stages <= 5:
-            raise ValueError(f"frozen_stages is {frozen_stages}; there are 0 to 5")
-        self.frozen = list(self.stages())[:frozen_stages]
-        for stage in self.frozen:
-            stage.requires_grad_(False)
-        self.train(self.training)
-        if self.frozen and not pretrained:
-            log.warning(
-                "the first %d stages of the backbone are frozen and hold random weights; "
-                "load a trained trunk, or use pretrained weights, for a better result",
-                frozen_stages,
-            )
-
-    def stages(self) -> tuple[nn.Module, ...]:
-        """Return the five units in the order of the data."""
-        return (self.stem, self.layer1, self.layer2, self.layer3, self.layer4)
-
-    def train(self, mode: bool = True) -> Self:
-        """Change the mode; frozen stages stay in eval mode, or their statistics would move."""
-        super().train(mode)
-        for stage in self.frozen:
-            stage.eval()
-        return self
-
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the outputs of layer2, layer3 and layer4."""
-        features, outputs = (images - 0.5) / 0.25, []  # about what ImageNet's normalisation does
-        for number, stage in enumerate(self.stages()):
-            if number < len(self.frozen):
-                with torch.no_grad():  # nothing behind it needs a gradient
-                    features = stage(features)
-            else:
-                features = stage(features)
-            outputs.append(features)
-        return outputs[2], outputs[3], outputs[4]
-
-
 class ASPP(nn.Module):
     """Atrous spatial pyramid pooling: one look at five reaches, from a point to the whole map.
 
@@ -230,8 +175,8 @@ class Transformer(nn.Module):
                 tokens = checkpoint(block, tokens, use_reentrant=False)
             else:
                 tokens = block(tokens)
-        tokens = self.norm(tokens)
-        return tokens.transpose(1, 2).unflatten(2, (height, width))  # B×hw×512 → B×512×h×w
+        tokens = self.norm(tokens).transpose(1, 2)  # B×hw×512 → B×512×hw
+        return tokens.reshape(-1, DIM, height, width)  # B×512×hw → B×512×h×w
 
 
 class Join(nn.Module):

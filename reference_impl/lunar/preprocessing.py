@@ -62,7 +62,7 @@ def read_image(path: str | Path) -> Array:
         raise ValueError(f"{path} cannot be decoded")
     if pixels.dtype not in (np.uint8, np.uint16):
         raise ValueError(f"{path} has pixels of {pixels.dtype}; 8 or 16 bits are needed")
-    scale = np.float32(1 / np.iinfo(pixels.dtype).max)
+    scale = np.float32(1 / (255 if pixels.dtype == np.uint8 else 65_535))
     if pixels.ndim == 3:
         pixels = cv2.cvtColor(pixels[..., :3], cv2.COLOR_BGR2GRAY)  # alpha says nothing of relief
     return np.asarray(pixels, np.float32) * scale
@@ -78,7 +78,7 @@ def to_channels(image: Array) -> Array:
     """Return 3×H×W in 0–1: the image, and its high-pass views around 0.5."""
     scale = image.shape[0] / 256
     views = [high_pass(image, sigma * scale) * _GAIN + 0.5 for sigma in SIGMAS]
-    return np.clip(np.stack([image, *views]), 0, 1, dtype=np.float32)
+    return np.asarray(np.clip(np.stack([image, *views]), 0, 1), np.float32)
 
 
 def augment(image: Array, size: int, random: np.random.Generator) -> Array:
@@ -103,7 +103,7 @@ def augment(image: Array, size: int, random: np.random.Generator) -> Array:
     mean = float(view.mean()) * brightness
     view = contrast * (brightness * view - mean) + mean
     view += NOISE * random.standard_normal(view.shape, np.float32)
-    return np.clip(view, 0, 1, dtype=np.float32)
+    return np.asarray(np.clip(view, 0, 1), np.float32)
 
 
 def resize(image: Array, size: int) -> Array:
@@ -143,7 +143,8 @@ class LunarDataset(Dataset[tuple[Tensor, int] | None]):
         self.image_size = image_size
         self.training = training
         self._seed = seed
-        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # workers see it change
+        self._epoch = torch.zeros((), dtype=torch.int64)
+        self._epoch.share_memory_()  # type: ignore[no-untyped-call]  # workers see it change
         self._decoded: dict[int, NDArray[np.uint8]] | None = {} if cache else None
 
     def __len__(self) -> int:

@@ -104,7 +104,8 @@ class Scene:
         self.height: Array = np.zeros((size, size))
         self.albedo: Array = np.ones((size, size))
         self.is_mare = False
-        self.rows, self.columns = np.mgrid[0:size, 0:size] * self.km  # km from the corner
+        places = np.arange(size, dtype=np.float64) * self.km
+        self.rows, self.columns = np.meshgrid(places, places, indexing="ij")  # km from the corner
         self.width = size * self.km
 
     def roughen(self, amplitude: float, slope: float = 1.9) -> None:

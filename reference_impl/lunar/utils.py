@@ -31,7 +31,7 @@ __all__ = [
 def set_seed(seed: int) -> None:
     """Make Python, NumPy and torch draw the same numbers again."""
     random.seed(seed)
-    np.random.seed(seed % 2**32)  # noqa: NPY002 - for libraries that still use it
+    np.random.seed(seed % 2**32)  # libraries still use it
     torch.manual_seed(seed)
 
 
@@ -83,7 +83,7 @@ def load_config(path: str | Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise ValueError(f"{path} is no configuration that can be read: {error}") from error
     if not isinstance(config, dict):
-        raise ValueError(f"{path} must hold a JSON object")
+        raise ValueError(f"{path} must hold a JSON object")  # noqa: TRY004 - a wrong file
     return config
 
 

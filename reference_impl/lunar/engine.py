@@ -1,0 +1,210 @@
+"""One model in training: its optimiser, its schedule, its precision, one epoch at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.optim import AdamW, Optimizer
+from torch.optim.lr_scheduler import (
+    ConstantLR,
+    CosineAnnealingLR,
+    CosineAnnealingWarmRestarts,
+    LRScheduler,
+)
+from torch.utils.data import DataLoader
+
+from reference_impl.lunar import distributed
+from reference_impl.lunar.losses import FocalLoss, focal_loss
+from reference_impl.lunar.metrics import confusion_matrix
+
+T_MAX = 10
+Schedule = Literal["cosine10", "cosine", "warm_restarts", "constant"]
+Amp = Literal["auto", "off", "bf16", "fp16"]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What goes beyond the prompts; the defaults are the article's values."""
+
+    schedule: Schedule = "cosine10"
+    """cosine10 is CosineAnnealingLR with T_max = 10: over more epochs a wave, whose rate is 0 at
+    epoch 10 and back at its start at epoch 20. cosine falls once over all epochs."""
+    amp: Amp = "auto"
+    """Mixed precision: auto takes it where the hardware computes faster in it."""
+    micro_batches: int = 1
+    """Parts that a batch is computed in, to save memory; the step stays the same."""
+    class_weights: bool = False
+    """Weigh classes by the inverse of their frequency."""
+    compile: bool = False
+    """torch.compile: starts a minute later, and gains little on a CPU."""
+    resume: bool = False
+    """Go on from `last.pth` in the folder, if there is one."""
+    seed: int = 42
+
+
+class Engine:
+    """A model with everything that moves it."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loader: DataLoader[Any],
+        epochs: int,
+        rate: float,
+        decay: float,
+        gamma: float,
+        options: Options,
+    ) -> None:
+        self.device = torch.device(
+            f"cuda:{torch.cuda.current_device()}" if torch.cuda.is_available() else "cpu"
+        )
+        self.options, self.loader, self.gamma = options, loader, gamma
+        self.bare = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        parameters = [each for each in model.parameters() if each.requires_grad]
+        if not parameters:
+            raise ValueError("no parameter of the model requires a gradient")
+        self.optimizer: Optimizer = AdamW(
+            parameters, lr=rate, weight_decay=decay, fused=_can_fuse(parameters)
+        )
+        self.scheduler = _scheduler(self.optimizer, options.schedule, epochs)
+        self.model = distributed.wrap(self.bare)
+        if options.compile:
+            self.model = torch.compile(self.model)  # type: ignore[assignment]
+        self.dtype = amp_dtype(options.amp, self.device)
+        # Gradients of float16 vanish below 6e-8; bfloat16 has the range of float32.
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype is torch.float16)
+        self.classes = len(class_names(loader)) or _outputs(model)
+        weights = _class_weights(loader, self.classes) if options.class_weights else None
+        self.loss = FocalLoss(gamma, weights).to(self.device)
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Make everything random follow from the seed and the epoch."""
+        torch.manual_seed(self.options.seed + 1000 * epoch + distributed.rank())
+        for part in (self.loader.dataset, self.loader.sampler):
+            if hasattr(part, "set_epoch"):
+                part.set_epoch(epoch)
+        if isinstance(self.loader.generator, torch.Generator):
+            self.loader.generator.manual_seed(self.options.seed + epoch)
+
+    def train_epoch(self) -> float:
+        """Take one step per batch; return the mean loss over all images and processes."""
+        self.model.train()
+        sums = torch.zeros(2, dtype=torch.float64, device=self.device)  # loss, images
+        for batch in self.loader:
+            images, labels = _moved(batch, self.device)
+            if len(labels) < 2:  # no batch statistics
+                continue
+            loss = self._step(images, labels)
+            sums += torch.tensor([loss * len(labels), len(labels)], device=self.device).double()
+        summed, count = distributed.total(sums).tolist()
+        if not count or not math.isfinite(summed):
+            what = "no batch of at least two images came" if not count else "the loss is not finite"
+            raise ValueError(f"{what}; look at the data, or lower the learning rate")
+        return float(summed / count)
+
+    def evaluate(self, loader: DataLoader[Any]) -> tuple[float, Tensor]:
+        """Return the mean loss and the confusion matrix of the validation images."""
+        with self._autocast():
+            return evaluate(self.bare, loader, self.device, self.classes, self.gamma)
+
+    def _step(self, images: Tensor, labels: Tensor) -> float:
+        """Change the weights once; the parts of the batch add up to its gradient."""
+        self.optimizer.zero_grad(set_to_none=True)
+        whole = 0.0
+        for part, truth in zip(
+            images.chunk(self.options.micro_batches),
+            labels.chunk(self.options.micro_batches),
+            strict=True,
+        ):
+            with self._autocast():
+                logits = self.model(part)
+            loss = self.loss(logits, truth) * (len(truth) / len(labels))
+            self.scaler.scale(loss).backward()
+            whole += float(loss.detach())
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        return whole
+
+    @contextlib.contextmanager
+    def _autocast(self) -> Iterator[None]:
+        enabled = self.dtype is not torch.float32
+        with torch.autocast(self.device.type, self.dtype, enabled=enabled):
+            yield
+
+
+def amp_dtype(amp: Amp, device: torch.device) -> torch.dtype:
+    """Return the type to compute in: float32 where nothing else is faster."""
+    if amp == "off":
+        return torch.float32
+    if amp == "fp16":
+        return torch.float16
+    if amp == "bf16":
+        return torch.bfloat16
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return torch.bfloat16 if fast else torch.float32  # emulated, bfloat16 is slower
+
+
+def _scheduler(optimizer: Optimizer, name: Schedule, epochs: int) -> LRScheduler:
+    if name == "cosine10":
+        return CosineAnnealingLR(optimizer, T_max=T_MAX)
+    if name == "cosine":
+        return CosineAnnealingLR(optimizer, T_max=epochs)
+    if name == "warm_restarts":
+        return CosineAnnealingWarmRestarts(optimizer, T_0=T_MAX)
+    return ConstantLR(optimizer, factor=1.0, total_iters=1)
+
+
+@torch.no_grad()
+def evaluate(
+    model: nn.Module,
+    loader: DataLoader[Any],
+    device: torch.device,
+    classes: int,
+    gamma: float = 2.0,
+) -> tuple[float, Tensor]:
+    """Return the mean focal loss and the confusion matrix, over all processes."""
+    model.eval()
+    confusion = torch.zeros(classes, classes, dtype=torch.int64, device=device)
+    summed = torch.zeros((), dtype=torch.float64, device=device)
+    for batch in loader:
+        images, labels = _moved(batch, device)
+        if len(labels):
+            logits = model(images)
+            summed += focal_loss(logits, labels, gamma).double() * len(labels)
+            confusion += confusion_matrix(labels, logits.argmax(1), classes)
+    distributed.total(confusion)
+    distributed.total(summed)
+    return float(summed / confusion.sum().clamp(min=1)), confusion.cpu()
+
+
+def _moved(batch: Any, device: torch.device) -> tuple[Tensor, Tensor]:
+    images, labels = batch
+    images = images.to(device, non_blocking=True, memory_format=torch.channels_last)
+    return images, labels.to(device, non_blocking=True)
+
+
+def class_names(loader: DataLoader[Any]) -> tuple[str, ...]:
+    return tuple(getattr(loader.dataset, "classes", ()))
+
+
+def _outputs(model: nn.Module) -> int:
+    return [each for each in model.modules() if isinstance(each, nn.Linear)][-1].out_features
+
+
+def _class_weights(loader: DataLoader[Any], classes: int) -> Tensor:
+    """Return weights whose mean over the images is 1."""
+    labels = torch.as_tensor(loader.dataset.labels)  # type: ignore[attr-defined]
+    counts = torch.bincount(labels, minlength=classes).clamp(min=1).double()
+    return (counts.sum() / (classes * counts)).float()
+
+
+def _can_fuse(parameters: list[nn.Parameter]) -> bool:
+    return all(each.is_floating_point() for each in parameters)

@@ -1,0 +1,287 @@
+"""Requirements of prompt 1: what training images look like, and which files may come."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from reference_impl.lunar.index import DataError, by_fold, load_index, split
+from reference_impl.lunar.preprocessing import (
+    LunarDataset,
+    augment,
+    create_evaluation_dataloader,
+    create_manifest_dataloaders,
+    create_train_val_dataloaders,
+    get_image_paths,
+    high_pass,
+    read_image,
+    to_channels,
+)
+
+
+def views(image: np.ndarray, count: int = 300, size: int = 64) -> list[np.ndarray]:
+    random = np.random.default_rng(7)
+    return [augment(image.astype(np.float32), size, random) for _ in range(count)]
+
+
+def test_rotation_fills_15_degrees_to_both_sides_and_stays_within() -> None:
+    image = np.full((129, 129), 0.2, np.float32)
+    image[62:67, 20:110] = 0.8  # a bar through the middle: its slope is the angle
+    angles = []
+    for view in views(image, size=129):
+        rows, columns = np.nonzero(view > 0.5 * (view.min() + view.max()))
+        slope = np.polyfit(columns - 64, rows - 64, 1)[0]
+        angles.append(np.degrees(np.arctan(slope)))
+    assert -16 < min(angles) < -13
+    assert 13 < max(angles) < 16
+
+
+def test_both_mirrorings_happen_half_of_the_time_and_independently() -> None:
+    image = np.full((64, 64), 0.3, np.float32)
+    image[8:20, 12:24] = 0.9  # a mark left above the middle
+    corners = [divmod(int(np.argmax(cv2.blur(view, (9, 9)))), 64) for view in views(image, 600)]
+    places = [(row < 32, column < 32) for row, column in corners]
+    for corner in ((True, True), (True, False), (False, True), (False, False)):
+        assert 0.18 < places.count(corner) / 600 < 0.32
+
+
+def test_brightness_and_contrast_vary_by_20_percent() -> None:
+    # Vertical mirroring and small rotations leave the two means of a flat image as they are.
+    flat = [float(view.mean()) / 0.5 for view in views(np.full((64, 64), 0.5))]
+    assert 0.795 < min(flat) < 0.83
+    assert 1.17 < max(flat) < 1.205
+    rings = np.full((64, 64), 0.4, np.float32)
+    rings[24:40, 24:40] = 0.6  # a square: its contrast, brightness divided out
+    spans = []
+    for view in views(rings):
+        middle, edge = view[28:36, 28:36].mean(), view[:8, :8].mean()
+        spans.append((middle - edge) / (view.mean() / rings.mean()) / 0.2)
+    assert 0.78 < min(spans) < 0.86
+    assert 1.14 < max(spans) < 1.22
+
+
+def test_noise_has_a_deviation_of_0_01() -> None:
+    noise = np.stack([view - view.mean() for view in views(np.full((64, 64), 0.5), 50)])
+    assert float(noise.std()) == pytest.approx(0.01, rel=0.05)
+    assert abs(float(np.mean(noise[:, :, :-1] * noise[:, :, 1:]))) < 1e-5  # white
+
+
+def test_training_views_differ_by_epoch_and_follow_from_the_seed(images: Path) -> None:
+    index = load_index(images)
+    first, again = (LunarDataset(index, 64, training=True, seed=3) for _ in range(2))
+    assert torch.equal(first[5][0], again[5][0])
+    again.set_epoch(1)
+    assert not torch.equal(first[5][0], again[5][0])
+
+
+def test_validation_images_are_never_augmented(images: Path) -> None:
+    dataset = LunarDataset(load_index(images), 64, training=False)
+    expected = to_channels(read_image(dataset.paths[3]))
+    assert torch.equal(dataset[3][0], dataset[3][0])
+    np.testing.assert_array_equal(dataset[3][0].numpy(), expected)
+
+
+def test_the_high_pass_is_linear_keeps_the_shape_and_ignores_what_is_constant() -> None:
+    random = np.random.default_rng(0)
+    a, b = (random.random((48, 40), np.float32) for _ in range(2))
+    assert np.abs(high_pass(np.full((48, 40), 0.7, np.float32), 4)).max() < 1e-5
+    combined = high_pass(2 * a - 3 * b, 4)
+    np.testing.assert_allclose(combined, 2 * high_pass(a, 4) - 3 * high_pass(b, 4), atol=1e-5)
+    edge = np.zeros((48, 40), np.float32)
+    edge[:, 20:] = 1
+    found = high_pass(edge, 4)
+    assert found.shape == edge.shape
+    assert np.abs(found[:, 18:22]).min() > 0.3
+    assert np.abs(found[:, :2]).max() < 0.01
+
+
+@pytest.mark.parametrize("size", [256, 512])
+def test_both_scales_can_be_asked_for(images: Path, size: int) -> None:
+    train, val = create_train_val_dataloaders(images, batch_size=4, num_workers=0, image_size=size)
+    for loader in (train, val):
+        batch, labels = next(iter(loader))
+        assert batch.shape == (4, 3, size, size)
+        assert (batch.dtype, labels.dtype) == (torch.float32, torch.int64)
+        assert 0 <= float(batch.min()) < float(batch.max()) <= 1
+
+
+def test_the_split_is_disjoint_complete_seeded_and_a_fifth_of_each_class(images: Path) -> None:
+    index = load_index(images)
+    train, val = split(index, 0.2, 1)
+    assert not set(train.paths) & set(val.paths)
+    assert set(train.paths) | set(val.paths) == set(index.paths)
+    assert val.counts() == {"above": 2, "below": 2}
+    assert split(index, 0.2, 1)[1].paths == val.paths
+    assert split(index, 0.2, 2)[1].paths != val.paths
+
+
+def test_defaults_of_the_loaders_are_those_of_the_prompt(images: Path) -> None:
+    train, val = create_train_val_dataloaders(images)
+    assert train.batch_size == 8
+    assert len(val.dataset) == 4
+    assert train.dataset.image_size == 256
+
+
+def test_workers_bring_the_same_images(images: Path) -> None:
+    batches = []
+    for workers in (0, 1):
+        loader, _ = create_train_val_dataloaders(images, num_workers=workers, image_size=64)
+        if workers and loader.num_workers:
+            assert loader.prefetch_factor
+            assert loader.persistent_workers
+        loader.dataset.set_epoch(2)
+        loader.sampler.set_epoch(2)
+        batches.append(torch.cat([batch for batch, _ in loader]))
+    assert torch.equal(*batches)
+
+
+def _sixteen_bits(path: Path, pixels: np.ndarray) -> None:
+    cv2.imwrite(str(path), pixels.astype(np.uint16) * 257)
+
+
+KINDS = {
+    "gray.png": lambda path, p: Image.fromarray(p).save(path),
+    "rgb.png": lambda path, p: Image.fromarray(p).convert("RGB").save(path),
+    "rgba.png": lambda path, p: Image.fromarray(p).convert("RGBA").save(path),
+    "palette.png": lambda path, p: Image.fromarray(p).convert("P").save(path),
+    "gray.jpg": lambda path, p: Image.fromarray(p).save(path, quality=98),
+    "rgb.jpeg": lambda path, p: Image.fromarray(p).convert("RGB").save(path, quality=98),
+    "gray.tif": lambda path, p: Image.fromarray(p).save(path),
+    "rgb.tiff": lambda path, p: Image.fromarray(p).convert("RGB").save(path),
+    "sixteen.tif": _sixteen_bits,
+    "sixteen.png": _sixteen_bits,
+    "gray.bmp": lambda path, p: Image.fromarray(p).save(path),
+    "lossless.webp": lambda path, p: Image.fromarray(p).convert("RGB").save(path, lossless=True),
+    "UPPER.PNG": lambda path, p: Image.fromarray(p).save(path),
+    "кратер.png": lambda path, p: Image.fromarray(p).save(path),
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_format_gives_the_same_values(tmp_path: Path, name: str) -> None:
+    ramp = np.add.outer(np.arange(40), 3 * np.arange(40)).astype(np.uint8)
+    for label in ("a", "b"):
+        (tmp_path / label).mkdir()
+        KINDS[name](tmp_path / label / name, ramp)
+    assert len(load_index(tmp_path).paths) == 2
+    found = read_image(tmp_path / "a" / name)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, ramp / 255, atol=0.03 if "jp" in name else 0.005)
+
+
+def test_odd_files_are_named_skipped_and_counted(
+    images: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (images / "above" / "empty.png").write_bytes(b"")
+    (images / "above" / "text.jpg").write_text("no image")
+    (images / "above" / "notes.txt").write_text("not even an image's name")
+    Image.fromarray(np.zeros((32, 32), np.float32), "F").save(images / "below" / "float.tif")
+    with caplog.at_level(logging.WARNING):
+        index = load_index(images)
+    assert sorted(path.name for path in index.skipped) == ["empty.png", "float.tif", "text.jpg"]
+    assert len(index.paths) == 20
+    for name in ("empty.png", "text.jpg", "float.tif", "3 of 23 files"):
+        assert name in caplog.text
+
+
+def test_a_file_that_breaks_off_is_left_out_of_its_batch(
+    images: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = (images / "above" / "0.png").read_bytes()
+    (images / "above" / "0.png").write_bytes(whole[: len(whole) // 2])
+    loader = create_evaluation_dataloader(images, batch_size=20, num_workers=0, image_size=64)
+    with caplog.at_level(logging.WARNING):
+        batch, labels = next(iter(loader))
+    assert len(batch) == len(labels)
+    assert len(labels) in (19, 20)  # a decoder may bring what there is of a file
+    assert len(labels) == 20 or "0.png" in caplog.text
+
+
+def test_files_are_opened_when_their_turn_comes(images: Path, monkeypatch) -> None:
+    opened = []
+
+    def reading(path):
+        opened.append(path)
+        return np.zeros((64, 64), np.float32)
+
+    monkeypatch.setattr("reference_impl.lunar.preprocessing.read_image", reading)
+    train, _ = create_train_val_dataloaders(images, batch_size=4, num_workers=0, image_size=64)
+    assert not opened
+    next(iter(train))
+    assert len(opened) == 4
+
+
+def test_each_file_is_decoded_once_with_a_cache(images: Path, monkeypatch) -> None:
+    opened = []
+    real = read_image
+
+    def reading(path):
+        opened.append(path)
+        return real(path)
+
+    monkeypatch.setattr("reference_impl.lunar.preprocessing.read_image", reading)
+    dataset = LunarDataset(load_index(images), 64, training=False, cache=True)
+    first = [dataset[i][0] for i in range(5)]
+    again = [dataset[i][0] for i in range(5)]
+    assert len(opened) == 5
+    for one, other in zip(first, again, strict=True):
+        assert torch.equal(one, other)
+
+
+def test_a_manifest_gives_paths_labels_and_folds(images: Path) -> None:
+    rows = [
+        (f"{name}/{number}.png", name, str(number % 3))
+        for name in ("above", "below")
+        for number in range(10)
+    ]
+    as_csv = images / "windows.csv"
+    as_csv.write_text("path,label,fold\n" + "".join(",".join(row) + "\n" for row in rows))
+    as_jsonl = images / "windows.jsonl"
+    records = [{"path": path, "label": label, "split": fold} for path, label, fold in rows]
+    as_jsonl.write_text("\n".join(json.dumps(record) for record in records))
+    for manifest in (as_csv, as_jsonl):
+        train, test = by_fold(load_index(manifest), "1")
+        assert sorted(path.name for path in test.paths) == sorted(["1.png", "4.png", "7.png"] * 2)
+        assert len(train.paths) == 14
+        assert not set(train.paths) & set(test.paths)
+    loaders = create_manifest_dataloaders(as_csv, "0", num_workers=0, image_size=64)
+    assert [len(loader.dataset) for loader in loaders] == [12, 8]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("path,klass\n", "no column 'label'"),
+        ("path,label,fold\n,above,0\n", "m.csv:2: a row needs path and label"),
+        ("path,label\nabove/1.png,above\n", "only the class 'above'"),
+        ("path,label\nnone.png,a\n", "no usable image"),
+    ],
+)
+def test_a_manifest_with_errors_is_refused(images: Path, text: str, words: str) -> None:
+    manifest = images / "m.csv"
+    manifest.write_text(text)
+    with pytest.raises(DataError, match=words.replace(".", r"\.")):
+        load_index(manifest)
+
+
+def test_what_cannot_be_used_is_said_with_the_way_out(images: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="is no folder"):
+        get_image_paths(tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="no image in a class folder"):
+        get_image_paths(tmp_path / "empty")
+    with pytest.raises(DataError, match="has no column `fold`"):
+        by_fold(load_index(images), "0")
+    with pytest.raises(DataError, match="must be between 0 and 1"):
+        create_train_val_dataloaders(images, val_split=1.5)
+    with pytest.raises(DataError, match="multiple of 32"):
+        create_train_val_dataloaders(images, image_size=100)
+    with pytest.raises(DataError, match="the model knows left, right"):
+        load_index(images, classes=("left", "right"))

@@ -1,0 +1,247 @@
+"""Requirements of prompts 3 and 4: optimiser, schedule, stopping, checkpoints, memory, speed."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from reference_impl.lunar import training
+from reference_impl.lunar.checkpoints import CheckpointError, load_model, load_state, load_trunk
+from reference_impl.lunar.engine import Engine, amp_dtype
+from reference_impl.lunar.model import create_model
+from reference_impl.lunar.preprocessing import create_train_val_dataloaders
+from reference_impl.lunar.training import Options, train_model
+from tests.reference.conftest import Tiny
+
+KEYS = {"epoch", "train_loss", "val_loss", "accuracy", "precision", "recall", "f1", "lr"}
+
+
+def loaders(images: Path) -> tuple[DataLoader, DataLoader]:
+    return create_train_val_dataloaders(images, 0.4, 4, num_workers=0, image_size=32)
+
+
+def train(images: Path, folder: Path, epochs: int, model: nn.Module | None = None, **more):
+    model = model or seeded()
+    return train_model(model, *loaders(images), epochs, save_dir=folder, **more), model
+
+
+def seeded() -> Tiny:
+    torch.manual_seed(11)
+    return Tiny()
+
+
+def test_it_learns_and_leaves_records_pictures_and_the_best_model(
+    images: Path, tmp_path: Path
+) -> None:
+    result, model = train(images, tmp_path / "out", 12, learning_rate=0.02)
+    assert result["best_f1"] == 1.0
+    assert result["total_time"] > 0
+    assert [record["epoch"] for record in result["history"]] == list(
+        range(1, len(result["history"]) + 1)
+    )
+    assert set(result["history"][0]) >= KEYS
+    for picture in ("history.png", "confusion.png"):
+        assert (tmp_path / "out" / picture).read_bytes()[:4] == b"\x89PNG"
+    loaded = load_model(Tiny(), tmp_path / "out" / "best.pth", "cpu").eval()
+    batch = torch.rand(2, 3, 32, 32)
+    assert torch.equal(loaded(batch), model.eval()(batch))
+
+
+def test_adamw_gets_only_what_is_trained_at_the_asked_rate(images: Path) -> None:
+    model = create_model(output_stride=32, num_classes=2)
+    engine = Engine(model, loaders(images)[0], 3, 1e-4, 1e-5, 2.0, Options(amp="off"))
+    assert isinstance(engine.optimizer, torch.optim.AdamW)
+    (group,) = engine.optimizer.param_groups
+    assert (group["lr"], group["weight_decay"]) == (1e-4, 1e-5)
+    assert {id(p) for p in group["params"]} == {
+        id(p) for p in model.parameters() if p.requires_grad
+    }
+
+
+def test_the_rate_follows_a_cosine_with_t_max_10_once_per_epoch(
+    images: Path, tmp_path: Path
+) -> None:
+    result, _ = train(images, tmp_path, 22, patience=99)
+    expected = [1e-4 * (1 + math.cos(math.pi * epoch / 10)) / 2 for epoch in range(22)]
+    found = [record["lr"] for record in result["history"]]
+    np.testing.assert_allclose(found, expected, atol=1e-9)
+    assert found[10] == pytest.approx(0, abs=1e-12)  # the trap that the model card names
+    assert found[20] == pytest.approx(1e-4)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "at_5"), [("cosine", 0.5), ("constant", 1.0), ("warm_restarts", 0.5)]
+)
+def test_other_schedules_can_be_chosen(images: Path, tmp_path: Path, schedule, at_5) -> None:
+    result, _ = train(images, tmp_path, 10, patience=99, options=Options(schedule=schedule))
+    assert result["history"][5]["lr"] == pytest.approx(at_5 * 1e-4)
+
+
+def test_training_stops_7_epochs_after_the_last_better_f1(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = iter([0.2, 0.4, 0.3, 0.6] + [0.6, 0.5] * 10)
+
+    def scripted(engine, loader):
+        right = round(100 * next(script))
+        return 1.0, torch.tensor([[right, 100 - right], [100 - right, right]])
+
+    monkeypatch.setattr(Engine, "evaluate", scripted)
+    result, _ = train(images, tmp_path, 50)
+    assert len(result["history"]) == 4 + 7
+    assert result["best_epoch"] == 4
+    assert result["best_f1"] == pytest.approx(0.6)
+
+
+def test_two_epochs_resumed_for_two_more_are_the_same_bits_as_four(
+    images: Path, tmp_path: Path
+) -> None:
+    whole, one = train(images, tmp_path / "whole", 4)
+    train(images, tmp_path / "parts", 2)
+    parts, other = train(images, tmp_path / "parts", 4, options=Options(resume=True))
+    for name, value in load_state(tmp_path / "whole" / "last.pth")["model"].items():
+        assert torch.equal(value, load_state(tmp_path / "parts" / "last.pth")["model"][name])
+    for (_, first), (_, second) in zip(
+        one.state_dict().items(), other.state_dict().items(), strict=True
+    ):
+        assert torch.equal(first, second)
+    without_time = [
+        [{k: v for k, v in record.items() if k != "seconds"} for record in each["history"]]
+        for each in (whole, parts)
+    ]
+    assert without_time[0] == without_time[1]
+
+
+def test_a_batch_in_parts_gives_the_same_step(images: Path, tmp_path: Path) -> None:
+    class Plain(Tiny):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head[1].p = 0.0
+
+    states = []
+    for parts in (1, 4):
+        torch.manual_seed(11)
+        model = Plain()
+        train(images, tmp_path / str(parts), 1, model, options=Options(micro_batches=parts))
+        states.append(load_state(tmp_path / str(parts) / "last.pth")["model"])
+    for name, value in states[0].items():
+        torch.testing.assert_close(value, states[1][name], atol=2e-6, rtol=1e-4)
+
+
+@pytest.mark.parametrize("amp", ["bf16", "off", "auto"])
+def test_mixed_precision_trains_on_a_cpu_and_keeps_float32_weights(
+    images: Path, tmp_path: Path, amp
+) -> None:
+    seen = []
+
+    class Watching(Tiny):
+        def forward(self, batch: torch.Tensor) -> torch.Tensor:
+            logits = super().forward(batch)
+            seen.append(logits.dtype)
+            return logits
+
+    result, model = train(images, tmp_path, 1, Watching(), options=Options(amp=amp))
+    assert math.isfinite(result["history"][0]["train_loss"])
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+    assert set(seen) == {amp_dtype(amp, torch.device("cpu"))}
+
+
+def test_a_gradient_scaler_stands_ready_where_float16_needs_one(images: Path) -> None:
+    for amp, needed in (("fp16", True), ("bf16", False), ("off", False)):
+        engine = Engine(Tiny(), loaders(images)[0], 3, 1e-4, 1e-5, 2.0, Options(amp=amp))
+        assert engine.scaler.is_enabled() is needed
+
+
+def test_any_loader_of_tensors_will_do(tmp_path: Path) -> None:
+    data = TensorDataset(torch.rand(9, 3, 32, 32), torch.arange(9) % 2)
+    loader = DataLoader(data, batch_size=4)  # the last batch has one image
+    result = train_model(Tiny(), loader, loader, 2, save_dir=tmp_path)
+    assert sum(map(sum, result["confusion"])) == 9
+
+
+def test_class_weights_are_inverse_to_the_counts(images: Path) -> None:
+    loader = loaders(images)[0]
+    loader.dataset.labels = (0,) * 9 + (1,) * 3
+    engine = Engine(Tiny(), loader, 1, 1e-4, 0.0, 2.0, Options(class_weights=True))
+    np.testing.assert_allclose(engine.loss.weight, [12 / 18, 12 / 6])
+
+
+def test_a_run_that_fails_while_it_writes_leaves_the_old_checkpoint(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(images, tmp_path, 1)
+    before = (tmp_path / "last.pth").read_bytes()
+
+    def full(state, path):
+        Path(path).write_bytes(b"half")
+        raise OSError("no space left")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OSError, match="no space"):
+        train(images, tmp_path, 2)
+    assert (tmp_path / "last.pth").read_bytes() == before
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_checkpoints_that_do_not_fit_are_refused_with_a_reason(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="there is no checkpoint"):
+        load_model(Tiny(), tmp_path / "none.pth", "cpu")
+    (tmp_path / "text.pth").write_text("not one")
+    with pytest.raises(CheckpointError, match="cannot be read|can be read"):
+        load_model(Tiny(), tmp_path / "text.pth", "cpu")
+    torch.save({"model": Tiny(3).state_dict()}, tmp_path / "other.pth")
+    with pytest.raises(CheckpointError, match="is of another model"):
+        load_model(Tiny(2), tmp_path / "other.pth", "cpu")
+    with pytest.raises(CheckpointError, match="no backbone"):
+        load_trunk(Tiny(), tmp_path / "other.pth")
+
+
+class Evil:
+    def __reduce__(self):
+        return (print, ("this must never run",))
+
+
+def test_code_in_a_checkpoint_is_not_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.save({"model": Evil()}, tmp_path / "evil.pth")
+    with pytest.raises(CheckpointError):
+        load_model(Tiny(), tmp_path / "evil.pth", "cpu")
+    assert "never" not in capsys.readouterr().out
+
+
+def test_a_trunk_can_be_taken_over_and_stays_frozen(tmp_path: Path) -> None:
+    donor = create_model(num_classes=3, output_stride=32, frozen_stages=0)
+    torch.save({"model": donor.state_dict()}, tmp_path / "trunk.pth")
+    model = create_model(num_classes=5, output_stride=32)
+    assert load_trunk(model, tmp_path / "trunk.pth") == len(donor.backbone.state_dict())
+    torch.testing.assert_close(
+        model.backbone.layer2.state_dict(), donor.backbone.layer2.state_dict()
+    )
+    assert not any(p.requires_grad for p in model.backbone.layer2.parameters())
+
+
+def test_nothing_to_train_and_bad_numbers_are_refused(images: Path, tmp_path: Path) -> None:
+    model = Tiny().requires_grad_(False)
+    with pytest.raises(ValueError, match="no parameter"):
+        train(images, tmp_path, 1, model)
+    with pytest.raises(ValueError, match="at least 1"):
+        train(images, tmp_path, 0)
+
+
+def test_the_log_has_a_record_for_each_epoch(
+    images: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    reported = []
+    with caplog.at_level("INFO", logger=training.__name__):
+        result, _ = train(images, tmp_path, 2, report=reported.append)
+    assert reported == result["history"]
+    assert caplog.text.count("train_loss") == 2
+    json.dumps(result)
