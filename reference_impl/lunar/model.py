@@ -175,8 +175,8 @@ class Transformer(nn.Module):
                 tokens = checkpoint(block, tokens, use_reentrant=False)
             else:
                 tokens = block(tokens)
-        tokens = self.norm(tokens).transpose(1, 2)  # B×hw×512 → B×512×hw
-        return tokens.reshape(-1, DIM, height, width)  # B×512×hw → B×512×h×w
+        normed: Tensor = self.norm(tokens)
+        return normed.transpose(1, 2).reshape(-1, DIM, height, width)  # B×hw×512 → B×512×h×w
 
 
 class Join(nn.Module):

@@ -105,7 +105,10 @@ class Scene:
         self.albedo: Array = np.ones((size, size))
         self.is_mare = False
         places = np.arange(size, dtype=np.float64) * self.km
-        self.rows, self.columns = np.meshgrid(places, places, indexing="ij")  # km from the corner
+        rows, columns = np.meshgrid(places, places, indexing="ij")
+        self.rows: Array = rows.astype(np.float64)
+        """Of every pixel, km from the upper edge; `columns` from the left one."""
+        self.columns: Array = columns.astype(np.float64)
         self.width = size * self.km
 
     def roughen(self, amplitude: float, slope: float = 1.9) -> None:

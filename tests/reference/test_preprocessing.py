@@ -117,7 +117,7 @@ def test_the_split_is_disjoint_complete_seeded_and_a_fifth_of_each_class(images:
     train, val = split(index, 0.2, 1)
     assert not set(train.paths) & set(val.paths)
     assert set(train.paths) | set(val.paths) == set(index.paths)
-    assert val.counts() == {"above": 2, "below": 2}
+    assert val.counts() == {"dark": 2, "light": 2}
     assert split(index, 0.2, 1)[1].paths == val.paths
     assert split(index, 0.2, 2)[1].paths != val.paths
 
@@ -179,10 +179,10 @@ def test_every_format_gives_the_same_values(tmp_path: Path, name: str) -> None:
 def test_odd_files_are_named_skipped_and_counted(
     images: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (images / "above" / "empty.png").write_bytes(b"")
-    (images / "above" / "text.jpg").write_text("no image")
-    (images / "above" / "notes.txt").write_text("not even an image's name")
-    Image.fromarray(np.zeros((32, 32), np.float32), "F").save(images / "below" / "float.tif")
+    (images / "dark" / "empty.png").write_bytes(b"")
+    (images / "dark" / "text.jpg").write_text("no image")
+    (images / "dark" / "notes.txt").write_text("not even an image's name")
+    Image.fromarray(np.zeros((32, 32), np.float32), "F").save(images / "light" / "float.tif")
     with caplog.at_level(logging.WARNING):
         index = load_index(images)
     assert sorted(path.name for path in index.skipped) == ["empty.png", "float.tif", "text.jpg"]
@@ -194,8 +194,8 @@ def test_odd_files_are_named_skipped_and_counted(
 def test_a_file_that_breaks_off_is_left_out_of_its_batch(
     images: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    whole = (images / "above" / "0.png").read_bytes()
-    (images / "above" / "0.png").write_bytes(whole[: len(whole) // 2])
+    whole = (images / "dark" / "0.png").read_bytes()
+    (images / "dark" / "0.png").write_bytes(whole[: len(whole) // 2])
     loader = create_evaluation_dataloader(images, batch_size=20, num_workers=0, image_size=64)
     with caplog.at_level(logging.WARNING):
         batch, labels = next(iter(loader))
@@ -238,7 +238,7 @@ def test_each_file_is_decoded_once_with_a_cache(images: Path, monkeypatch) -> No
 def test_a_manifest_gives_paths_labels_and_folds(images: Path) -> None:
     rows = [
         (f"{name}/{number}.png", name, str(number % 3))
-        for name in ("above", "below")
+        for name in ("dark", "light")
         for number in range(10)
     ]
     as_csv = images / "windows.csv"
@@ -259,8 +259,8 @@ def test_a_manifest_gives_paths_labels_and_folds(images: Path) -> None:
     ("text", "words"),
     [
         ("path,klass\n", "no column 'label'"),
-        ("path,label,fold\n,above,0\n", "m.csv:2: a row needs path and label"),
-        ("path,label\nabove/1.png,above\n", "only the class 'above'"),
+        ("path,label,fold\n,dark,0\n", "m.csv:2: a row needs path and label"),
+        ("path,label\ndark/1.png,dark\n", "only the class 'dark'"),
         ("path,label\nnone.png,a\n", "no usable image"),
     ],
 )

@@ -194,7 +194,7 @@ def test_checkpoints_that_do_not_fit_are_refused_with_a_reason(tmp_path: Path) -
     with pytest.raises(CheckpointError, match="there is no checkpoint"):
         load_model(Tiny(), tmp_path / "none.pth", "cpu")
     (tmp_path / "text.pth").write_text("not one")
-    with pytest.raises(CheckpointError, match="cannot be read|can be read"):
+    with pytest.raises(CheckpointError, match="no checkpoint that can be read"):
         load_model(Tiny(), tmp_path / "text.pth", "cpu")
     torch.save({"model": Tiny(3).state_dict()}, tmp_path / "other.pth")
     with pytest.raises(CheckpointError, match="is of another model"):

@@ -1,0 +1,130 @@
+"""The command line, as its user calls it, in processes of its own."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from reference_impl.lunar.main import parser
+
+ROOT = Path(__file__).parents[2]
+TINY = ("--model_type", "simple", "--image_size", "32", "--num_workers", "0", "--amp", "off")
+
+
+def command(folder: Path, *arguments: str, processes: int = 1) -> subprocess.CompletedProcess[str]:
+    module = ["-m", "reference_impl.lunar.main", *arguments]
+    if processes > 1:
+        launch = ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+        module = ["-m", *launch, *module]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, *module],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def test_the_flags_of_the_article_have_its_values() -> None:
+    expected = {
+        "data_dir": "lunar_images",
+        "save_dir": "checkpoints",
+        "model_type": "hybrid",
+        "num_classes": 5,
+        "dropout": 0.3,
+        "pretrained": False,
+        "epochs": 50,
+        "batch_size": 8,
+        "lr": 1e-4,
+        "weight_decay": 1e-5,
+        "gamma": 2.0,
+        "patience": 7,
+        "val_split": 0.2,
+        "num_workers": 4,
+        "create_sample_data": False,
+        "seed": 42,
+        "resume": False,
+        "config": None,
+    }
+    found = vars(parser().parse_args([]))
+    assert {name: found[name] for name in expected} == expected
+
+
+def test_from_nothing_to_plots_and_results_and_judged_again(tmp_path: Path) -> None:
+    done = command(tmp_path, "--create_sample_data", "--num_samples", "40", "--epochs", "2", *TINY)
+    assert done.returncode == 0, done.stderr
+    out = tmp_path / "checkpoints"
+    for picture in ("history.png", "confusion.png", "mistakes.png"):
+        assert (out / picture).read_bytes()[:4] == b"\x89PNG"
+    results = json.loads((out / "results.json").read_text())
+    assert results["total_time"] > 0
+    per_class = [figures["f1"] for figures in results["per_class"].values()]
+    assert results["best_f1"] == pytest.approx(np.mean(per_class))
+    assert sum(map(sum, results["confusion"])) == 10  # a fifth of each class, at least one
+    assert json.loads((out / "config.json").read_text())["epochs"] == 2
+    rows = list(csv.DictReader((out / "history.csv").open()))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    again = command(tmp_path, "--evaluate", "checkpoints/best.pth", "--save_dir", "judged", *TINY)
+    assert again.returncode == 0, again.stderr
+    judged = json.loads((tmp_path / "judged" / "results.json").read_text())
+    assert judged["images"] == 40
+    resumed = command(tmp_path, "--epochs", "3", "--resume", *TINY)
+    assert resumed.returncode == 0, resumed.stderr
+    assert len((out / "history.csv").read_text().splitlines()) == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--data_dir", "nowhere"), "nowhere is no folder"),
+        (("--evaluate", "none.pth"), "there is no checkpoint none.pth"),
+        (("--manifest", "none.csv", "--test_fold", "0"), "none.csv cannot be read"),
+        (("--config", "none.json"), "none.json is no configuration"),
+        (("--data_dir", "data", "--num_classes", "4"), "give --num_classes 5"),
+        (("--data_dir", "data", "--image_size", "50"), "multiple of 32"),
+        (("--data_dir", "data", "--dropout", "2"), "dropout_prob is 2.0"),
+        (("--data_dir", "data", "--batch_size", "0"), "batch_size must be at least 1"),
+        (("--data_dir", "data", "--epochs", "0"), "must be at least 1"),
+    ],
+)
+def test_wrong_input_gets_one_line_with_the_way_out(
+    tmp_path: Path, arguments: tuple[str, ...], words: str
+) -> None:
+    from reference_impl.lunar.samples import create_sample_data
+
+    create_sample_data(tmp_path / "data", 5, image_size=32)
+    extra = [] if "--image_size" in arguments else list(TINY)
+    done = command(tmp_path, *extra, *arguments)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.strip().splitlines()[-1].startswith("error: ")
+
+
+def test_two_processes_judge_every_image_once_and_agree(tmp_path: Path) -> None:
+    from reference_impl.lunar.samples import create_sample_data
+
+    create_sample_data(tmp_path / "lunar_images", 35, image_size=32)
+    train = ("--epochs", "2", "--batch_size", "4", *TINY)
+    done = command(tmp_path, *train, processes=2)
+    assert done.returncode == 0, done.stderr
+    results = json.loads((tmp_path / "checkpoints" / "results.json").read_text())
+    assert sum(map(sum, results["confusion"])) == 5  # neither padded nor left out
+    judged = []
+    for processes in (1, 2):
+        where = ("--save_dir", f"by{processes}", "--evaluate", "checkpoints/best.pth")
+        assert command(tmp_path, *TINY, *where, processes=processes).returncode == 0
+        judged.append(json.loads((tmp_path / f"by{processes}" / "results.json").read_text()))
+    assert judged[0]["confusion"] == judged[1]["confusion"]
+    assert judged[0]["images"] == 35
+    assert judged[0]["loss"] == pytest.approx(judged[1]["loss"])
