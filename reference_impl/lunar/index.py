@@ -79,14 +79,14 @@ def load_index(source: str | Path, classes: Sequence[str] | None = None) -> Inde
     Only the headers of the files are read. What is no usable image is skipped, with a warning.
 
     Args:
-        source: the folder or the manifest; its paths are relative to the manifest's folder.
+        source: the folder, or a manifest (.csv, .jsonl), whose paths are relative to its folder.
         classes: the order of the classes, for a model that was trained with it.
 
     Raises:
         DataError: nothing usable, fewer than two classes, or a manifest with errors.
     """
     source = Path(source)
-    if source.is_dir():
+    if source.suffix.lower() not in (".csv", ".jsonl"):
         rows = [(path, path.relative_to(source).parts[0], "") for path in get_image_paths(source)]
     else:
         rows = list(_manifest_rows(source))

@@ -60,6 +60,22 @@ def create_sample_data(
     return counts
 
 
+def contact_sheet(path: str | Path, *, columns: int = 6, size: int = 160, seed: int = 1) -> None:
+    """Write a picture with a row of samples of each class, as PNG."""
+    rows = [
+        np.hstack(
+            [
+                sample_image(name, np.random.default_rng((seed, row, n)), size)
+                for n in range(columns)
+            ]
+        )
+        for row, name in enumerate(TERRAINS)
+    ]
+    written, data = cv2.imencode(".png", np.vstack(rows))
+    assert written
+    Path(path).write_bytes(data.tobytes())
+
+
 def sample_image(name: str, random: Random, size: int = 256) -> NDArray[np.uint8]:
     """Return one image of a class, size×size, 8 bits."""
     scene = Scene(random, size)
@@ -156,7 +172,8 @@ class Scene:
         angle = self.random.uniform(0, np.pi)
         along = np.linspace(-0.75, 0.75, steps) * self.width
         bends = np.cumsum(self.random.standard_normal(steps))
-        bends = cv2.GaussianBlur(bends[:, None], (1, 0), 0, sigmaY=4)[:, 0]
+        smooth = cv2.GaussianBlur(bends[:, None], (1, 0), 0, sigmaY=4)
+        bends = np.asarray(smooth[:, 0], np.float64)
         across = wander * (bends - np.linspace(bends[0], bends[-1], steps))
         across += self.random.uniform(-0.12, 0.12) * self.width
         middle = self.width / 2

@@ -72,7 +72,7 @@ def test_from_nothing_to_plots_and_results_and_judged_again(tmp_path: Path) -> N
     assert results["best_f1"] == pytest.approx(np.mean(per_class))
     assert sum(map(sum, results["confusion"])) == 10  # a fifth of each class, at least one
     assert json.loads((out / "config.json").read_text())["epochs"] == 2
-    rows = list(csv.DictReader((out / "history.csv").open()))
+    rows = list(csv.DictReader((out / "history.csv").read_text().splitlines()))
     assert [row["epoch"] for row in rows] == ["1", "2"]
     again = command(tmp_path, "--evaluate", "checkpoints/best.pth", "--save_dir", "judged", *TINY)
     assert again.returncode == 0, again.stderr
