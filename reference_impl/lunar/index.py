@@ -34,6 +34,8 @@ class Index:
     """Names, sorted; a label is an index into them."""
     folds: tuple[str, ...] = ()
     """Fold or split of each file, if a manifest has them."""
+    groups: tuple[str, ...] = ()
+    """What each file shows, if a manifest has a column `group` or `feature`."""
     skipped: tuple[Path, ...] = ()
     """Files that are no usable image."""
 
@@ -45,6 +47,7 @@ class Index:
             paths=tuple(self.paths[i] for i in chosen),
             labels=tuple(self.labels[i] for i in chosen),
             folds=tuple(self.folds[i] for i in chosen) if self.folds else (),
+            groups=tuple(self.groups[i] for i in chosen) if self.groups else (),
         )
 
     def counts(self) -> dict[str, int]:
@@ -87,11 +90,11 @@ def load_index(source: str | Path, classes: Sequence[str] | None = None) -> Inde
     """
     source = Path(source)
     if source.suffix.lower() not in (".csv", ".jsonl"):
-        rows = [(path, path.relative_to(source).parts[0], "") for path in get_image_paths(source)]
+        rows = [_Row(path, path.relative_to(source).parts[0]) for path in get_image_paths(source)]
     else:
         rows = list(_manifest_rows(source))
-    problems = {path: _problem(path) for path, _, _ in rows}
-    good = [row for row in rows if not problems[row[0]]]
+    problems = {row.path: _problem(row.path) for row in rows}
+    good = [row for row in rows if not problems[row.path]]
     skipped = [path for path, problem in problems.items() if problem]
     for path in skipped:
         log.warning("%s is skipped: %s", path, problems[path])
@@ -99,27 +102,29 @@ def load_index(source: str | Path, classes: Sequence[str] | None = None) -> Inde
         log.warning("%d of %d files of %s are skipped", len(skipped), len(rows), source)
     if not good:
         raise DataError(f"{source} has no usable image; the warnings above say why")
-    names = tuple(classes) if classes is not None else tuple(sorted({row[1] for row in good}))
-    strange = sorted({row[1] for row in good} - set(names))
+    names = tuple(classes) if classes is not None else tuple(sorted({row.label for row in good}))
+    strange = sorted({row.label for row in good} - set(names))
     if strange:
         known = ", ".join(names)
         raise DataError(f"{source} has the label {strange[0]!r}; the model knows {known}")
     if len(names) < 2:
         raise DataError(f"{source} has only the class {names[0]!r}; a classifier needs two")
-    folds = tuple(row[2] for row in good)
+    folds = tuple(row.fold for row in good)
+    groups = tuple(row.group for row in good)
     return Index(
-        paths=tuple(row[0] for row in good),
-        labels=tuple(names.index(row[1]) for row in good),
+        paths=tuple(row.path for row in good),
+        labels=tuple(names.index(row.label) for row in good),
         classes=names,
         folds=folds if any(folds) else (),
+        groups=groups if any(groups) else (),
         skipped=tuple(skipped),
     )
 
 
 def split(index: Index, val_split: float, seed: int) -> tuple[Index, Index]:
-    """Return training and validation files: disjoint, seeded, the same share of each class.
+    """Return training and validation files: disjoint, seeded, about the same share of each class.
 
-    A class of one file stays in training.
+    Files of one group stay together, and a class of one group stays in training.
 
     Raises:
         DataError: `val_split` is not between 0 and 1.
@@ -130,9 +135,15 @@ def split(index: Index, val_split: float, seed: int) -> tuple[Index, Index]:
     labels = np.array(index.labels)
     held_out: set[int] = set()
     for label in range(len(index.classes)):
-        numbers = random.permutation(np.flatnonzero(labels == label))
-        share = min(max(1, round(val_split * len(numbers))), len(numbers) - 1)
-        held_out.update(numbers[: max(0, share)].tolist())
+        numbers = np.flatnonzero(labels == label).tolist()
+        wanted = max(1, round(val_split * len(numbers)))
+        groups = _grouped(index, numbers)
+        taken: list[int] = []
+        for place in random.permutation(len(groups))[:-1]:  # one stays for training
+            if len(taken) >= wanted:
+                break
+            taken += groups[place]
+        held_out.update(taken)
     everything = range(len(labels))
     train = [i for i in everything if i not in held_out]
     return index.subset(train), index.subset(sorted(held_out))
@@ -154,7 +165,24 @@ def by_fold(index: Index, test_fold: str) -> tuple[Index, Index]:
     return index.subset(outside), index.subset(inside)
 
 
-def _manifest_rows(manifest: Path) -> Iterator[tuple[Path, str, str]]:
+def _grouped(index: Index, numbers: Sequence[int]) -> list[list[int]]:
+    if not index.groups:
+        return [[number] for number in numbers]
+    groups: dict[str, list[int]] = {}
+    for number in numbers:
+        groups.setdefault(index.groups[number] or str(index.paths[number]), []).append(number)
+    return list(groups.values())
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    path: Path
+    label: str
+    fold: str = ""
+    group: str = ""
+
+
+def _manifest_rows(manifest: Path) -> Iterator[_Row]:
     try:
         text = manifest.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -163,9 +191,12 @@ def _manifest_rows(manifest: Path) -> Iterator[tuple[Path, str, str]]:
         path, label = record.get("path"), record.get("label")
         if not path or not label:
             raise DataError(f"{manifest}:{line}: a row needs path and label")
-        fold = record.get("fold")
-        fold = record.get("split") if fold is None else fold
-        yield manifest.parent / str(path), str(label), "" if fold is None else str(fold)
+        fold, group = _first(record, "fold", "split"), _first(record, "group", "feature")
+        yield _Row(manifest.parent / str(path), str(label), fold, group)
+
+
+def _first(record: Mapping[str, object], *names: str) -> str:
+    return next((str(record[name]) for name in names if record.get(name) is not None), "")
 
 
 def _records(manifest: Path, text: str) -> Iterator[tuple[int, Mapping[str, object]]]:

@@ -127,7 +127,7 @@ def _train(options: argparse.Namespace) -> None:
         made = create_sample_data(options.data_dir, options.num_samples, seed=options.seed)
         print(f"made {sum(made.values())} sample images in {options.data_dir}")  # noqa: T201
     distributed.barrier()
-    train_loader, val_loader = _loaders(options)
+    train_loader, val_loader, *test_loaders = _loaders(options)
     model = _model(options, len(train_loader.dataset.classes))  # type: ignore[attr-defined]
     if main_process:
         print_system_info()
@@ -154,12 +154,20 @@ def _train(options: argparse.Namespace) -> None:
         ),
         report=_Table(options.epochs),
     )
+    classes = train_loader.dataset.classes  # type: ignore[attr-defined]
+    judged = [_judged(model, loader, len(classes), options.gamma) for loader in test_loaders]
     if not main_process:
         return
-    classes = train_loader.dataset.classes  # type: ignore[attr-defined]
     save_history(result["history"], folder / "history.csv")
-    _save_results(folder, classes, result, session_time=time.monotonic() - began)
-    plot_mistakes(model, val_loader, classes, folder / "mistakes.png")
+    more: dict[str, Any] = {"session_time": time.monotonic() - began}
+    if judged:
+        more["test"] = _described(judged[0], classes)
+        print(f"macro-F1 {more['test']['f1']:.4f} on the fold {options.test_fold}")  # noqa: T201
+    save_config(
+        {**_described(result["confusion"], classes), **_kept(result), **more},
+        folder / "results.json",
+    )
+    plot_mistakes(model, [val_loader, *test_loaders][-1], classes, folder / "mistakes.png")
     print(  # noqa: T201
         f"best macro-F1 {result['best_f1']:.4f} in epoch {result['best_epoch']}, "
         f"{result['total_time']:.0f} s; everything is in {folder}"
@@ -175,48 +183,60 @@ def _evaluate(options: argparse.Namespace) -> None:
     )
     names = loader.dataset.classes  # type: ignore[attr-defined]
     model = load_model(_model(options, len(names)), options.evaluate)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     began = time.monotonic()
-    loss, confusion = evaluate(model.to(device), loader, device, len(names), options.gamma)
+    confusion = _judged(model, loader, len(names), options.gamma)
     if not distributed.is_main():
         return
-    scores, folder = scores_of(confusion), Path(options.save_dir)
-    result = {
-        "best_f1": scores.f1,
-        "total_time": time.monotonic() - began,
-        "confusion": confusion.tolist(),
-        "per_class": scores.per_class,
-        "loss": loss,
-        "checkpoint": str(options.evaluate),
-        "images": int(confusion.sum()),
+    folder = Path(options.save_dir)
+    result = _described(confusion, names)
+    result |= {"best_f1": result["f1"], "total_time": time.monotonic() - began}
+    save_config({**result, "checkpoint": str(options.evaluate)}, folder / "results.json")
+    plot_confusion(torch.tensor(confusion), names, folder / "confusion.png")
+    print(f"macro-F1 {result['f1']:.4f} on {result['images']} images; {folder}/results.json")  # noqa: T201
+
+
+def _judged(
+    model: nn.Module, loader: DataLoader[Any], classes: int, gamma: float
+) -> list[list[int]]:
+    """Return the confusion matrix of a model over a loader."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    found: list[list[int]] = evaluate(model.to(device), loader, device, classes, gamma)[1].tolist()
+    return found
+
+
+def _described(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> dict[str, Any]:
+    """Return what results.json says of a confusion matrix."""
+    scores = scores_of(torch.tensor(confusion))
+    names = ("precision", "recall", "f1")
+    return {
+        "accuracy": scores.accuracy,
+        "precision": scores.precision,
+        "recall": scores.recall,
+        "f1": scores.f1,
+        "images": sum(map(sum, confusion)),
+        "classes": list(classes),
+        "per_class": {
+            name: dict(zip(names, figures, strict=True))
+            for name, figures in zip(classes, scores.per_class, strict=True)
+        },
+        "confusion": confusion,
     }
-    _save_results(folder, names, result)
-    plot_confusion(confusion, names, folder / "confusion.png")
-    print(f"macro-F1 {scores.f1:.4f} on {result['images']} images; {folder}/results.json")  # noqa: T201
 
 
-def _save_results(
-    folder: Path, classes: Sequence[str], result: dict[str, Any], **more: Any
-) -> None:
-    scores = scores_of(torch.tensor(result["confusion"]))
-    kept = {name: value for name, value in result.items() if name not in ("history", "per_class")}
-    per_class = {
-        name: {"precision": figures[0], "recall": figures[1], "f1": figures[2]}
-        for name, figures in zip(classes, result["per_class"], strict=True)
-    }
-    averages = {"accuracy": scores.accuracy, "precision": scores.precision, "recall": scores.recall}
-    found = {**kept, **averages, "f1": scores.f1, "classes": list(classes), "per_class": per_class}
-    save_config({**found, **more}, folder / "results.json")
+def _kept(result: dict[str, Any]) -> dict[str, Any]:
+    return {name: result[name] for name in ("best_f1", "best_epoch", "total_time")}
 
 
-def _loaders(options: argparse.Namespace) -> tuple[DataLoader[Any], DataLoader[Any]]:
+def _loaders(options: argparse.Namespace) -> list[DataLoader[Any]]:
+    """Return the loaders for training, for validation, and, with folds, of the test fold."""
     sizes = (options.batch_size, options.num_workers, options.image_size)
     extra = {"seed": options.seed, "cache": options.cache}
-    if options.manifest:
-        if options.test_fold is None:
-            raise DataError("--manifest needs --test_fold, the fold to judge on")
-        return create_manifest_dataloaders(options.manifest, options.test_fold, *sizes, **extra)
-    return create_train_val_dataloaders(options.data_dir, options.val_split, *sizes, **extra)
+    if not options.manifest:
+        return [*create_train_val_dataloaders(options.data_dir, options.val_split, *sizes, **extra)]
+    if options.test_fold is None:
+        raise DataError("--manifest needs --test_fold, the fold to judge on")
+    extra["val_split"] = options.val_split
+    return [*create_manifest_dataloaders(options.manifest, options.test_fold, *sizes, **extra)]
 
 
 def _model(options: argparse.Namespace, classes: int) -> nn.Module:

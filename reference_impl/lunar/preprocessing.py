@@ -205,16 +205,23 @@ def create_manifest_dataloaders(
     num_workers: int = 4,
     image_size: int = 256,
     *,
+    val_split: float = 0.15,
     seed: int = 42,
     cache: bool = False,
-) -> tuple[DataLoader[Any], DataLoader[Any]]:
-    """Return loaders of all folds but one, and of that one.
+) -> tuple[DataLoader[Any], DataLoader[Any], DataLoader[Any]]:
+    """Return loaders for training and validation, from all folds but one, and of that one.
+
+    The fold that is judged on must not choose the epoch, so a part of the others does.
 
     Raises:
         DataError: the manifest cannot be used, or has no such fold.
     """
-    train, test = by_fold(load_index(manifest), test_fold)
-    return _loaders(train, test, (batch_size, num_workers, image_size), seed=seed, cache=cache)
+    rest, test = by_fold(load_index(manifest), test_fold)
+    train, validation = split(rest, val_split, seed)
+    options = (batch_size, num_workers, image_size)
+    loaders = _loaders(train, validation, options, seed=seed, cache=cache)
+    judged = LunarDataset(test, image_size, training=False)
+    return *loaders, _loader(judged, batch_size, num_workers, seed=seed)
 
 
 def create_evaluation_dataloader(

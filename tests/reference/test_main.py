@@ -127,4 +127,23 @@ def test_two_processes_judge_every_image_once_and_agree(tmp_path: Path) -> None:
         judged.append(json.loads((tmp_path / f"by{processes}" / "results.json").read_text()))
     assert judged[0]["confusion"] == judged[1]["confusion"]
     assert judged[0]["images"] == 35
-    assert judged[0]["loss"] == pytest.approx(judged[1]["loss"])
+    assert judged[0]["f1"] == pytest.approx(judged[1]["f1"])
+
+
+def test_a_fold_is_judged_that_did_not_choose_the_epoch(tmp_path: Path) -> None:
+    from reference_impl.lunar.samples import create_sample_data
+
+    create_sample_data(tmp_path / "data", 60, image_size=32)
+    paths = sorted((tmp_path / "data").rglob("*.png"))
+    rows = [f"{p.relative_to(tmp_path)},{p.parent.name},{n % 3}" for n, p in enumerate(paths)]
+    (tmp_path / "windows.csv").write_text("\n".join(["path,label,fold", *rows]))
+    done = command(
+        tmp_path, "--manifest", "windows.csv", "--test_fold", "1", "--epochs", "1", *TINY
+    )
+    assert done.returncode == 0, done.stderr
+    results = json.loads((tmp_path / "checkpoints" / "results.json").read_text())
+    assert results["test"]["images"] == 20
+    assert results["images"] == 10  # a fifth of the 8 of each class that are left
+    assert f"macro-F1 {results['test']['f1']:.4f} on the fold 1" in done.stdout
+    missing = command(tmp_path, "--manifest", "windows.csv", *TINY)
+    assert (missing.returncode, "--test_fold" in missing.stderr) == (2, True)

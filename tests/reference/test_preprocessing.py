@@ -252,7 +252,24 @@ def test_a_manifest_gives_paths_labels_and_folds(images: Path) -> None:
         assert len(train.paths) == 14
         assert not set(train.paths) & set(test.paths)
     loaders = create_manifest_dataloaders(as_csv, "0", num_workers=0, image_size=64)
-    assert [len(loader.dataset) for loader in loaders] == [12, 8]
+    train, val, test = (loader.dataset for loader in loaders)
+    assert len(test) == 8
+    assert len(train) + len(val) == 12
+    assert len(val) == 2
+    assert not set(test.paths) & {*train.paths, *val.paths}
+
+
+def test_windows_of_one_feature_stay_on_one_side_of_the_split(images: Path) -> None:
+    rows = [
+        f"{name}/{n}.png,{name},{name} {n // 3}" for name in ("dark", "light") for n in range(10)
+    ]
+    manifest = images / "windows.csv"
+    manifest.write_text("\n".join(["path,label,feature", *rows]))
+    for seed in range(5):
+        train, val = split(load_index(manifest), 0.3, seed)
+        assert not set(train.groups) & set(val.groups)
+        assert val.counts().keys() == {"dark", "light"}
+        assert min(val.counts().values()) >= 3
 
 
 @pytest.mark.parametrize(
