@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable, Iterable, Mapping
 
-from tests.benchmarks import conversation, embedded, journal, past, start_up, stream
+from tests.benchmarks import conversation, embedded, journal, lunar, past, start_up, stream
 from tests.benchmarks.measure import Neighbours
 from tests.benchmarks.report import Figure, neighbours_line, setting, table
 
@@ -16,10 +16,11 @@ _GROUPS: Mapping[str, Callable[[], Iterable[Figure]]] = {
     "stream": stream.figures,
     "journal": journal.figures,
     "past": past.figures,
+    "lunar": lunar.figures,
     "embedded": embedded.figures,
 }
-_SLOW = frozenset({"embedded"})
-"""Only when named: minutes on two cores that nothing else may use."""
+_SLOW = frozenset({"embedded", "lunar"})
+"""Only when named: minutes on two cores that nothing else may use, or torch."""
 
 
 def main() -> int:
