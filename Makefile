@@ -14,7 +14,7 @@ run: $(VENV)/.run
 test: lint quick embedded
 
 quick: $(VENV)/.dev
-	$(BIN)/pytest -m "not embedded"
+	$(BIN)/pytest -n auto -m "not embedded"
 
 embedded: $(VENV)/.dev
 	$(BIN)/pytest -m embedded

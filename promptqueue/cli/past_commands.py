@@ -253,7 +253,8 @@ def _show_timeline(history: History) -> None:
     """Print for each call when it began, a bar as long as it took, and what it waited for."""
     from promptqueue.cli.narrator import clock
 
-    made = [call for call in history.calls if call.ended and not call.reused]
+    asked = (call for call in history.calls if call.ended and not call.reused)
+    made = sorted(asked, key=lambda call: call.started)
     if not made:
         typer.echo("this run asked nothing")
         return

@@ -41,6 +41,8 @@ class Summary:
 class Call:
     """One question of a run, and what became of it."""
 
+    key: str
+    """Digest of the question."""
     step: str
     turn: int
     model: str
@@ -72,7 +74,7 @@ class History:
     """A run as its journal tells it."""
 
     calls: tuple[Call, ...]
-    """In order, over all sessions."""
+    """In the order in which their answers were last used, over all sessions."""
     files: Mapping[str, str]
     """Path to digest, as the run left them."""
     steps: Mapping[str, bool]
@@ -142,7 +144,7 @@ def read_history(directory: RunDirectory) -> History:
         for record in directory.records():
             event = record["event"]
             if event == "call.started":
-                calls.append(_call(record))
+                calls.append(_own_answer(calls, record) or _call(record))
             elif event == "file.written":
                 files[record["path"]] = record["digest"]
             elif event == "step.started":
@@ -196,8 +198,21 @@ def _at_work(journal: str) -> bool:
     return False
 
 
+def _own_answer(calls: list[Call], record: Record) -> Call | None:
+    """Take out the call that this one repeats after a resume: it was answered in this run."""
+    if not record["reused"] or record.get("origin"):
+        return None
+    found = next(
+        (call for call in reversed(calls) if call.key == record["key"] and call.reply), None
+    )
+    if found is not None:
+        calls.remove(found)
+    return found
+
+
 def _call(record: Record) -> Call:
     return Call(
+        key=record["key"],
         step=record["step"],
         turn=record["turn"],
         model=record["model"],
