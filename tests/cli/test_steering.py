@@ -13,7 +13,7 @@ import pytest
 
 from tests.cli.command import QUEUE, Shell
 from tests.cli.process import Process, in_a_terminal
-from tests.fake_endpoint import Answer, FakeEndpoint, stream
+from tests.fake_endpoint import Answer, FakeEndpoint, error, stream
 from tests.scripted import fence
 
 THREE = (
@@ -523,3 +523,16 @@ def test_without_a_terminal_there_is_nobody_to_ask(
     said = run(shell, "--interactive", *more, code=2)
     assert "needs a terminal" in said
     assert server.requests == []
+
+
+def test_a_step_that_was_renamed_on_the_way_is_no_difference(
+    shell: Shell, server: FakeEndpoint
+) -> None:
+    server.enqueue(ONE, *[error(401)] * 4)
+    run(shell, code=3)
+    edit(shell, "id: two", "id: second")
+    server.enqueue(TWO)
+    resumed = shell.run("resume")
+    assert resumed.returncode == 0, resumed.stderr
+    replayed = shell.run("replay")
+    assert (replayed.returncode, replayed.stderr) == (0, "")
