@@ -528,7 +528,7 @@ def test_without_a_terminal_there_is_nobody_to_ask(
 def test_a_step_that_was_renamed_on_the_way_is_no_difference(
     shell: Shell, server: FakeEndpoint
 ) -> None:
-    server.enqueue(ONE, *[error(401)] * 4)
+    server.enqueue(ONE, error(401))
     run(shell, code=3)
     edit(shell, "id: two", "id: second")
     server.enqueue(TWO)
