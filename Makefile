@@ -6,7 +6,7 @@ CONSTRAINTS := .ci/constraints.txt
 QUEUE ?= prompts/lunar.yaml
 ARGS ?=
 
-.PHONY: run test quick embedded lint bench clean
+.PHONY: run test quick embedded lint bench lunar-results clean
 
 run: $(VENV)/.run
 	$(BIN)/promptqueue run $(QUEUE) $(ARGS)
@@ -23,6 +23,10 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# hours on two cores; stop it and start it again: make lunar-results DATA=path/to/windows.csv
+lunar-results: $(VENV)/.dev
+	$(BIN)/python -m reference_impl.lunar.results --manifest $(DATA) --out $(or $(OUT),results) $(ARGS)
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m tests.benchmarks

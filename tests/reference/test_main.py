@@ -147,3 +147,32 @@ def test_a_fold_is_judged_that_did_not_choose_the_epoch(tmp_path: Path) -> None:
     assert f"macro-F1 {results['test']['f1']:.4f} on the fold 1" in done.stdout
     missing = command(tmp_path, "--manifest", "windows.csv", *TINY)
     assert (missing.returncode, "--test_fold" in missing.stderr) == (2, True)
+
+
+def test_results_are_trained_once_and_told_in_a_table(tmp_path: Path) -> None:
+    from reference_impl.lunar.samples import create_sample_data
+
+    create_sample_data(tmp_path / "data", 40, image_size=32)
+    paths = sorted((tmp_path / "data").rglob("*.png"))
+    rows = [f"{p.relative_to(tmp_path)},{p.parent.name},{n % 2}" for n, p in enumerate(paths)]
+    (tmp_path / "windows.csv").write_text("\n".join(["path,label,fold", *rows]))
+    arguments = ["--manifest", "windows.csv", "--settings", "simple", "--epochs", "1"]
+    module = ["-m", "reference_impl.lunar.results", *arguments, "--flags", "--image_size", "32"]
+    said = []
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, *module],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        said.append(done.stdout)
+    folders = [tmp_path / "results" / f"simple-42-{fold}" for fold in (0, 1)]
+    scores = [json.loads((f / "results.json").read_text())["test"]["f1"] for f in folders]
+    assert f"| small CNN, 128 px | 2 | {np.mean(scores):.3f} |" in said[0]
+    assert said[0].count("--test_fold") == 2
+    assert "--test_fold" not in said[1]  # nothing was trained again
+    assert said[1].strip() == "\n".join(said[0].splitlines()[-3:])
