@@ -28,9 +28,8 @@ _ENDS_TRIED = 128
 _BARE_ENDS_TRIED = 8
 """The same for a reply without an opening fence: most replies are not that, and cost this."""
 _PARSE_BUDGET = 2_000_000
-"""Characters parsed in search of ends, for one reply: a second or two, whatever the reply is.
-A file of 50,000 characters with forty fences in its docstrings needs half of it; when it is
-spent, every block ends at the first line that may end it."""
+"""Characters parsed in search of ends, for one reply: a second or two. A file of 50,000 characters
+with forty fences in its docstrings needs half; then a block ends at the first line that may."""
 _PARSE_FEE = 200
 """What starting the parser costs, in characters."""
 _STRICT = (".py", ".pyi", ".json", ".toml")
@@ -97,14 +96,12 @@ class _Finder:
         self._declared = [output.path for output in outputs]
         self._cut = cut
         self._budget = _PARSE_BUDGET
-        fences = [i for i, line in enumerate(self._lines) if "```" in line or "~~~" in line]
-        naming = {
-            i for name in self._declared for i, line in enumerate(self._lines) if name in line
-        }
+        numbered = [*enumerate(self._lines)]
+        fences = [i for i, line in numbered if "```" in line or "~~~" in line]
+        naming = {i for path in self._declared for i, line in numbered if path in line}
         self._markers = {i: claim for i in naming if (claim := self._marker(self._lines[i]))}
         self._named = {i: fence for i in fences if (fence := self._named_fence(self._lines[i]))}
-        self._notable = sorted({*fences, *self._markers})
-        """Lines that may begin or end a block, quotes aside: a few among thousands."""
+        self._notable = sorted({*fences, *self._markers})  # quotes aside, a block ends at these
 
     def blocks(self) -> Iterator[Block]:
         index = floor = 0
