@@ -169,10 +169,9 @@ def text_of(blobs: Blobs, digest: str) -> str:
 def _names(runs: Path) -> list[str]:
     try:
         with os.scandir(runs) as entries:
-            found = [e.name for e in entries if e.is_dir() and e.name[:1].isdigit()]
+            return [e.name for e in entries if e.is_dir() and e.name[:1].isdigit()]
     except OSError:
         return []
-    return [name for name in found if os.path.exists(f"{runs}/{name}/run.json")]  # noqa: PTH110
 
 
 def _last_record(journal: str) -> Record:

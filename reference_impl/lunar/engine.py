@@ -69,9 +69,7 @@ class Engine:
         parameters = [each for each in model.parameters() if each.requires_grad]
         if not parameters:
             raise ValueError("no parameter of the model requires a gradient")
-        self.optimizer: Optimizer = AdamW(
-            parameters, lr=rate, weight_decay=decay, fused=_can_fuse(parameters)
-        )
+        self.optimizer: Optimizer = AdamW(parameters, lr=rate, weight_decay=decay, fused=True)
         self.scheduler = _scheduler(self.optimizer, options.schedule, epochs)
         self.model = distributed.wrap(self.bare)
         if options.compile:
@@ -204,7 +202,3 @@ def _class_weights(loader: DataLoader[Any], classes: int) -> Tensor:
     labels = torch.as_tensor(loader.dataset.labels)  # type: ignore[attr-defined]
     counts = torch.bincount(labels, minlength=classes).clamp(min=1).double()
     return (counts.sum() / (classes * counts)).float()
-
-
-def _can_fuse(parameters: list[nn.Parameter]) -> bool:
-    return all(each.is_floating_point() for each in parameters)

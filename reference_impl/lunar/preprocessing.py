@@ -171,9 +171,7 @@ class LunarDataset(Dataset[tuple[Tensor, int] | None]):
         if self._decoded is None:
             return read_image(self.paths[number])
         if number not in self._decoded:
-            image = read_image(self.paths[number])
-            if min(image.shape) > 2 * self.image_size:
-                image = _shrunk(image, 2 * self.image_size)
+            image = _shrunk(read_image(self.paths[number]), 2 * self.image_size)
             self._decoded[number] = np.round(image * 255).astype(np.uint8)
         return self._decoded[number].astype(np.float32) / np.float32(255)
 
@@ -245,8 +243,6 @@ def _loaders(
     train: Index, validation: Index, options: tuple[int, int, int], *, seed: int, cache: bool
 ) -> tuple[DataLoader[Any], DataLoader[Any]]:
     batch_size, num_workers, image_size = options
-    if batch_size < 1 or num_workers < 0:
-        raise DataError("batch_size must be at least 1, and num_workers at least 0")
     sets = (
         LunarDataset(train, image_size, training=True, seed=seed, cache=cache),
         LunarDataset(validation, image_size, training=False, cache=cache),
@@ -256,6 +252,8 @@ def _loaders(
 
 
 def _loader(dataset: LunarDataset, batch_size: int, workers: int, *, seed: int) -> DataLoader[Any]:
+    if batch_size < 1 or workers < 0:
+        raise DataError("batch_size must be at least 1, and num_workers at least 0")
     workers = min(workers, max(0, (os.cpu_count() or 1) - 1))  # more would only get in the way
     sampler: Sampler[int] = distributed.sampler(dataset, training=dataset.training, seed=seed)
     return DataLoader(

@@ -81,7 +81,8 @@ def train_model(
     if options.resume and (folder / "last.pth").exists():
         state = _restore(engine, folder / "last.pth")
     for epoch in range(len(state.history), num_epochs):
-        if state.stale >= patience:
+        if distributed.agreed(state.stale >= patience):
+            log.info("no better F1 for %d epochs: training stops", patience)
             break
         begin = time.monotonic()
         engine.begin_epoch(epoch)
@@ -96,9 +97,6 @@ def train_model(
         log.info("%s", record)
         if report is not None and distributed.is_main():
             report(record)
-        if distributed.agreed(state.stale >= patience):
-            log.info("no better F1 for %d epochs: training stops", patience)
-            break
     if distributed.is_main():
         plot_history(state.history, folder / "history.png")
         plot_confusion(state.confusion, class_names(val_loader), folder / "confusion.png")

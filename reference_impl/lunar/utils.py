@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from reference_impl.lunar.files import replacing
 from reference_impl.lunar.samples import create_sample_data
 
 __all__ = [
@@ -65,11 +66,8 @@ def create_directory_structure(base: str | Path, classes: Sequence[str] = ()) ->
 
 def save_config(config: Mapping[str, Any], path: str | Path) -> None:
     """Write a configuration, or any result, as JSON; whole or not at all."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", "utf-8")
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 
 def load_config(path: str | Path) -> dict[str, Any]:

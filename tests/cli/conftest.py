@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from promptqueue.chat.weights import ensure_weights
 from tests.cli.command import QUEUE, Shell
 from tests.fake_endpoint import FakeEndpoint
 
@@ -26,3 +27,16 @@ def server() -> Iterator[FakeEndpoint]:
 def configured(shell: Shell, server: FakeEndpoint) -> None:
     """Make the server the endpoint `test` of the shell."""
     shell.configure(server.base_url)
+
+
+@pytest.fixture(scope="session")
+def weights() -> Path:
+    """Return the file of the embedded model, fetched if need be."""
+    return ensure_weights(lambda progress: None)
+
+
+@pytest.fixture
+def at_home(shell: Shell, weights: Path) -> Shell:
+    """The cache of the tests, wherever it is, is that of the commands too."""
+    shell.environ = {"PROMPTQUEUE_CACHE": str(weights.parent.parent)}
+    return shell

@@ -11,23 +11,10 @@ from pathlib import Path
 import pytest
 
 from promptqueue.chat.embedded import EmbeddedServer
-from promptqueue.chat.weights import ensure_weights
 from tests.cli.command import Shell
 
 pytestmark = pytest.mark.embedded
 SMOKE = Path(__file__).parent.parent.parent / "prompts" / "smoke.yaml"
-
-
-@pytest.fixture(scope="module")
-def weights() -> Path:
-    return ensure_weights(lambda progress: None)
-
-
-@pytest.fixture
-def at_home(shell: Shell, weights: Path) -> Shell:
-    """The cache of the tests, wherever it is, is that of the commands too."""
-    shell.environ = {"PROMPTQUEUE_CACHE": str(weights.parent.parent)}
-    return shell
 
 
 def test_without_any_endpoint_the_embedded_model_writes_the_files(at_home: Shell) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from promptqueue.chat.weights import ensure_weights
 from promptqueue.run.blobs import Blobs
 from tests.cli.command import Shell
 from tests.cli.process import Process, in_a_terminal
@@ -44,14 +43,6 @@ CORRECTION = {
     "en": "Add a third function spread(values): the largest value minus the smallest.",
     "ru": "Добавьте третью функцию spread(values): наибольшее значение минус наименьшее.",
 }
-
-
-@pytest.fixture
-def at_home(shell: Shell) -> Shell:
-    """The cache of the tests, wherever it is, is that of the commands too."""
-    weights = ensure_weights(lambda progress: None)
-    shell.environ = {"PROMPTQUEUE_CACHE": str(weights.parent.parent), "LANG": "C.UTF-8"}
-    return shell
 
 
 def answer(terminal: Process, words: str) -> None:

@@ -18,8 +18,10 @@ ROOT = Path(__file__).parents[2]
 TINY = ("--model_type", "simple", "--image_size", "32", "--num_workers", "0", "--amp", "off")
 
 
-def command(folder: Path, *arguments: str, processes: int = 1) -> subprocess.CompletedProcess[str]:
-    module = ["-m", "reference_impl.lunar.main", *arguments]
+def command(
+    folder: Path, *arguments: str, processes: int = 1, name: str = "main"
+) -> subprocess.CompletedProcess[str]:
+    module = ["-m", f"reference_impl.lunar.{name}", *arguments]
     if processes > 1:
         launch = ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
         module = ["-m", *launch, *module]
@@ -157,17 +159,9 @@ def test_results_are_trained_once_and_told_in_a_table(tmp_path: Path) -> None:
     rows = [f"{p.relative_to(tmp_path)},{p.parent.name},{n % 2}" for n, p in enumerate(paths)]
     (tmp_path / "windows.csv").write_text("\n".join(["path,label,fold", *rows]))
     arguments = ["--manifest", "windows.csv", "--settings", "simple", "--epochs", "1"]
-    module = ["-m", "reference_impl.lunar.results", *arguments, "--flags", "--image_size", "32"]
     said = []
     for _ in range(2):
-        done = subprocess.run(
-            [sys.executable, *module],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = command(tmp_path, *arguments, "--flags", "--image_size", "32", name="results")
         assert done.returncode == 0, done.stderr
         said.append(done.stdout)
     folders = [tmp_path / "results" / f"simple-42-{fold}" for fold in (0, 1)]
