@@ -20,7 +20,7 @@ from promptqueue.run.archive import OneRun, read_past
 from promptqueue.run.events import Event
 from promptqueue.run.history import Outcomes, models_asked, outcomes, sources_of
 from promptqueue.run.job import Job
-from promptqueue.run.journal import RunDirectory, create_run
+from promptqueue.run.journal import Record, RunDirectory, create_run
 from promptqueue.run.ledger import Ledger
 from promptqueue.run.recorder import Recorder
 from promptqueue.run.runner import run_queue
@@ -82,6 +82,7 @@ def replay(path: Path) -> Replay:
     """
     directory = RunDirectory(path)
     past = read_past(path)
+    _check_blobs(directory)
     asked = models_asked(directory)
     with sources(directory) as loaded, tempfile.TemporaryDirectory() as scratch:
         second = create_run(Path(scratch) / "runs", loaded.queue.name, {})
@@ -105,6 +106,20 @@ def replay(path: Path) -> Replay:
         told = {step: entries for step, entries in outcomes(directory).items() if step in steps}
         differences = tuple(_compare(told, replayed, _age(directory)))
         return Replay(directory.id, len(replayed), files, differences)
+
+
+def _check_blobs(directory: RunDirectory) -> None:
+    """Read every text that the journal names: prompts and files come out the same without it."""
+    for digest in {each for record in directory.records() for each in _blobs_of(record)}:
+        directory.blobs.get(digest)
+
+
+def _blobs_of(record: Record) -> Iterator[str]:
+    """Yield the digests of the texts that a record of the journal stands for."""
+    yield from (digest for _, digest in record.get("messages", ()))
+    names = ["sources", "text", "reasoning", "partial", "old"]
+    names += ["digest"] if record["event"] == "file.written" else []  # elsewhere, of messages
+    yield from (record[name] for name in names if record.get(name))
 
 
 def _exhaust(events: Iterator[Event]) -> None:

@@ -360,13 +360,14 @@ def test_a_corrected_run_is_replayed(shell: Shell, server: FakeEndpoint) -> None
 
 
 @pytest.mark.parametrize("what", ["altered", "missing"])
+@pytest.mark.parametrize("words", ["```python path=two.py", "x = 2", "## TASK\n\nWrite two.py."])
 def test_replay_names_the_blob_that_was_tampered_with(
-    shell: Shell, server: FakeEndpoint, what: str
+    shell: Shell, server: FakeEndpoint, what: str, words: str
 ) -> None:
     server.enqueue(ONE, TWO)
     run(shell)
     blobs = shell.folder.glob(".promptqueue/runs/*/blobs/*/*")
-    blob = next(path for path in blobs if path.read_text().startswith("```python path=two.py"))
+    blob = next(path for path in blobs if path.read_text().startswith(words))
     blob.unlink() if what == "missing" else blob.write_text("forged")
     done = shell.run("replay")
     assert done.returncode == 6
