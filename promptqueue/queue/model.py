@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Discriminator,
     Field,
     Tag,
@@ -23,36 +18,11 @@ from pydantic import (
 from promptqueue.chat.message import Params
 from promptqueue.errors import UsageError
 from promptqueue.queue.interface import interface_of
+from promptqueue.queue.types import Count, Identifier, OutputPath, Scalar, Seconds, Strict
+from promptqueue.queue.verification import Verification
 
 Form = Literal["reply", "files", "interface"]
 _RULES = ["all", "none", "last", "on", "off", True, False]  # as they are written
-_DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-def _safe_path(path: str) -> str:
-    pure = PurePosixPath(path)
-    unsafe = pure.is_absolute() or ".." in pure.parts or "\\" in path or ":" in path
-    odd = not path.isprintable() or any(char in path for char in '`"*?<>|')  # fences, Windows
-    hidden = any(part.startswith((".", "~")) for part in pure.parts)
-    if unsafe or odd or hidden or not pure.parts or str(pure) != path or path != path.strip():
-        raise ValueError(
-            f"{path!r} is not a plain relative path; write something like model.py or data/load.py"
-        )
-    return path
-
-
-def _seconds(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value  # a number of seconds
-    match = _DURATION.fullmatch(value.strip())
-    if not match or not any(match.groups()):
-        raise ValueError(f"{value!r} is not a duration; write 90m, 1h30m or 45s")
-    hours, minutes, seconds = (int(part or 0) for part in match.groups())
-    return float(hours * 3600 + minutes * 60 + seconds)
 
 
 def _context(value: Any) -> Any:
@@ -82,25 +52,7 @@ def _role_kind(value: Any) -> str:
     return "role file" if isinstance(value, str) else "role in place"
 
 
-def _scalar(value: Any) -> Any:
-    if value is None or isinstance(value, str | int | float):  # bool is an int
-        return value
-    raise ValueError("a value is a text, a number, or one of true and false")
-
-
-OutputPath = Annotated[str, AfterValidator(_safe_path)]
-Identifier = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$", max_length=64)]
-Seconds = Annotated[
-    float,
-    BeforeValidator(_seconds),
-    Field(gt=0, strict=True, allow_inf_nan=False),
-    WithJsonSchema({"type": ["number", "string"], "exclusiveMinimum": 0}),  # as it is written
-]
-Scalar = Annotated[str | int | float | bool, BeforeValidator(_scalar)]
-Count = Annotated[int, Field(strict=True)]  # else `yes` would be 1
-
-
-class ContextEntry(_Strict):
+class ContextEntry(Strict):
     """One earlier step that travels along, and in which form."""
 
     step: Identifier
@@ -117,7 +69,7 @@ Context = Annotated[
 ]
 
 
-class Input(_Strict):
+class Input(Strict):
     """A typed value that the user may set with `--set name=value`."""
 
     type: Literal["str", "int", "float", "bool"]
@@ -128,7 +80,7 @@ class Input(_Strict):
     description: str = ""
 
 
-class Output(_Strict):
+class Output(Strict):
     """A file that a step must return."""
 
     path: OutputPath
@@ -136,7 +88,7 @@ class Output(_Strict):
     """Names that the file must define at its top level."""
 
 
-class Refine(_Strict):
+class Refine(Strict):
     """How often a step may be asked again when its reply is not usable."""
 
     turns: Count = Field(3, ge=0, le=20)
@@ -145,7 +97,7 @@ class Refine(_Strict):
     """Independent samples; more than one needs verdicts to choose by."""
 
 
-class Text(_Strict):
+class Text(Strict):
     """A template written in place."""
 
     text: str
@@ -158,7 +110,7 @@ Role = Annotated[
 ]
 
 
-class Defaults(_Strict):
+class Defaults(Strict):
     """What holds for every step that does not say otherwise."""
 
     model: str | None = None
@@ -167,7 +119,7 @@ class Defaults(_Strict):
     refine: Refine = Refine()
 
 
-class Limits(_Strict):
+class Limits(Strict):
     """What a run may spend at most; checked before every call."""
 
     calls: Count | None = Field(None, ge=1)
@@ -187,7 +139,7 @@ class Limits(_Strict):
         return Limits(**(base.given() | self.given()))
 
 
-class Step(_Strict):
+class Step(Strict):
     """One templated prompt with what it must bring back."""
 
     id: Identifier
@@ -220,7 +172,7 @@ class Step(_Strict):
         return tuple(output.path for output in self.outputs)
 
 
-class Queue(_Strict):
+class Queue(Strict):
     """A role, typed inputs, limits and an ordered list of steps."""
 
     promptqueue: Literal[1]
@@ -236,6 +188,8 @@ class Queue(_Strict):
     cannot carry a key to another host."""
     defaults: Defaults = Defaults()
     limits: Limits = Limits()
+    verify: Verification = Verification()
+    """How the generated code is judged."""
     steps: tuple[Step, ...] = Field(min_length=1)
 
     def context_of(self, step: Step) -> tuple[ContextEntry, ...]:

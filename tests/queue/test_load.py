@@ -195,7 +195,7 @@ steps:
             "name: q\nwhy: q",
             "3:1",
             "unknown key 'why'; known here: promptqueue, name, reference, role, inputs, endpoint, "
-            "defaults, limits, steps",
+            "defaults, limits, verify, steps",
         ),
         ("default: ru", "defualt: ru", "4:21", "unknown key 'defualt'; did you mean 'default'?"),
         ("params: {", "param: {", "5:12", "unknown key 'param'; did you mean 'params'?"),
