@@ -16,12 +16,16 @@ PROMPTS = Path(__file__).parents[2] / "prompts"
 SCHEMA = queue_schema()
 # By hand, from DESIGN.md (The queue file) and the README of the parameters of a call.
 KEYS = {
-    "": "promptqueue name reference role inputs endpoint defaults limits steps",
+    "": "promptqueue name reference role inputs endpoint defaults limits verify "
+    "steps",
     "Step": "id title template data task answer_format outputs requirements checks context refine "
     "model params",
     "Output": "path symbols",
     "Input": "type default choices min max description",
     "Limits": "calls tokens wall usd",
+    "Verification": "preload question limits pipeline",
+    "SandboxLimits": "wall cpu memory_mib processes disk_mib files output_mib",
+    "Pipeline": "command files wall",
     "Refine": "turns samples",
     "Defaults": "model params context refine",
     "ContextEntry": "step as",
@@ -36,6 +40,7 @@ REQUIRED = {
     "Input": ["type"],
     "ContextEntry": ["step"],
     "Text": ["text"],
+    "Pipeline": ["command"],
 }
 
 

@@ -1,0 +1,18 @@
+"""Does the program of the queue's pipeline run to its end, and leave what it must?"""
+
+from __future__ import annotations
+
+import pytest
+
+from promptqueue.verify.plugin import PipelineResult
+
+
+@pytest.mark.gate("pipeline")
+def test_runs_to_its_end(pipeline: PipelineResult) -> None:
+    assert not pipeline.failure, pipeline.failure
+
+
+@pytest.mark.gate("pipeline")
+def test_leaves_its_files(pipeline: PipelineResult) -> None:
+    missing = [name for name in pipeline.expected if name not in pipeline.files]
+    assert not missing, f"not written: {', '.join(missing)}"

@@ -1,0 +1,255 @@
+"""The trusted side of the wire: puts questions to the code under test, and believes nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from promptqueue.queue.verification import Verification
+from promptqueue.verify import wire
+from promptqueue.verify.sandbox import Process, Sandbox
+
+_IMPORT = "_import"
+_IMPORT_SOURCE = "def module(candidate, name):\n    candidate.module(name)\n"
+_TRAVELS = (Path(__file__).with_name("worker.py"), Path(__file__).with_name("wire.py"))
+_BOOT_S = 120.0
+"""Patience while the worker starts and preloads."""
+_GRACE_S = 0.9
+"""What the worker may take over a question's time to say that it is over."""
+
+
+class CandidateError(AssertionError):
+    """The code under test gave no usable answer: a failed check, never a skipped one.
+
+    Args:
+        text: what happened, in one line.
+        at: file and line of the code, where known.
+    """
+
+    def __init__(self, text: str, at: str = "") -> None:
+        super().__init__(text)
+        self.at = at
+        self.about = ""
+        """The file that the question was about, where the code itself names none."""
+
+
+class Answer(Mapping[str, Any]):
+    """The facts of an answer by name; a name that is not there fails the check."""
+
+    def __init__(self, facts: Mapping[str, Any]) -> None:
+        self._facts = dict(facts)
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._facts:
+            raise CandidateError(f"the answer has no {name!r}; it has {sorted(self._facts)}")
+        return self._facts[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._facts)
+
+    def __len__(self) -> int:
+        return len(self._facts)
+
+
+@dataclass(slots=True)
+class Candidate:
+    """Generated code behind a sandbox's walls, which answers questions with data.
+
+    Args:
+        sandbox: where the code runs.
+        code: folder with a copy of the generated files.
+        probes: folder of the pack's probes.
+        settings: what the queue file says of judging.
+        seed: of all questions; each adds its number.
+    """
+
+    sandbox: Sandbox
+    code: Path
+    probes: Path
+    settings: Verification
+    seed: int
+    tampered: set[str] = field(default_factory=set)
+    """Functions of other libraries that the code replaced: a warning light."""
+    _process: Process | None = None
+    _asked: int = 0
+    _spent_s: float = 0.0
+    _dead: dict[str, str] = field(default_factory=dict)
+    _sources: dict[str, str] = field(default_factory=dict)
+
+    def ask(self, probe: str, /, time_s: float | None = None, **arguments: Any) -> Any:
+        """Run a probe of the pack beside the candidate, and return its answer.
+
+        Args:
+            probe: `file.function`, such as `loss.value`: the function `value` of the pack's
+                `loss.py`. It is called with the candidate, whose modules are its attributes, and
+                with `arguments`; it travels as text.
+            time_s: wall time; the queue's `question` if left out.
+            arguments: JSON values and arrays.
+
+        Returns:
+            What the probe returned: an `Answer` where it is a mapping; arrays are numpy's.
+
+        Raises:
+            CandidateError: no answer in time, an exception, a crash, garbage.
+        """
+        module, _, function = probe.rpartition(".")
+        self._asked += 1
+        question = {
+            "name": f"{module}.py",
+            "source": self._source(module),
+            "function": function,
+            "arguments": arguments,
+            "seed": self.seed + self._asked,
+            "time_s": self.settings.question if time_s is None else time_s,
+            "dead": self._dead,
+        }
+        return self._understood(self._exchanged(question), question)
+
+    def ask_module(self, name: str) -> None:
+        """Import one module of the candidate, and nothing else; raises as `ask` does."""
+        self._sources.setdefault(_IMPORT, _IMPORT_SOURCE)
+        self.ask(f"{_IMPORT}.module", name=name)
+
+    def close(self) -> None:
+        """End the worker and all that runs in its sandbox."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+
+    def __enter__(self) -> Candidate:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _source(self, module: str) -> str:
+        if module not in self._sources:
+            path = self.probes.joinpath(*module.split(".")).with_suffix(".py")
+            self._sources[module] = path.read_text("utf-8")
+        return self._sources[module]
+
+    def _exchanged(self, question: dict[str, Any]) -> dict[str, Any]:
+        """Send a question and return the reply; a worker that is in no state to go on is ended."""
+        if self._spent_s > self.settings.limits.wall_s:
+            text = f"the time of all questions, {self.settings.limits.wall_s:g} s, is used up"
+            return {"failed": "time over", "text": text}
+        process = self._started()
+        patience, begin = float(question["time_s"]) + _GRACE_S, time.monotonic()
+        try:
+            wire.send(process.stdin.fileno(), question, patience_s=patience)
+            reply = wire.receive(process.stdout.fileno(), deadline=time.monotonic() + patience)
+        except wire.WireError as error:
+            detail = self._end(process)
+            kind = "time" if isinstance(error, wire.WireTimeout) else "worker"
+            return {"failed": kind, "stage": "", "text": detail or str(error)}
+        finally:
+            self._spent_s += time.monotonic() - begin
+        if not isinstance(reply, dict):
+            return {"failed": "garbage", "text": "the answer is no mapping"}
+        return reply
+
+    def _end(self, process: Process) -> str:
+        """End the worker; return why the sandbox stopped it, if it did."""
+        self._process = None
+        outcome = process.wait(0.2)
+        process.kill()
+        return outcome.detail if outcome.stopped else ""
+
+    def _started(self) -> Process:
+        if self._process is not None:
+            return self._process
+        config = {
+            "preload": list(self.settings.preload),
+            "code": "{code}",
+            "scratch": "{scratch}",
+            "alone": "pid" in self.sandbox.isolation.layers,
+        }
+        process = self.sandbox.start(
+            ["python", "-I", str(_TRAVELS[0]), json.dumps(config)],
+            code=self.code,
+            limits=self.settings.limits,
+            readable=_TRAVELS,
+            env={"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"},
+        )
+        try:
+            ready = wire.receive(process.stdout.fileno(), deadline=time.monotonic() + _BOOT_S)
+        except wire.WireError as error:
+            outcome = process.wait(1)
+            process.kill()
+            raise RuntimeError(
+                f"the worker did not start ({error}; {outcome.detail or outcome.stderr[-500:]})"
+            ) from error
+        if ready["absent"]:
+            process.kill()
+            raise RuntimeError(f"not installed: {', '.join(ready['absent'])}; the queue preloads it")
+        self._process = process
+        return process
+
+    def _understood(self, reply: dict[str, Any], question: dict[str, Any]) -> Any:
+        if "failed" in reply:
+            raise CandidateError(self._failure(reply, question))
+        if "raised" in reply:
+            raised = {key: str(value) for key, value in dict(reply["raised"]).items()}
+            text = _one_line(f"{raised.get('kind')}: {raised.get('text')}")
+            raise CandidateError(text, raised.get("at", ""))
+        if "answer" not in reply:
+            raise CandidateError("the answer is garbage")
+        self.tampered.update(map(str, reply.get("tampered") or ()))
+        answer = reply["answer"]
+        return Answer(answer) if isinstance(answer, dict) else answer
+
+    def _failure(self, reply: Mapping[str, Any], question: Mapping[str, Any]) -> str:
+        stage, limit = str(reply.get("stage") or ""), f"{question['time_s']:g} s"
+        doing = stage if stage.startswith("importing ") else "answering"
+        if reply["failed"] == "time":
+            text = f"{doing} did not end within {limit}"
+        elif reply["failed"] == "ended":
+            text = f"{doing}, the process {_told_status(reply.get('status'))} without an answer"
+        else:
+            text = _one_line(f"no usable answer: {reply.get('text') or 'the worker ended'}")
+        if doing != "answering":  # it would happen again, and cost its time each time
+            self._dead[doing.removeprefix("importing ")] = text
+        return text
+
+
+def modules_of(paths: Sequence[str]) -> tuple[str, ...]:
+    """Return the names that Python files are imported by."""
+    return tuple(
+        path.removesuffix(".py").replace("/", ".").removesuffix(".__init__")
+        for path in paths
+        if path.endswith(".py")
+    )
+
+
+def fresh_seed() -> int:
+    """Return a seed that nobody could know before; 32 bits, so that it can be typed."""
+    return int.from_bytes(os.urandom(4), "big")
+
+
+def _told_status(status: object) -> str:
+    if not isinstance(status, int):
+        return "closed its wire"
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        with contextlib.suppress(ValueError):
+            return f"was ended by {signal.Signals(number).name}"
+        return f"was ended by signal {number}"
+    return f"exited with {os.WEXITSTATUS(status)}"
+
+
+def _one_line(text: str) -> str:
+    plain = "".join(char if char.isprintable() else " " for char in text)
+    return " ".join(plain.split())[:500]

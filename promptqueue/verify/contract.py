@@ -1,0 +1,127 @@
+"""Runs the trusted pytest over the built-in checks and the pack's contract, and reads its findings.
+
+It is a process of its own: what the contract imports (torch, say) stays out of the command, and a
+crash of it is an error that is told.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from promptqueue.errors import PromptQueueError, UsageError
+from promptqueue.queue.load import LoadedQueue
+from promptqueue.verify.report import Check, Gate
+
+_BUILTIN = Path(__file__).with_name("builtin")
+_FINE = (0, 1, 5)
+"""All passed, some failed, none were there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which checks to run, in pytest's own words."""
+
+    keyword: str = ""
+    """`-k`: only tests that this expression fits."""
+    first_only: bool = False
+    """`-x`: stop at the first that fails."""
+    gates: Sequence[Gate] = ("import", "contract", "pipeline")
+
+
+@dataclass(slots=True)
+class Contract:
+    """What the trusted pytest found."""
+
+    checks: list[Check] = field(default_factory=list)
+    tampered: tuple[str, ...] = ()
+
+
+def run_contract(
+    loaded: LoadedQueue, code: Path, *, seed: int, isolation: str, selection: Selection
+) -> Contract:
+    """Run the checks on a copy of the code.
+
+    Args:
+        loaded: the pack.
+        code: folder with the copy.
+        seed: of all fresh inputs.
+        isolation: backend to ask for.
+        selection: which of them.
+
+    Raises:
+        UsageError: pytest is not installed, or a file of the contract cannot be collected.
+        PromptQueueError: pytest itself broke.
+    """
+    files = _files(loaded, selection)
+    if not files:
+        return Contract()
+    with tempfile.TemporaryDirectory(prefix="promptqueue-") as scratch:
+        findings = Path(scratch) / "findings.jsonl"
+        command = [
+            *(sys.executable, "-m", "pytest", "-c", str(_BUILTIN / "pytest.ini")),
+            *("--rootdir", str(loaded.folder.resolve()), "-p", "promptqueue.verify.plugin"),
+            *("--candidate", str(code), "--queue", str(loaded.path.resolve())),
+            *("--challenge-seed", str(seed), "--isolation", isolation, "--findings", str(findings)),
+            *(("-k", selection.keyword) if selection.keyword else ()),
+            *(("-x",) if selection.first_only else ()),
+            *files,
+        ]
+        done = subprocess.run(
+            command, cwd=scratch, env=_environment(), capture_output=True, check=False
+        )
+        output = (done.stdout + done.stderr).decode("utf-8", "replace")
+        if done.returncode not in _FINE:
+            raise _broken(done.returncode, output)
+        return _read(findings)
+
+
+def _files(loaded: LoadedQueue, selection: Selection) -> list[str]:
+    checks = dict.fromkeys(check for step in loaded.queue.steps for check in step.checks)
+    files = []
+    if "import" in selection.gates:
+        files.append(str(_BUILTIN / "import_check.py"))
+    if "contract" in selection.gates:
+        files += [str((loaded.folder / check).resolve()) for check in checks]
+    if "pipeline" in selection.gates and loaded.queue.verify.pipeline is not None:
+        files.append(str(_BUILTIN / "pipeline_check.py"))
+    return files
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment, without what would change pytest's mind."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    return kept | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def _read(findings: Path) -> Contract:
+    contract = Contract()
+    lines = findings.read_text("utf-8").splitlines() if findings.exists() else []
+    for entry in map(json.loads, lines):
+        if "tampered" in entry:
+            contract.tampered = tuple(entry["tampered"])
+        else:
+            contract.checks.append(_check(entry))
+    return contract
+
+
+def _check(entry: dict[str, Any]) -> Check:
+    return Check(**{**entry, "requirements": tuple(entry["requirements"])})
+
+
+def _broken(code: int, output: str) -> PromptQueueError:
+    said = [line for line in output.splitlines() if line.strip()]
+    if "No module named pytest" in output:
+        return UsageError("pytest is not installed; pip install 'promptqueue-conveyor[verify]'")
+    reasons = [line for line in said if line.startswith(("E  ", "ERROR"))] or said
+    text = " | ".join(line.strip() for line in reasons[-5:])
+    if code in (2, 4):  # interrupted by errors of collection; wrong usage
+        return UsageError(f"the contract cannot be run: {text}")
+    return PromptQueueError(f"the trusted pytest broke (exit code {code}): {text}")

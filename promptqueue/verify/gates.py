@@ -1,0 +1,165 @@
+"""verify(): the gates from cheap to dear, and one report of all that they found."""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from promptqueue.queue.load import LoadedQueue
+from promptqueue.queue.model import Step
+from promptqueue.verify.candidate import fresh_seed
+from promptqueue.verify.contract import Contract, Selection, run_contract
+from promptqueue.verify.report import GATES, Check, Finding, Gate, Report, Requirement, Verdict
+from promptqueue.verify.sandbox import Isolation, open_sandbox
+from promptqueue.verify.snapshot import Snapshot, take_snapshot
+from promptqueue.verify.static import outputs_of, static_findings
+
+_RUN: tuple[Gate, ...] = ("import", "contract", "pipeline")
+_TOLD = ("promptqueue-conveyor", "pytest", "ruff", "numpy", "torch", "torchvision")
+
+
+def verify(
+    loaded: LoadedQueue,
+    folder: Path,
+    *,
+    seed: int | None = None,
+    isolation: str = "auto",
+    selection: Selection = Selection(),
+) -> Report:
+    """Judge generated code; not a byte of it is trusted, and none of it runs outside a sandbox.
+
+    Args:
+        loaded: the pack that the code answers to.
+        folder: the generated files.
+        seed: of the fresh inputs; drawn after the code was copied if left out.
+        isolation: `auto`, or the backend to use.
+        selection: which of the checks to run.
+
+    Raises:
+        IsolationError: the code cannot be kept apart well enough here.
+        UsageError: the contract cannot be run, or a tool is missing.
+        StorageError: the folder cannot be read.
+    """
+    outputs = outputs_of(loaded.queue)
+    snapshot = take_snapshot(folder, [*outputs])
+    gates: dict[Gate, str] = {}
+    findings: list[Finding] = []
+    with tempfile.TemporaryDirectory(prefix="promptqueue-") as scratch:
+        Path(scratch).chmod(0o755)  # whoever runs the code is another user
+        code = Path(scratch) / "code"
+        snapshot.write_to(code)
+        for gate, found in static_findings(snapshot, outputs, code):
+            findings += found
+            gates[gate] = "failed" if any(f.severity == "error" for f in found) else "passed"
+        kept = _isolation(snapshot, isolation)
+        seed = fresh_seed() if seed is None else seed
+        contract = Contract()
+        if kept is not None:
+            contract = run_contract(
+                loaded, code, seed=seed, isolation=kept.backend, selection=selection
+            )
+    _add_run_gates(gates, findings, contract, loaded, snapshot)
+    return Report(
+        queue=loaded.queue.name,
+        queue_file=loaded.path.name,
+        queue_digest=loaded.digest,
+        folder=folder.name,
+        seed=seed,
+        files=snapshot.digests,
+        gates={gate: gates[gate] for gate in GATES if gate in gates},
+        findings=tuple(findings),
+        requirements=tuple(_requirements(loaded, contract.checks)),
+        checks=tuple(contract.checks),
+        isolation=kept,
+        tampered=contract.tampered,
+        versions=_versions(),
+    )
+
+
+def _isolation(snapshot: Snapshot, requested: str) -> Isolation | None:
+    """Return how the code will be kept apart; None where there is none to run."""
+    if not any(path.endswith(".py") for path in snapshot.texts):
+        return None
+    return open_sandbox(requested).isolation  # type: ignore[arg-type]
+
+
+def _add_run_gates(
+    gates: dict[Gate, str],
+    findings: list[Finding],
+    contract: Contract,
+    loaded: LoadedQueue,
+    snapshot: Snapshot,
+) -> None:
+    for gate in _RUN:
+        if gate == "pipeline" and loaded.queue.verify.pipeline is None:
+            continue
+        checks = [check for check in contract.checks if check.gate == gate]
+        if not checks:
+            gates[gate] = _why_not(gate, loaded, snapshot)
+            continue
+        bad = [check for check in checks if check.outcome != "passed"]
+        gates[gate] = "failed" if bad else "passed"
+        if gate != "contract":
+            findings += [_finding(gate, check) for check in bad]
+
+
+def _why_not(gate: Gate, loaded: LoadedQueue, snapshot: Snapshot) -> str:
+    if not snapshot.texts:
+        return "not run: no file can be judged"
+    if gate == "contract" and not any(step.checks for step in loaded.queue.steps):
+        return "not run: the queue names no checks"
+    return "not run"
+
+
+def _finding(gate: Gate, check: Check) -> Finding:
+    path, _, line = check.at.partition(":")
+    return Finding(gate, check.evidence, path, int(line) if line.isdigit() else 0)
+
+
+def _requirements(loaded: LoadedQueue, checks: Sequence[Check]) -> Iterable[Requirement]:
+    for index, step in enumerate(loaded.queue.steps):
+        for name, text in step.requirements.items():
+            guards = [check for check in checks if name in check.requirements]
+            yield _judged(name, text, step, _place(loaded, index, name), guards)
+
+
+def _judged(name: str, text: str, step: Step, place: str, guards: Sequence[Check]) -> Requirement:
+    bad = [check for check in guards if check.outcome != "passed"]
+    first = min(bad or guards, key=lambda check: bool(not check.evidence), default=None)
+    return Requirement(
+        id=name,
+        step=step.id,
+        text=text,
+        place=place,
+        verdict=_verdict(guards),
+        grades=tuple(dict.fromkeys(check.grade for check in guards)),
+        checks=tuple(check.name for check in guards),
+        evidence=first.evidence if first else "no check of the contract names it",
+        at=first.at if first else "",
+    )
+
+
+def _verdict(guards: Sequence[Check]) -> Verdict:
+    outcomes = {check.outcome for check in guards}
+    if "failed" in outcomes:
+        return "not met"
+    if "error" in outcomes:
+        return "error"
+    return "met" if outcomes == {"passed"} else "not verified"
+
+
+def _place(loaded: LoadedQueue, index: int, name: str) -> str:
+    place = loaded.document.keys.get(("steps", index, "requirements", name))
+    return f"{loaded.path.name}:{place.line}" if place else loaded.path.name
+
+
+def _versions() -> Mapping[str, str]:
+    found = {"python": platform.python_version()}
+    for name in _TOLD:
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found

@@ -1,0 +1,65 @@
+"""Runs ruff on generated code, deaf to whatever configuration or noqa the code brings along."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+from shutil import which
+
+from promptqueue.errors import UsageError
+from promptqueue.verify.report import Finding
+
+FATAL = ("E9", "F63", "F7", "F82", "PLE")
+"""Code that cannot run as it stands: it does not parse, compares with `is`, returns outside of a
+function, or uses names that nothing defines."""
+STYLE = ("F", "E7", "B", "W6")
+"""Likely mistakes, such as unused imports and mutable defaults: shown, and nothing turns red."""
+_OFF = ("E701", "E702", "E741", "B905")
+"""Taste."""
+_TIME_S = 60
+
+
+def ruff_findings(folder: Path) -> Iterator[Finding]:
+    """Yield what ruff finds below `folder`, by file and line.
+
+    Raises:
+        UsageError: ruff is not installed.
+    """
+    command = [
+        *(_ruff(), "check", "--isolated", "--ignore-noqa", "--no-cache", "--quiet"),
+        *("--exit-zero", "--output-format", "json", "--target-version", "py311"),
+        *("--select", ",".join(FATAL + STYLE), "--ignore", ",".join(_OFF), "."),
+    ]
+    kept = {"PATH": os.environ.get("PATH", "")}
+    done = subprocess.run(
+        command, cwd=folder, env=kept, capture_output=True, timeout=_TIME_S, check=False
+    )
+    if done.returncode:
+        raise UsageError(f"ruff failed: {done.stderr.decode(errors='replace').strip()[:500]}")
+    found = sorted(map(_finding, json.loads(done.stdout), [folder.resolve()] * 10_000))
+    yield from (finding for *_, finding in found)
+
+
+def _finding(entry: dict[str, object], folder: Path) -> tuple[str, int, str, str, Finding]:
+    path = Path(str(entry["filename"])).resolve().relative_to(folder).as_posix()
+    place = entry["location"]
+    line = int(place["row"]) if isinstance(place, dict) else 0
+    rule = str(entry["code"] or "E999")
+    message = str(entry["message"])
+    fatal = rule.startswith(FATAL) or rule in ("E999", "invalid-syntax")
+    severity = "error" if fatal else "warning"
+    finding = Finding("ruff", message, path, line, rule, severity)  # type: ignore[arg-type]
+    return path, line, rule, message, finding
+
+
+def _ruff() -> str:
+    """Return the ruff beside this interpreter, or the first on the path."""
+    beside = Path(sysconfig.get_path("scripts")) / "ruff"
+    found = str(beside) if beside.exists() else which("ruff")
+    if found is None:
+        raise UsageError("ruff is not installed; pip install 'promptqueue-conveyor[verify]'")
+    return found

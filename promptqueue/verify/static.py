@@ -1,0 +1,72 @@
+"""The gates that only read: do the files parse, define what they should, leave nothing out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from promptqueue.queue.model import Output, Queue
+from promptqueue.verify.lint import missing_symbols, parse_problem
+from promptqueue.verify.placeholders import placeholders
+from promptqueue.verify.report import Finding, Gate
+from promptqueue.verify.ruff import ruff_findings
+from promptqueue.verify.signatures import signature_problems
+from promptqueue.verify.snapshot import Snapshot
+
+_LINE = re.compile(r"line (\d+): ")
+
+
+def outputs_of(queue: Queue) -> Mapping[str, Output]:
+    """Return the declared files; where several steps declare one, the last one's word holds."""
+    return {output.path: output for step in queue.steps for output in step.outputs}
+
+
+def static_findings(
+    snapshot: Snapshot, outputs: Mapping[str, Output], folder: Path
+) -> Iterator[tuple[Gate, list[Finding]]]:
+    """Yield each gate with what it found, cheap to dear; files that do not parse stop only theirs.
+
+    Args:
+        snapshot: the files.
+        outputs: what the queue declares of each.
+        folder: where the snapshot was written.
+    """
+    yield "files", list(snapshot.findings)
+    broken = [*_unparsable(snapshot.texts)]
+    yield "parse", broken
+    sound = {
+        path: text
+        for path, text in snapshot.texts.items()
+        if path not in {finding.path for finding in broken}
+    }
+    yield "outputs", [*_undefined(sound, outputs)]
+    yield "placeholders", [*_left_out(sound)]
+    known = {finding.path for finding in broken}
+    found = [each for each in ruff_findings(folder) if each.path not in known]
+    yield "ruff", found
+
+
+def _unparsable(texts: Mapping[str, str]) -> Iterator[Finding]:
+    for path, text in texts.items():
+        problem = parse_problem(path, text)
+        if problem is not None:
+            match = _LINE.match(problem)
+            words = f"does not parse: {problem[match.end() :] if match else problem}"
+            yield Finding("parse", words, path, int(match[1]) if match else 0)
+
+
+def _undefined(texts: Mapping[str, str], outputs: Mapping[str, Output]) -> Iterator[Finding]:
+    for path, text in texts.items():
+        symbols: Sequence[str] = outputs[path].symbols
+        for name in missing_symbols(text, symbols):
+            yield Finding("outputs", f"defines no {name}, although the queue declares it", path)
+        for line, words in signature_problems(text, symbols) if symbols else ():
+            yield Finding("outputs", words, path, line)
+
+
+def _left_out(texts: Mapping[str, str]) -> Iterator[Finding]:
+    for path, text in texts.items():
+        for each in placeholders(text):
+            words = f"a comment stands where code should be: {each.text}"
+            yield Finding("placeholders", words, path, each.line)

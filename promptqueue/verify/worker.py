@@ -1,0 +1,252 @@
+"""Travels into the sandbox: forks for every question, imports the candidate there, answers.
+
+The first process (the zygote) imports what all questions need and never the candidate's code. For
+each question it forks a child, which imports the code, runs one probe and answers with one frame.
+The zygote passes the frame on unread, and ends whatever the child left running.
+Run as `python -I worker.py CONFIG`, with frames on standard input and output.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import importlib
+import importlib.util
+import json
+import os
+import random
+import signal
+import sys
+import time
+import traceback
+import types
+from pathlib import Path
+from typing import Any
+
+
+def _load_wire() -> Any:
+    spec = importlib.util.spec_from_file_location("_wire", Path(__file__).with_name("wire.py"))
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+wire = _load_wire()
+_PR_SET_DUMPABLE, _PR_SET_CHILD_SUBREAPER = 4, 36
+_WATCHED = (
+    *("builtins.abs", "builtins.len", "builtins.sum", "builtins.isinstance", "builtins.open"),
+    *("math.sqrt", "math.isfinite", "json.dumps", "json.loads", "os.write", "time.time"),
+    *("numpy.allclose", "numpy.array_equal", "numpy.isfinite", "numpy.asarray", "random.random"),
+    *("torch.allclose", "torch.equal", "torch.isfinite", "torch.tensor", "torch.manual_seed"),
+    *("torch.nn.Module.__call__", "torch.nn.Module.named_parameters", "torch.nn.Module.train"),
+    *("torch.nn.functional.conv2d", "torch.nn.functional.cross_entropy", "torch.save"),
+    *("torch.testing.assert_close", "torch.Tensor.backward", "torch.optim.AdamW.step"),
+)
+"""What a module has no reason to replace; a change is a warning light, not a proof."""
+
+
+def main() -> None:
+    """Serve questions until standard input ends."""
+    config = json.loads(sys.argv[1])
+    questions, answers = os.dup(0), os.dup(1)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(2, 1)  # what is printed is talk, and goes with the errors
+    libc = ctypes.CDLL(None)
+    libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)  # no child may look into this process
+    libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    absent = [name for name in config["preload"] if not _preload(name)]
+    wire.send(answers, {"ready": True, "absent": absent})
+    while True:
+        try:
+            question = wire.receive(questions, deadline=float("inf"))
+        except wire.WireClosed:
+            return
+        wire.write_all(
+            answers,
+            _answer_of_child(question, config, (questions, answers)),
+            deadline=float("inf"),
+        )
+
+
+def _preload(name: str) -> bool:
+    try:
+        importlib.import_module(name)
+    except ImportError:
+        return False
+    if name == "torch":  # else each question imports these again
+        for lazy in ("torch.optim", "torch.nn", "torch._dynamo"):
+            importlib.import_module(lazy)
+        sys.modules["torch"].set_num_threads(config_threads())
+    return True
+
+
+def config_threads() -> int:
+    """Return how many threads a child may compute on: those it may run on."""
+    return len(os.sched_getaffinity(0))
+
+
+def _answer_of_child(question: Any, config: dict[str, Any], host: tuple[int, int]) -> bytes:
+    """Fork, wait for one frame of the child until its time is over, and end the child."""
+    read, write = os.pipe()
+    stage_read, stage_write = os.pipe()
+    child = os.fork()
+    if not child:
+        for other in (read, stage_read, *host):
+            os.close(other)
+        _be_the_child(question, config, write, stage_write)
+    os.close(write)
+    os.close(stage_write)
+    deadline = time.monotonic() + float(question["time_s"])
+    try:
+        frame: bytes = wire.receive_bytes(read, deadline=deadline)
+    except wire.WireTimeout:
+        frame = wire.encode({"failed": "time", "stage": _stage(stage_read)})
+    except wire.WireClosed:
+        status = _status_of(child, deadline)
+        frame = wire.encode({"failed": "ended", "stage": _stage(stage_read), "status": status})
+    except wire.WireError as error:
+        frame = wire.encode({"failed": "garbage", "text": str(error)})
+    _end_all(child, alone=config["alone"])
+    os.close(read)
+    os.close(stage_read)
+    return frame
+
+
+def _stage(pipe: int) -> str:
+    """Return the last thing that the child said it would do."""
+    os.set_blocking(pipe, False)
+    with contextlib.suppress(OSError):
+        return os.read(pipe, 1 << 16).decode("utf-8", "replace").splitlines()[-1][:200]
+    return ""
+
+
+def _status_of(child: int, deadline: float) -> int | None:
+    """Return the wait status of a child that closed its pipe; None while it still runs."""
+    while time.monotonic() < deadline:
+        pid, status = os.waitpid(child, os.WNOHANG)
+        if pid:
+            return status
+        time.sleep(0.005)
+    return None
+
+
+def _end_all(child: int, *, alone: bool) -> None:
+    """End the child and what it started; in a PID namespace of our own that is nearly everybody."""
+    for end in (os.killpg, os.kill):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            end(child, signal.SIGKILL)
+    try:
+        while alone:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+            _sweep()
+        os.waitpid(child, 0)
+    except ChildProcessError:
+        return  # nobody is left
+
+
+def _sweep() -> None:
+    """Kill every process but the first of the namespace, our parent and ourselves.
+
+    Orphans come home to this process but cannot be listed (/proc is out of reach); numbers are
+    given in order, so that none is above that of a process that is born now.
+    """
+    newest = os.fork()
+    if not newest:
+        os._exit(0)
+    os.waitpid(newest, 0)
+    for pid in range(2, newest):
+        if pid not in (os.getpid(), os.getppid()):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+    time.sleep(0.001)
+
+
+def _be_the_child(question: dict[str, Any], config: dict[str, Any], out: int, stage: int) -> None:
+    """Answer one question and end; nothing here returns."""
+    os.setsid()
+    try:
+        answer = _answered(question, config, stage)
+    except BaseException as error:  # SystemExit of the candidate is an answer, too
+        answer = {"raised": _told(error, config["code"])}
+    try:
+        frame = wire.encode(answer)
+    except wire.WireError as error:
+        frame = wire.encode({"raised": {"kind": "Unsendable", "text": str(error), "at": ""}})
+    with contextlib.suppress(BaseException):
+        wire.write_all(out, frame, deadline=float("inf"))
+    os._exit(0)
+
+
+def _answered(question: dict[str, Any], config: dict[str, Any], stage: int) -> dict[str, Any]:
+    _seed(int(question["seed"]))
+    probes = types.ModuleType("_probes")
+    exec(compile(question["source"], question["name"], "exec"), probes.__dict__)  # noqa: S102
+    probe = getattr(probes, question["function"])
+    sys.path.insert(0, config["code"])
+    os.chdir(question.get("cwd") or config["scratch"])
+    before = _identities()
+    candidate = Candidate(config["code"], stage, question.get("dead") or {})
+    os.write(stage, b"answering\n")
+    result = probe(candidate, **question["arguments"])
+    changed = sorted(name for name, each in _identities().items() if before.get(name, each) != each)
+    return {"answer": result, "tampered": changed}
+
+
+class Candidate:
+    """What a probe sees of the code under test: its modules, each imported when asked for."""
+
+    def __init__(self, code: str, stage: int, dead: dict[str, str]) -> None:
+        self._code, self._stage, self._dead = code, stage, dead
+
+    def __getattr__(self, name: str) -> Any:
+        return self.module(name)
+
+    def module(self, name: str) -> Any:
+        """Import a module of the candidate by its name, as `training` or `data.load`."""
+        if name in self._dead:
+            raise ImportError(self._dead[name])
+        os.write(self._stage, f"importing {name}\n".encode())
+        try:
+            return importlib.import_module(name)
+        finally:
+            os.write(self._stage, b"answering\n")
+
+
+def _seed(seed: int) -> None:
+    random.seed(seed)
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed(seed % 2**32)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(seed)
+
+
+def _told(error: BaseException, code: str) -> dict[str, str]:
+    """Return kind, text and place of an exception; the place is the last line of the code."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if frame.filename.startswith(code)]
+    at = f"{own[-1].filename[len(code) :].lstrip('/')}:{own[-1].lineno}" if own else ""
+    if isinstance(error, SyntaxError) and (error.filename or "").startswith(code):
+        at = f"{str(error.filename)[len(code) :].lstrip('/')}:{error.lineno}"
+    try:
+        text = str(error)
+    except BaseException:
+        text = "(its text cannot be had)"
+    return {"kind": type(error).__name__[:100], "text": text[:2000].replace(code, ""), "at": at}
+
+
+def _identities() -> dict[str, int]:
+    found = {}
+    for dotted in _WATCHED:
+        package, _, _ = dotted.partition(".")
+        value: Any = sys.modules.get(package)
+        for part in dotted.split(".")[1:]:
+            value = getattr(value, part, None)
+        if value is not None:
+            found[dotted] = id(value)
+    return found
+
+
+if __name__ == "__main__":
+    main()
