@@ -14,7 +14,6 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 LAUNCHER = Path(__file__).with_name("launcher.py")
-_INSIDE_LAUNCHER = "/run/launcher.py"
 _MIB = 1 << 20
 _TMPFS = ("/dev/shm", "/tmp", "/scratch")  # noqa: S108 - paths inside the sandbox
 _SYSTEM = ("/bin", "/sbin", "/lib", "/lib32", "/lib64")
@@ -114,8 +113,6 @@ def bwrap_command(
     line += _writable(limits, off)
     places = [*interpreter_paths(), *_outermost(readable)]
     line += _bound([(path, str(path)) for path in places])
-    if "mount" not in off:
-        line += ["--dir", "/run"]
     line += ["--ro-bind", str(LAUNCHER), "/tmp/launcher.py"]  # noqa: S108 - inside
     line += ["--ro-bind", str(code), "/code" if "mount" not in off else "/tmp/code"]  # noqa: S108
     line += [] if "disk" in off or "mount" in off else ["--remount-ro", "/"]
@@ -173,7 +170,7 @@ def _privileges(plan: Plan) -> list[str]:
 def _system() -> list[str]:
     line = ["--ro-bind", "/usr", "/usr"]
     for path in _SYSTEM:
-        if os.path.islink(path):  # noqa: PTH114 - a plain question
+        if os.path.islink(path):
             line += ["--symlink", os.readlink(path), path]
         else:
             line += ["--ro-bind-try", path, path]

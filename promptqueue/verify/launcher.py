@@ -66,7 +66,7 @@ def _lock(config: dict[str, Any]) -> dict[str, str]:
     if config["filter"]:
         _filter(base64.b64decode(config["filter"]))
     if test:
-        found |= _look_behind(test, config, os.pread(status, 1 << 16, 0).decode())
+        found |= _look_behind(test, os.pread(status, 1 << 16, 0).decode())
     os.close(status)
     return found
 
@@ -282,7 +282,7 @@ def _environment_leak(allowed: set[str]) -> str:
     return ""
 
 
-def _look_behind(test: dict[str, Any], config: dict[str, Any], status: str) -> dict[str, str]:
+def _look_behind(test: dict[str, Any], status: str) -> dict[str, str]:
     """Say which of the locks does not hold."""
     fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
     wrong = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import dataclasses
 import fcntl
 import io
 import json
@@ -112,7 +113,7 @@ class Process:
             c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text
         )
 
-    def begin(self, control: BinaryIO, status: BinaryIO | None) -> None:
+    def begin(self, control: BinaryIO, status: BinaryIO) -> None:
         """Wait until the launcher has locked everything.
 
         Raises:
@@ -128,9 +129,8 @@ class Process:
             reason = told.get("failed") or self.stderr_text().strip() or "no word from inside"
             raise IsolationError(f"the sandbox did not start: {reason}")
         self.found = told["found"]
-        if status is not None:
-            with status:
-                self._init = json.loads(status.readline()).get("child-pid")
+        with status:  # only bubblewrap writes there
+            self._init = json.loads(status.readline() or b"{}").get("child-pid")
         self._thread(self._read_control, control)
         self._thread(self._watch)
 
@@ -223,9 +223,12 @@ def launch(
             plan, status_fd=status_w, config_fd=config_r, **cast(Any, folders)
         )
     popen = subprocess.Popen(
-        *(line, 0),
+        line,
+        bufsize=0,
         env=dict(os.environ) if "environment" in plan.off else {},
-        **dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE),  # type: ignore[arg-type]
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         pass_fds=(config_r, control_w, status_w),
         start_new_session=True,
     )
@@ -241,8 +244,8 @@ def launch(
         with contextlib.suppress(OSError):
             fcntl.fcntl(stream.fileno(), 1031, _MIB)  # F_SETPIPE_SZ: large answers in few reads
     try:
-        status = os.fdopen(status_r, "rb") if plan.backend == "bwrap" else os.close(status_r)
-        process.begin(os.fdopen(control_r, "rb"), cast(Any, status))
+        status = os.fdopen(status_r, "rb")
+        process.begin(os.fdopen(control_r, "rb"), status)
     except BaseException:
         process.__exit__()
         raise
@@ -270,9 +273,7 @@ def run(sandbox: Any, command: Sequence[str], *, stdin: bytes = b"", **keywords:
                 process.stop("output")
                 break
         outcome: Outcome = process.wait()
-    return Outcome(
-        **{n: getattr(outcome, n) for n in Outcome.__slots__} | {"stdout": kept.getvalue()}
-    )  # type: ignore[attr-defined]
+    return dataclasses.replace(outcome, stdout=kept.getvalue())
 
 
 def _feed(pipe: BinaryIO, data: bytes) -> None:
@@ -320,9 +321,14 @@ def _config(
         "cwd": process.scratch,
         "supervised": plan.backend != "bwrap",
         "uid": isolation.drop_uid(plan),
-        "drop": guarded and os.geteuid() == 0,
+        "drop": _drops_capabilities(plan),
         "limits": {} if "limits" in plan.off else isolation.resource_limits(limits),
         "filter": base64.b64encode(program).decode() if program else None,
         "landlock": paths if guarded and "landlock" not in plan.off else None,
         "collect_cap": limits.output_mib * _MIB,
     }
+
+
+def _drops_capabilities(plan: Plan) -> bool:
+    root = os.geteuid() == 0 and plan.backend != "none"
+    return root and not plan.user_namespace and "capabilities" not in plan.off

@@ -58,7 +58,7 @@ def folder_crowd(folder: Path, limits: SandboxLimits) -> str:
         count += len(names) + 1
         for name in names:
             with contextlib.suppress(OSError):
-                size += os.lstat(os.path.join(place, name)).st_blocks * 512  # noqa: PTH118
+                size += os.lstat(os.path.join(place, name)).st_blocks * 512
         if count > limits.files or size > limits.disk_mib * _MIB:
             break
     return "files" if count > limits.files else "disk" if size > limits.disk_mib * _MIB else ""
