@@ -6,15 +6,18 @@ CONSTRAINTS := .ci/constraints.txt
 QUEUE ?= prompts/lunar.yaml
 ARGS ?=
 
-.PHONY: run test quick embedded lint bench lunar-results clean
+.PHONY: run test quick sandbox embedded lint bench lunar-results clean
 
 run: $(VENV)/.run
 	$(BIN)/promptqueue run $(QUEUE) $(ARGS)
 
-test: lint quick embedded
+test: lint quick sandbox embedded
 
 quick: $(VENV)/.dev
-	$(BIN)/pytest -n auto -m "not embedded"
+	$(BIN)/pytest -n auto -m "not embedded and not sandbox"
+
+sandbox: $(VENV)/.dev
+	$(BIN)/pytest -m sandbox
 
 embedded: $(VENV)/.dev
 	$(BIN)/pytest -m embedded
@@ -39,7 +42,7 @@ $(VENV)/.run: pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
 	touch $@
 
 $(VENV)/.dev: pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) -e '.[embedded,lunar,dev]'
+	$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) -e '.[embedded,lunar,sandbox,dev]'
 	touch $@
 
 clean:

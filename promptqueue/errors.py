@@ -7,6 +7,7 @@ PromptQueueError                 1    our own fault
 ├── LimitReached                 4    a limit of the queue was reached; the run can be resumed
 ├── ReplyError                   5    nothing usable in the replies
 ├── StorageError                 6    the workspace or the run directory cannot be used
+├── IsolationError               125  no sandbox that is strong enough; nothing was run in it
 └── Interrupted                  130  stopped by the user; the run can be resumed
 
 A message says what was found, where, and the way out.
@@ -55,6 +56,12 @@ class StorageError(PromptQueueError):
     """The workspace or the run directory cannot be read or written."""
 
     exit_code = 6
+
+
+class IsolationError(PromptQueueError):
+    """There is no sandbox as strong as asked for, or it did not start; never a verdict."""
+
+    exit_code = 125
 
 
 class Interrupted(PromptQueueError):

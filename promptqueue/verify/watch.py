@@ -1,0 +1,70 @@
+"""What the host watches of a running sandbox: memory, processes and files of its whole tree."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from pathlib import Path
+
+from promptqueue.verify.isolation import SandboxLimits
+
+_MIB = 1 << 20
+
+
+def tree(root: int) -> list[int]:
+    """Return the descendants of a process, without itself."""
+    parents: dict[int, list[int]] = {}
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError), open(f"/proc/{name}/stat", "rb") as file:
+            parent = int(file.read().rpartition(b")")[2].split()[1])
+            parents.setdefault(parent, []).append(int(name))
+    found: list[int] = []
+    waiting = [root]
+    while waiting:
+        children = parents.get(waiting.pop(), [])
+        found += children
+        waiting += children
+    return found
+
+
+def memory_mib(pids: list[int]) -> float:
+    """Return MiB of private and shared anonymous memory, forked pages counted in each process."""
+    total = 0
+    for pid in pids:
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/status", "rb") as file:
+            for line in file:
+                if line.startswith((b"RssAnon:", b"RssShmem:")):
+                    total += int(line.split()[1])
+    return total / 1024
+
+
+def crowd(folders: list[str], limits: SandboxLimits) -> str:
+    """Say `files` or `disk` when a tmpfs of the sandbox holds more than it may."""
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            there = os.statvfs(folder)
+            if there.f_blocks * there.f_frsize > limits.disk_mib * _MIB:
+                continue  # before the pivot this is still the host's file system
+            if there.f_files - there.f_ffree > limits.files:
+                return "files"
+    return ""
+
+
+def folder_crowd(folder: Path, limits: SandboxLimits) -> str:
+    """Say the same of a plain folder, where nothing but counting helps."""
+    count = size = 0
+    for place, _, names in os.walk(folder):
+        count += len(names) + 1
+        for name in names:
+            with contextlib.suppress(OSError):
+                size += os.lstat(os.path.join(place, name)).st_blocks * 512
+        if count > limits.files or size > limits.disk_mib * _MIB:
+            break
+    return "files" if count > limits.files else "disk" if size > limits.disk_mib * _MIB else ""
+
+
+def kill(pid: int, number: int = signal.SIGKILL) -> None:
+    """Send a signal to what may be gone already."""
+    with contextlib.suppress(OSError):
+        os.kill(pid, number)
