@@ -194,7 +194,9 @@ class Candidate:
             ) from error
         if ready["absent"]:
             process.kill()
-            raise RuntimeError(f"not installed: {', '.join(ready['absent'])}; the queue preloads it")
+            raise RuntimeError(
+                f"not installed: {', '.join(ready['absent'])}; the queue preloads it"
+            )
         self._process = process
         return process
 

@@ -28,7 +28,7 @@ def verify(
     *,
     seed: int | None = None,
     isolation: str = "auto",
-    selection: Selection = Selection(),
+    selection: Selection | None = None,
 ) -> Report:
     """Judge generated code; not a byte of it is trusted, and none of it runs outside a sandbox.
 
@@ -37,13 +37,14 @@ def verify(
         folder: the generated files.
         seed: of the fresh inputs; drawn after the code was copied if left out.
         isolation: `auto`, or the backend to use.
-        selection: which of the checks to run.
+        selection: which of the checks to run; all if left out.
 
     Raises:
         IsolationError: the code cannot be kept apart well enough here.
         UsageError: the contract cannot be run, or a tool is missing.
         StorageError: the folder cannot be read.
     """
+    selection = selection or Selection()
     outputs = outputs_of(loaded.queue)
     snapshot = take_snapshot(folder, [*outputs])
     gates: dict[Gate, str] = {}

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from promptqueue.queue.verification import SandboxLimits
 
 LAUNCHER = Path(__file__).with_name("launcher.py")
 _MIB = 1 << 20
@@ -29,27 +29,6 @@ ENVIRONMENT = {
     "PYTHONDONTWRITEBYTECODE": "1",
     "OMP_NUM_THREADS": str(min(4, os.cpu_count() or 1)),  # threads count as processes
 }
-
-
-class SandboxLimits(BaseModel):
-    """What a command in the sandbox may use; a queue file may set it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    wall_s: float = Field(default=60, gt=0)
-    """Seconds by the clock on the wall until everything is killed."""
-    memory_mib: int = Field(default=2048, ge=64)
-    """MiB of private and shared memory, of the whole tree of processes."""
-    processes: int = Field(default=64, ge=1)
-    """Processes and threads at the same time."""
-    disk_mib: int = Field(default=256, ge=1)
-    """MiB in each writable folder, which lies in memory."""
-    files: int = Field(default=20_000, ge=1)
-    """Files in each writable folder."""
-    output_mib: int = Field(default=8, ge=1)
-    """MiB of standard output, of standard error, and of collected files."""
-    cpu_s: float | None = Field(default=None, gt=0)
-    """Seconds of CPU per process; without it only the wall clock counts."""
 
 
 @dataclass(frozen=True, slots=True)

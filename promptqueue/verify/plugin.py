@@ -29,7 +29,6 @@ from promptqueue.verify.static import outputs_of
 
 Evidence = Callable[[str], None]
 _NOTES = pytest.StashKey[list[str]]()
-_BUILTIN = Path(__file__).with_name("builtin")
 _OUTCOMES = {"passed": "passed", "failed": "failed", "skipped": "skipped"}
 
 
@@ -142,7 +141,8 @@ def challenge(request: pytest.FixtureRequest) -> random.Random:
 @pytest.fixture
 def evidence(request: pytest.FixtureRequest) -> Evidence:
     """Return what notes a measured fact: `evidence("sigma 0.048 measured, 0.010 asked")`."""
-    return request.node.stash.setdefault(_NOTES, []).append
+    notes: list[str] = request.node.stash.setdefault(_NOTES, [])
+    return notes.append
 
 
 @pytest.fixture(scope="session")
@@ -187,9 +187,8 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    if call.when == "call" or not report.passed:
-        if call.when != "teardown":
-            _write(item.config, asdict(_check(item, call, report)))
+    if call.when == "call" or (call.when == "setup" and not report.passed):
+        _write(item.config, asdict(_check(item, call, report)))
     return report
 
 

@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Any, BinaryIO, Self, cast
 
 from promptqueue.errors import IsolationError
+from promptqueue.queue.verification import SandboxLimits
 from promptqueue.verify import isolation, seccomp, watch
-from promptqueue.verify.isolation import Plan, SandboxLimits
+from promptqueue.verify.isolation import Plan
 
 _POLL_S = 0.05
 _KEPT = 64 << 10

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from promptqueue.errors import IsolationError
+from promptqueue.queue.verification import SandboxLimits
 from promptqueue.verify import isolation
-from promptqueue.verify.isolation import Plan, SandboxLimits
+from promptqueue.verify.isolation import Plan
 from promptqueue.verify.process import Outcome, Process, launch, run
 
 __all__ = [

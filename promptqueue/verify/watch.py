@@ -7,7 +7,7 @@ import os
 import signal
 from pathlib import Path
 
-from promptqueue.verify.isolation import SandboxLimits
+from promptqueue.queue.verification import SandboxLimits
 
 _MIB = 1 << 20
 

@@ -46,7 +46,11 @@ def send(wire: int, message: Any, *, patience_s: float = 60.0) -> None:
 
 
 def receive(wire: int, *, deadline: float) -> Any:
-    """Read one frame from the file descriptor `wire`, until `deadline` of the monotonic clock.
+    """Read one frame from the file descriptor `wire`.
+
+    Args:
+        wire: a pipe.
+        deadline: of the monotonic clock; inf to wait for ever.
 
     Raises:
         WireTimeout: it did not come in time.
@@ -119,7 +123,7 @@ def _read_exactly(wire: int, size: int, deadline: float) -> bytes:
 
 
 def _wait(wire: int, deadline: float, *, write: bool) -> None:
-    left = max(deadline - time.monotonic(), 0)
+    left = None if deadline == math.inf else max(deadline - time.monotonic(), 0)
     ready = select.select([] if write else [wire], [wire] if write else [], [], left)
     if not (ready[0] or ready[1]):
         raise WireTimeout("no answer in time")

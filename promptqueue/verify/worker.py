@@ -26,7 +26,8 @@ from typing import Any
 
 def _load_wire() -> Any:
     spec = importlib.util.spec_from_file_location("_wire", Path(__file__).with_name("wire.py"))
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -16,8 +16,7 @@ PROMPTS = Path(__file__).parents[2] / "prompts"
 SCHEMA = queue_schema()
 # By hand, from DESIGN.md (The queue file) and the README of the parameters of a call.
 KEYS = {
-    "": "promptqueue name reference role inputs endpoint defaults limits verify "
-    "steps",
+    "": "promptqueue name reference role inputs endpoint defaults limits verify steps",
     "Step": "id title template data task answer_format outputs requirements checks context refine "
     "model params",
     "Output": "path symbols",
