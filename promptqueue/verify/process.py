@@ -124,14 +124,17 @@ class Process:
         first = control.readline(_MIB)
         told = json.loads(first) if first.endswith(b"\n") else {}
         if "started" not in told:
+            control.close()
+            status.close()
             self._popen.kill()
             self._popen.wait()
             self._threads[0].join(2)
             reason = told.get("failed") or self.stderr_text().strip() or "no word from inside"
             raise IsolationError(f"the sandbox did not start: {reason}")
         self.found = told["found"]
-        with status:  # only bubblewrap writes there
-            self._init = json.loads(status.readline() or b"{}").get("child-pid")
+        with status:
+            if self._plan.backend == "bwrap":  # no one else writes there
+                self._init = json.loads(status.readline()).get("child-pid")
         self._thread(self._read_control, control)
         self._thread(self._watch)
 

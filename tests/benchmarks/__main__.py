@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable, Iterable, Mapping
 
-from tests.benchmarks import conversation, embedded, journal, lunar, past, start_up, stream
+from tests.benchmarks import conversation, embedded, journal, lunar, past, sandbox, start_up, stream
 from tests.benchmarks.measure import Neighbours
 from tests.benchmarks.report import Figure, neighbours_line, setting, table
 
@@ -16,6 +16,7 @@ _GROUPS: Mapping[str, Callable[[], Iterable[Figure]]] = {
     "stream": stream.figures,
     "journal": journal.figures,
     "past": past.figures,
+    "sandbox": sandbox.figures,
     "lunar": lunar.figures,
     "embedded": embedded.figures,
 }
