@@ -22,6 +22,7 @@ from promptqueue.cli import (
     queue_commands,
     run_commands,
     steering_commands,
+    verify_command,
 )
 from promptqueue.errors import Interrupted, PromptQueueError, StorageError
 
@@ -38,6 +39,7 @@ steering_commands.register(app)
 queue_commands.register(app)
 past_commands.register(app)
 doctor_command.register(app)
+verify_command.register(app)
 
 
 def _print_version(wanted: bool) -> None:

@@ -1,0 +1,143 @@
+"""`verify`: whether generated code is right, requirement by requirement."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from promptqueue.cli import complete
+from promptqueue.errors import StorageError, UsageError
+
+if TYPE_CHECKING:
+    from promptqueue.queue.load import LoadedQueue
+    from promptqueue.run.manifest import Target
+    from promptqueue.verify.report import Report
+
+CHECKS_FAILED = 100
+Isolations = Literal["auto", "bwrap", "landlock", "none"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this module."""
+    app.command("verify")(verify)
+
+
+def verify(
+    path: Annotated[
+        Path, typer.Argument(metavar="PATH", help="A folder of generated files, or its parent.")
+    ] = Path("generated"),
+    queue: Annotated[
+        Path | None,
+        typer.Option(
+            "--queue",
+            metavar="QUEUE",
+            help="Judge PATH by this queue, whatever its manifest says.",
+            autocompletion=complete.queue_files,
+        ),
+    ] = None,
+    keyword: Annotated[
+        str, typer.Option("-k", metavar="EXPR", help="Only checks that fit, as pytest's -k.")
+    ] = "",
+    first_only: Annotated[
+        bool, typer.Option("-x", help="Stop at the first check that fails.")
+    ] = False,
+    explain: Annotated[
+        str | None, typer.Option("--explain", metavar="ID", help="One requirement's whole story.")
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option("--seed", min=0, help="Of the fresh inputs; to repeat a verdict exactly."),
+    ] = None,
+    isolation: Annotated[
+        Isolations, typer.Option("--isolation", help="Accept a weaker wall, or none.")
+    ] = "auto",
+    details: Annotated[
+        bool, typer.Option("--details", help="Also what pytest said of each failure.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,
+    junit: Annotated[
+        Path | None, typer.Option("--junit", metavar="FILE", help="Also write JUnit XML.")
+    ] = None,
+    sarif: Annotated[
+        Path | None, typer.Option("--sarif", metavar="FILE", help="Also write SARIF 2.1.0.")
+    ] = None,
+) -> None:
+    """Judge generated code in a sandbox, against the requirements of its queue.
+
+    Ends with 0 if all is green, 100 if a check failed, 125 if the code cannot be kept apart here.
+    """
+    from promptqueue.queue.load import load_queue
+    from promptqueue.run.manifest import find_targets
+    from promptqueue.verify.contract import Selection
+    from promptqueue.verify.gates import verify as judge
+
+    targets = find_targets(path, queue)
+    if len(targets) > 1 and (junit or sarif):
+        raise UsageError("--junit and --sarif write one report; name one of the folders")
+    reports = []
+    for target in targets:
+        loaded = load_queue(target.queue_file)
+        _check_name(loaded, explain)
+        _warn_of_change(loaded, target)
+        report = judge(
+            loaded,
+            target.folder,
+            seed=seed,
+            isolation=isolation,
+            selection=Selection(keyword=keyword, first_only=first_only),
+        )
+        reports.append(report)
+        if not json:
+            _print(report, explain, details=details)
+    if json:
+        _print_json(reports)
+    _write_files(reports, junit, sarif)
+    if not all(report.green for report in reports):
+        raise typer.Exit(CHECKS_FAILED)
+
+
+def _check_name(loaded: LoadedQueue, name: str | None) -> None:
+    from promptqueue.queue.review import suggest
+
+    known = [each for step in loaded.queue.steps for each in step.requirements]
+    if name is not None and name not in known:
+        raise UsageError(f"{loaded.path} has no requirement {name!r}; {suggest(name, known)}")
+
+
+def _warn_of_change(loaded: LoadedQueue, target: Target) -> None:
+    if target.queue_digest and target.queue_digest != loaded.digest:
+        typer.echo(
+            f"warning: {loaded.path.name} has changed since {target.folder} was generated; "
+            "the code is judged by what it says now",
+            err=True,
+        )
+
+
+def _print(report: Report, explain: str | None, *, details: bool) -> None:
+    from promptqueue.reports.terminal import explain_lines, report_lines
+
+    lines = explain_lines(report, explain) if explain else report_lines(report, details=details)
+    for line in lines:
+        typer.echo(line)
+
+
+def _print_json(reports: Sequence[Report]) -> None:
+    from promptqueue.reports.machine import report_json
+
+    typer.echo("".join(map(report_json, reports)), nl=False)
+
+
+def _write_files(reports: Sequence[Report], junit: Path | None, sarif: Path | None) -> None:
+    from promptqueue.reports.junit import report_junit
+    from promptqueue.reports.sarif import report_sarif
+
+    for path, write in ((junit, report_junit), (sarif, report_sarif)):
+        if path is not None:
+            try:
+                path.write_text(write(reports[0]), "utf-8")
+            except OSError as error:
+                words = f"{path} cannot be written: {error.strerror or error}; name another file"
+                raise StorageError(words) from error

@@ -1,0 +1,63 @@
+"""Finds the folders of generated code below a path, and the queue that each of them answers to."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from promptqueue.errors import UsageError
+from promptqueue.run.workspace import MANIFEST
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A folder of generated code."""
+
+    folder: Path
+    queue_file: Path
+    queue_digest: str
+    """Of the queue that it was asked by; empty where nobody knows."""
+
+
+def find_targets(path: Path, queue: Path | None = None) -> list[Target]:
+    """Return the folders to judge: `path` itself, or those right below it with a manifest.
+
+    Args:
+        path: a folder with a manifest, or a parent of such folders.
+        queue: judge `path` by this queue file, whatever a manifest says.
+
+    Raises:
+        UsageError: there is no such folder, or no manifest and no `queue`.
+    """
+    if not path.is_dir():
+        raise UsageError(f"{path} is no folder; name one that holds generated files")
+    if queue is not None:
+        return [Target(path, queue, "")]
+    if (path / MANIFEST).exists():
+        return [_target(path)]
+    below = sorted(manifest.parent for manifest in path.glob(f"*/{MANIFEST}"))
+    if not below:
+        raise UsageError(
+            f"{path} has no {MANIFEST}, nor has a folder in it; generate code first "
+            "(promptqueue run QUEUE), or say what it answers to with --queue QUEUE"
+        )
+    return [_target(folder) for folder in below]
+
+
+def _target(folder: Path) -> Target:
+    path = folder / MANIFEST
+    try:
+        manifest = json.loads(path.read_text("utf-8"))
+        queue_file, digest = manifest["queue_file"], manifest["queue_digest"]
+        queue = (folder / str(queue_file)).resolve()
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(
+            f"{path} cannot be read ({type(error).__name__}: {error}); "
+            "name the queue with --queue QUEUE"
+        ) from error
+    if not queue.is_file():
+        raise UsageError(
+            f"{path} names the queue {queue_file}, which is not there; name it with --queue QUEUE"
+        )
+    return Target(folder, queue, str(digest))
