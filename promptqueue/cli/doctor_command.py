@@ -14,7 +14,8 @@ from promptqueue.cli.options import BaseUrl, EndpointName, KeyVariable, Model
 from promptqueue.errors import EndpointError, StorageError, UsageError
 
 if TYPE_CHECKING:
-    from promptqueue.chat.doctor import Finding
+    from promptqueue.chat.connect import Connection
+    from promptqueue.chat.doctor import Doctor, Finding
     from promptqueue.chat.endpoints import Endpoint
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
@@ -44,15 +45,22 @@ def doctor(
         str | None,
         typer.Option("--save", metavar="NAME", help="Add a profile of that name to your config."),
     ] = None,
+    sandbox: Annotated[
+        bool,
+        typer.Option("--sandbox", help="Examine the walls of `verify` here; ask no endpoint."),
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Examine an endpoint with some 20 small questions.
+    """Examine an endpoint with some 20 small questions, or with --sandbox this machine.
 
     They take about twice --context in tokens, and some hundreds more.
     """
+    if sandbox:
+        _examine_sandbox(json=json)
+        return
     from promptqueue.chat.connect import connect
     from promptqueue.chat.doctor import Doctor, profile_of
-    from promptqueue.chat.endpoints import choose_model, config_path, load_config, resolve_endpoint
+    from promptqueue.chat.endpoints import config_path, load_config, resolve_endpoint
     from promptqueue.chat.transport import AttemptError
 
     config = load_config(config_path())
@@ -63,22 +71,12 @@ def doctor(
         _check_name(save, set(config.endpoints), resolved)
     if not json:
         typer.echo(f"endpoint: {resolved.name}, {resolved.shown_url} ({resolved.reason})")
-    findings: list[Finding] = []
     with connect(resolved, lambda _: None) as opened:
         client = opened.client()
-        chosen = (
-            opened.list_models()[0]
-            if resolved.embedded
-            else choose_model(
-                flag=model, step=None, queue=None, endpoint=resolved, listed=opened.list_models
-            )
-        )
+        chosen = _chosen_model(opened, resolved, model)
         patient = Doctor(client.transport, chosen, context_tokens=context)
         try:
-            for finding in patient.examine():
-                findings.append(finding)
-                if not json:
-                    typer.echo(f"  {finding.verdict:8} {finding.probe:22} {finding.seen}")
+            findings = _examined(patient, quiet=json)
         except AttemptError as error:
             raise EndpointError(client.explain(error.classified, chosen)) from error
     profile = profile_of(findings)
@@ -95,6 +93,38 @@ def doctor(
         )
     if findings[0].verdict == "problem":
         raise EndpointError(f"{resolved.shown_url} cannot be used: {findings[0].seen}")
+
+
+def _examined(patient: Doctor, *, quiet: bool) -> list[Finding]:
+    """Ask all questions, and show each finding as it comes."""
+    findings = []
+    for finding in patient.examine():
+        findings.append(finding)
+        if not quiet:
+            typer.echo(f"  {finding.verdict:8} {finding.probe:22} {finding.seen}")
+    return findings
+
+
+def _chosen_model(opened: Connection, endpoint: Endpoint, flag: str | None) -> str:
+    from promptqueue.chat.endpoints import choose_model
+
+    if endpoint.embedded:
+        return opened.list_models()[0]
+    return choose_model(
+        flag=flag, step=None, queue=None, endpoint=endpoint, listed=opened.list_models
+    )
+
+
+def _examine_sandbox(*, json: bool) -> None:
+    """Print which walls hold here, and what to install where they do not."""
+    from promptqueue.verify.sandbox import describe_machine
+
+    findings = describe_machine()
+    if json:
+        typer.echo(json_module.dumps([asdict(each) for each in findings], ensure_ascii=False))
+        return
+    for each in findings:
+        typer.echo(f"  {each.verdict:8} {each.name:10} {each.words}")
 
 
 def _print(

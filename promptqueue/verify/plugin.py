@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import json
 import random
+import re
 import sys
 import tempfile
 import zlib
@@ -29,6 +30,8 @@ from promptqueue.verify.static import outputs_of
 
 Evidence = Callable[[str], None]
 _NOTES = pytest.StashKey[list[str]]()
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+"""Differs from run to run; the same code and seed give the same report."""
 _OUTCOMES = {"passed": "passed", "failed": "failed", "skipped": "skipped"}
 
 
@@ -211,10 +214,10 @@ def _check(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestRe
         requirements=tuple(str(marker.args[0]) for marker in reversed(markers)),
         grade=markers[0].kwargs.get("grade", "outcome") if markers else "outcome",
         outcome=outcome,  # type: ignore[arg-type]
-        evidence=notes[0] if notes else "",
+        evidence=_ADDRESS.sub("", next(iter(notes), "")),
         at=at,
         gate=gate.args[0] if gate else "contract",
-        detail="" if error is None or isinstance(error, CandidateError) else report.longreprtext,
+        detail="" if isinstance(error, CandidateError) else _ADDRESS.sub("", report.longreprtext),
     )
 
 

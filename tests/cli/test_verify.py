@@ -1,0 +1,161 @@
+"""`promptqueue verify` as a user calls it: on the tiny pack, right and wrong, and on bad input."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from tests.cli.command import COMMAND, Shell
+
+PACK = Path(__file__).parents[1] / "packs" / "tiny"
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    """A folder with the tiny pack and generated/tiny, which is right."""
+    shutil.copytree(PACK, tmp_path / "pack")
+    shutil.copytree(PACK / "reference", tmp_path / "generated" / "tiny")
+    manifest = {"queue": "tiny", "queue_file": "../../pack/tiny.yaml", "queue_digest": ""}
+    text = json.dumps({"promptqueue": 1, **manifest, "files": {}})
+    (tmp_path / "generated" / "tiny" / "manifest.json").write_text(text)
+    return Shell(tmp_path)
+
+
+def break_median(shell: Shell) -> None:
+    path = shell.folder / "generated" / "tiny" / "stats.py"
+    path.write_text(path.read_text().replace("ordered = sorted(values)", "ordered = values"))
+
+
+def test_right_code_is_green(shell: Shell) -> None:
+    done = shell.run("verify", "generated")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "isolation: bwrap (full)" in done.stdout
+    assert "green: 3 of 3 requirements met" in done.stdout
+
+
+def test_wrong_code_is_red_for_what_is_wrong_alone(shell: Shell) -> None:
+    break_median(shell)
+
+    done = shell.run("verify", "--json", "--seed", "5")
+    verdicts = {each["id"]: each["verdict"] for each in json.loads(done.stdout)["requirements"]}
+
+    assert done.returncode == 100
+    # the report's median is wrong as well, since report.py takes it from stats.py
+    assert verdicts == {"mean": "met", "median": "not met", "report": "not met"}
+
+
+def test_the_same_seed_gives_the_same_bytes(shell: Shell) -> None:
+    break_median(shell)
+
+    first, second = (shell.run("verify", "--json", "--seed", "5").stdout for _ in range(2))
+
+    assert first == second
+    assert shell.run("verify", "--json", "--seed", "6").stdout != first
+
+
+def test_reports_are_written_beside_the_output(shell: Shell) -> None:
+    shell.run("verify", "--junit", "report.xml", "--sarif", "report.sarif")
+
+    suite = ElementTree.parse(shell.folder / "report.xml").find("testsuite")
+    assert suite is not None
+    assert suite.get("failures") == "0"
+    assert json.loads((shell.folder / "report.sarif").read_text())["version"] == "2.1.0"
+
+
+def test_explain_tells_one_requirement(shell: Shell) -> None:
+    done = shell.run("verify", "--explain", "median")
+
+    assert "tiny.yaml:" in done.stdout
+    assert "test_median_of_fresh_numbers[6]" in done.stdout
+    assert "mean  " not in done.stdout
+
+
+def test_a_chosen_check_leaves_the_others_unverified(shell: Shell) -> None:
+    done = shell.run("verify", "--json", "-k", "test_median")
+    verdicts = {each["id"]: each["verdict"] for each in json.loads(done.stdout)["requirements"]}
+
+    assert verdicts == {"mean": "not verified", "median": "met", "report": "not verified"}
+    assert done.returncode == 100
+
+
+def test_code_that_cannot_run_is_told_by_file_and_line(shell: Shell) -> None:
+    shell.write("generated/tiny/stats.py", "import statistics\n\nmean = statistic.mean\n")
+
+    done = shell.run("verify")
+
+    assert done.returncode == 100
+    assert "stats.py:3: Undefined name `statistic` [F821]" in done.stdout
+    assert "stats.py: defines no median, although the queue declares it" in done.stdout
+    assert "stats.py:3: NameError: name 'statistic' is not defined" in done.stdout
+
+
+def test_a_changed_queue_is_told(shell: Shell) -> None:
+    path = shell.folder / "generated" / "tiny" / "manifest.json"
+    path.write_text(path.read_text().replace('"queue_digest": ""', '"queue_digest": "0"'))
+
+    assert "tiny.yaml has changed since" in shell.run("verify").stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["nowhere"], 2, "nowhere is no folder"),
+        (["empty"], 2, "empty has no manifest.json"),
+        (["empty", "--queue", "pack/tiny.yaml"], 100, "stats.py: is missing"),
+        (["--queue", "nowhere.yaml"], 2, "nowhere.yaml"),
+        (["--explain", "medan"], 2, "did you mean 'median'"),
+        (["--isolation", "magic"], 2, "magic"),
+        (["--junit", "no/such/folder.xml"], 6, "folder.xml cannot be written"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_bad_input_is_told(shell: Shell, arguments: list[str], code: int, words: str) -> None:
+    (shell.folder / "empty").mkdir()
+
+    done = shell.run("verify", *arguments)
+
+    assert done.returncode == code
+    assert words in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    ["", "{", "[]", '{"queue_file": 5}', '{"queue_file": "gone.yaml", "queue_digest": ""}'],
+)
+def test_a_manifest_that_names_no_queue_is_told(shell: Shell, manifest: str) -> None:
+    shell.write("generated/tiny/manifest.json", manifest)
+
+    done = shell.run("verify")
+
+    assert done.returncode == 2
+    assert "--queue QUEUE" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(shutil.which("bwrap") is None, reason="needs bwrap to forbid it")
+def test_without_isolation_nothing_is_run(shell: Shell) -> None:
+    """Where no namespace can be made, as in many containers."""
+    forbidding = ["bwrap", "--dev-bind", "/", "/", "--unshare-user", "--disable-userns", "--"]
+    command = [*forbidding, *COMMAND, "verify"]
+
+    done = subprocess.run(
+        command, cwd=shell.folder, env=shell.environment(), capture_output=True, text=True
+    )
+
+    assert done.returncode == 125
+    assert "--isolation=landlock" in done.stderr
+    assert "met" not in done.stdout
+
+
+def test_doctor_tells_which_walls_hold(shell: Shell) -> None:
+    done = shell.run("doctor", "--sandbox")
+
+    assert done.returncode == 0
+    assert done.stdout.split()[:2] == ["ok", "bwrap"]

@@ -1,0 +1,73 @@
+"""JSON, JUnit and SARIF, read back by parsers that are not ours."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from xml.etree import ElementTree
+
+from promptqueue.reports.junit import report_junit
+from promptqueue.reports.machine import report_json
+from promptqueue.reports.sarif import report_sarif
+from promptqueue.verify.report import Finding, Report
+
+
+def test_json_has_a_version_the_verdict_and_all_that_was_found(report: Report) -> None:
+    data = json.loads(report_json(report))
+
+    assert (data["promptqueue_report"], data["green"], data["seed"]) == (1, False, 7)
+    assert [each["verdict"] for each in data["requirements"]] == [
+        *("not met", "met", "not verified", "error"),
+    ]
+    assert data["isolation"]["told"] == "isolation: bwrap (full)"
+    assert data["findings"][1]["rule"] == "F821"
+
+
+def test_junit_has_a_case_for_each_gate_and_requirement(report: Report) -> None:
+    suite = ElementTree.fromstring(report_junit(report)).find("testsuite")
+    assert suite is not None
+    cases = {(c.get("classname"), c.get("name")): [e.tag for e in c] for c in suite}
+
+    assert cases[("preprocessing", "noise")] == ["failure"]
+    assert cases[("model", "aspp")] == []
+    assert cases[("model", "dropout")] == ["skipped"]
+    assert cases[("model", "frozen")] == ["error"]
+    assert cases[("gates", "parse")] == ["failure"]
+    assert cases[("gates", "import")] == ["skipped"]
+    counts = {name: suite.get(name) for name in ("tests", "failures", "errors", "skipped")}
+    assert counts == {"tests": "8", "failures": "3", "errors": "1", "skipped": "2"}
+
+
+def test_junit_carries_what_foreign_code_printed(report: Report) -> None:
+    odd = replace(report, findings=(Finding("parse", "\x00<&\x1b[31m", "a.py", 1),))
+
+    assert "<&" in str(ElementTree.fromstring(report_junit(odd)).findall(".//failure")[0].attrib)
+
+
+def test_sarif_points_at_the_code_and_at_the_prompt(report: Report) -> None:
+    (run,) = json.loads(report_sarif(report))["runs"]
+    by_rule = {result["ruleId"]: result for result in run["results"]}
+
+    place = by_rule["noise"]["locations"][0]["physicalLocation"]
+    asked = by_rule["noise"]["relatedLocations"][0]["physicalLocation"]
+    assert place == {
+        "artifactLocation": {"uri": "preprocessing.py"},
+        "region": {"startLine": 41},
+    }
+    assert asked["artifactLocation"]["uri"] == "lunar.yaml"
+    assert asked["region"]["startLine"] == 46
+    assert by_rule["F401"]["level"] == "warning"
+    assert {rule["id"] for rule in run["tool"]["driver"]["rules"]} == {*by_rule}
+
+
+def test_what_is_met_is_no_result_of_sarif(report: Report) -> None:
+    (run,) = json.loads(report_sarif(report))["runs"]
+
+    assert "aspp" not in {result["ruleId"] for result in run["results"]}
+
+
+def test_equal_reports_are_equal_bytes(report: Report) -> None:
+    again = replace(report)
+
+    for write in (report_json, report_junit, report_sarif):
+        assert write(report) == write(again)
