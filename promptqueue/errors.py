@@ -7,6 +7,7 @@ PromptQueueError                 1    our own fault
 ├── LimitReached                 4    a limit of the queue was reached; the run can be resumed
 ├── ReplyError                   5    nothing usable in the replies
 ├── StorageError                 6    the workspace or the run directory cannot be used
+├── ChecksFailed                 100  generated code is not what its queue asks for
 ├── IsolationError               125  no sandbox that is strong enough; nothing was run in it
 └── Interrupted                  130  stopped by the user; the run can be resumed
 
@@ -56,6 +57,12 @@ class StorageError(PromptQueueError):
     """The workspace or the run directory cannot be read or written."""
 
     exit_code = 6
+
+
+class ChecksFailed(PromptQueueError):
+    """Generated code was judged, and is not what its queue asks for."""
+
+    exit_code = 100
 
 
 class IsolationError(PromptQueueError):

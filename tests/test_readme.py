@@ -19,7 +19,18 @@ from reference_impl.lunar.main import parser as reference_parser
 from tests.cli.command import Shell
 from tests.fake_endpoint import FakeEndpoint, stream
 
-COMMANDS = ("run", "resume", "render", "refine", "runs", "show", "replay", "doctor", "plan")
+COMMANDS = (
+    "run",
+    "resume",
+    "render",
+    "refine",
+    "runs",
+    "show",
+    "replay",
+    "doctor",
+    "plan",
+    "verify",
+)
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
 
@@ -79,7 +90,7 @@ def test_the_exit_codes_are_drawn_in_the_docstring_of_errors() -> None:
     drawn = dict(re.findall(r"(\w+) {2,}(\d+) ", errors.__doc__ or ""))
     for name, code in drawn.items():
         assert getattr(errors, name).exit_code == int(code)
-    assert len(drawn) == 8
+    assert len(drawn) == 10
 
 
 def test_every_option_that_the_readme_names_exists(tmp_path: Path) -> None:

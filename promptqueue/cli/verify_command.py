@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from promptqueue.cli import complete
-from promptqueue.errors import StorageError, UsageError
+from promptqueue.errors import ChecksFailed, StorageError, UsageError
 
 if TYPE_CHECKING:
     from promptqueue.queue.load import LoadedQueue
     from promptqueue.run.manifest import Target
     from promptqueue.verify.report import Report
 
-CHECKS_FAILED = 100
 Isolations = Literal["auto", "bwrap", "landlock", "none"]
 
 
@@ -95,8 +94,11 @@ def verify(
     if json:
         _print_json(reports)
     _write_files(reports, junit, sarif)
-    if not all(report.green for report in reports):
-        raise typer.Exit(CHECKS_FAILED)
+    red = [
+        target.folder for target, report in zip(targets, reports, strict=True) if not report.green
+    ]
+    if red:
+        raise ChecksFailed(f"not green: {', '.join(map(str, red))}")
 
 
 def _check_name(loaded: LoadedQueue, name: str | None) -> None:

@@ -25,9 +25,11 @@ def report_lines(report: Report, *, details: bool = False) -> Iterator[str]:
     width = max((len(each.id) for each in report.requirements), default=0)
     for number, step in enumerate(steps, 1):
         yield f"[{number}/{len(steps)}] {step}"
-        for each in report.requirements:
-            if each.step == step:
-                yield _requirement(each, width)
+        own = [each for each in report.requirements if each.step == step]
+        yield from (_requirement(each, width) for each in own if each.checks)
+        unguarded = [each.id for each in own if not each.checks]
+        if unguarded:
+            yield f"  ? not verified, no check names them: {', '.join(unguarded)}"
     if report.tampered:
         yield f"warning: the code replaced {', '.join(report.tampered)}"
     if details:

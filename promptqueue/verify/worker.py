@@ -234,7 +234,9 @@ def _told(error: BaseException, code: str) -> dict[str, str]:
         text = str(error)
     except BaseException:
         text = "(its text cannot be had)"
-    return {"kind": type(error).__name__[:100], "text": text[:2000].replace(code, ""), "at": at}
+    for root in (code, sys.prefix, sys.base_prefix):  # where this machine keeps them says nothing
+        text = text.replace(root, "…")
+    return {"kind": type(error).__name__[:100], "text": text[:2000], "at": at}
 
 
 def _identities() -> dict[str, int]:

@@ -23,9 +23,12 @@ def report() -> Report:
             evidence="sigma 0.048 measured, 0.01 asked",
             at="preprocessing.py:41",
         ),
-        Requirement("aspp", "model", "three rates", "lunar.yaml:63", "met", ("static",)),
+        Requirement("aspp", "model", "three rates", "lunar.yaml:63", "met", ("static",), ("a::b",)),
         Requirement("dropout", "model", "0.3", "lunar.yaml:66", "not verified"),
-        Requirement("frozen", "model", "stem", "lunar.yaml:61", "error", evidence="KeyError: 'x'"),
+        Requirement(
+            *("frozen", "model", "stem", "lunar.yaml:61", "error", ("outcome",), ("a::c",)),
+            evidence="KeyError: 'x'",
+        ),
     )
     checks = (
         Check(

@@ -20,9 +20,13 @@ def test_requirements_are_grouped_by_prompt(report: Report) -> None:
     lines = [*report_lines(report)]
 
     assert lines.index("[1/2] preprocessing") < lines.index("[2/2] model")
-    assert [line.split()[1] for line in lines[lines.index("[2/2] model") + 1 :]][:3] == [
-        *("aspp", "dropout", "frozen"),
+    assert [line.split()[1] for line in lines[lines.index("[2/2] model") + 1 :]][:2] == [
+        *("aspp", "frozen"),
     ]
+
+
+def test_requirements_without_a_check_share_a_line(report: Report) -> None:
+    assert "  ? not verified, no check names them: dropout" in [*report_lines(report)]
 
 
 def test_findings_name_file_line_and_rule_errors_first(report: Report) -> None:
