@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -39,8 +40,15 @@ def read_image(path: str | Path) -> Array:
         raise ValueError(f"{path} cannot be decoded")
     if pixels.dtype not in (np.uint8, np.uint16):
         raise ValueError(f"{path} has pixels of {pixels.dtype}; 8 or 16 bits are needed")
-    scale = np.float32(1 / (255 if pixels.dtype == np.uint8 else 65_535))
-    if pixels.ndim == 3:
+    return to_gray(pixels)
+
+
+def to_gray(pixels: NDArray[Any]) -> Array:
+    """Return pixels of 8 or 16 bits, H×W or H×W×bands (blue first), as H×W in 0–1."""
+    scale = np.float32(1 / np.iinfo(pixels.dtype).max)
+    if pixels.ndim == 3 and pixels.shape[2] < 3:
+        pixels = pixels[..., 0]
+    elif pixels.ndim == 3:
         pixels = cv2.cvtColor(pixels[..., :3], cv2.COLOR_BGR2GRAY)  # alpha says nothing of relief
     return np.asarray(pixels, np.float32) * scale
 

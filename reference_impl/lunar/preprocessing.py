@@ -27,8 +27,10 @@ from reference_impl.lunar.images import (
     resize,
     shrunk,
     to_channels,
+    to_gray,
 )
 from reference_impl.lunar.index import DataError, Index, by_fold, get_image_paths, load_index, split
+from reference_impl.lunar.rasters import read_window
 
 __all__ = [
     "DataError",
@@ -66,6 +68,7 @@ class LunarDataset(Dataset[tuple[Tensor, int] | None]):
         if image_size < 32 or image_size % 32:
             raise DataError(f"image_size is {image_size}; it must be a multiple of 32")
         self.paths, self.labels, self.classes = index.paths, index.labels, index.classes
+        self._windows = index.windows
         self.image_size = image_size
         self.training = training
         self._seed = seed
@@ -95,11 +98,18 @@ class LunarDataset(Dataset[tuple[Tensor, int] | None]):
 
     def _read(self, number: int) -> Array:
         if self._decoded is None:
-            return read_image(self.paths[number])
+            return self._open(number)
         if number not in self._decoded:
-            image = shrunk(read_image(self.paths[number]), 2 * self.image_size)
+            image = shrunk(self._open(number), 2 * self.image_size)
             self._decoded[number] = np.round(image * 255).astype(np.uint8)
         return self._decoded[number].astype(np.float32) / np.float32(255)
+
+    def _open(self, number: int) -> Array:
+        window = self._windows[number] if self._windows else None
+        if window is None:
+            return read_image(self.paths[number])
+        pixels = read_window(self.paths[number], window)
+        return to_gray(np.ascontiguousarray(pixels[..., 2::-1] if pixels.shape[2] > 2 else pixels))
 
 
 def create_train_val_dataloaders(

@@ -5,7 +5,9 @@ Only the asked-for part of a file is read, so memory follows the window and not 
 
 from __future__ import annotations
 
-import importlib
+import functools
+import os
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -14,10 +16,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from reference_impl.lunar.index import DataError
+from reference_impl.lunar.errors import DataError
 from reference_impl.lunar.projection import MOON_RADIUS_KM
 
 Floats = NDArray[np.float64]
+
+_CACHE_BYTES = 32 * 2**20
+"""Of GDAL's blocks; its own default is a twentieth of the machine's memory."""
 
 
 class Window(NamedTuple):
@@ -33,16 +38,29 @@ def read_window(path: str | Path, window: Window) -> NDArray[Any]:
     """Read a part of a raster as height×width×bands, in its own type.
 
     Raises:
-        DataError: the extra `geo` is missing, the file is no raster, or the window leaves it.
+        DataError: the extra `geo` is missing, or the file is no raster.
     """
-    with _opened(path) as raster:
-        x, y, width, height = window
-        if x < 0 or y < 0 or x + width > raster.width or y + height > raster.height:
-            raise DataError(
-                f"the window {width}×{height} at {x},{y} leaves {path}, "
-                f"which has {raster.width}×{raster.height} px"
-            )
-        return _read(raster, window)
+    return _read(_handle(str(path), os.getpid()), window)
+
+
+def window_problem(path: str | Path, window: Window) -> str:
+    """Say why a part of a raster is no usable image; nothing if it is one.
+
+    Raises:
+        DataError: the extra `geo` is missing.
+    """
+    _rasterio(path)
+    try:
+        raster = _handle(str(path), os.getpid())
+    except DataError as error:
+        return str(error)
+    if raster.dtypes[0] not in ("uint8", "uint16"):
+        return f"its pixels are of the kind {raster.dtypes[0]}, not of 8 or 16 bits"
+    x, y, width, height = window
+    if x + width > raster.width or y + height > raster.height:
+        size = f"{raster.width}×{raster.height}"
+        return f"the window {width}×{height} at {x},{y} leaves its {size} px"
+    return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,25 +146,36 @@ class GlobalRaster:
 
 
 def _read(raster: Any, window: Window) -> NDArray[Any]:
-    windows = importlib.import_module("rasterio.windows")
-    pixels = raster.read(window=windows.Window(*window))  # bands×height×width
+    from rasterio import Env
+    from rasterio.windows import Window as Part
+
+    with Env(GDAL_CACHEMAX=_CACHE_BYTES):
+        pixels = raster.read(window=Part(*window))  # bands×height×width
     return np.ascontiguousarray(np.moveaxis(pixels, 0, 2))
 
 
-def _opened(path: str | Path) -> Any:
-    try:
-        rasterio = importlib.import_module("rasterio")
-        errors = importlib.import_module("rasterio.errors")
-    except ImportError as error:
-        raise DataError(
-            f"{path} is read by rasterio, which is not installed: pip install 'promptqueue-conveyor"
-            "[geo]'"
-        ) from error
-    import warnings
+@functools.lru_cache(maxsize=8)
+def _handle(path: str, _process: int) -> Any:
+    """Open a raster once per process: a handle of GDAL must not be shared after a fork."""
+    return _opened(path)
 
+
+def _opened(path: str | Path) -> Any:
+    rasterio = _rasterio(path)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", errors.NotGeoreferencedWarning)
+        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
         try:
             return rasterio.open(path)
-        except errors.RasterioIOError as error:
+        except rasterio.errors.RasterioIOError as error:
             raise DataError(f"{path} is no raster that can be read: {error}") from error
+
+
+def _rasterio(path: str | Path) -> Any:
+    try:
+        import rasterio.errors  # only those who have rasters need it
+    except ImportError as error:
+        raise DataError(
+            f"{path} is read by rasterio, which is not installed; it comes with the extra `geo`: "
+            "pip install -e '.[lunar,geo]'"
+        ) from error
+    return rasterio
