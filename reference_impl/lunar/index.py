@@ -13,15 +13,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from reference_impl.lunar.errors import DataError
+from reference_impl.lunar.rasters import Window, window_problem
+
+__all__ = ["DataError", "Index", "by_fold", "get_image_paths", "load_index", "split"]
 log = logging.getLogger(__name__)
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"})
 _MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "I;16", "I;16B", "I;16L"})
 """Kinds of pixels of 1 to 16 bits; floats have no scale that could be brought to 0–1."""
-
-
-class DataError(ValueError):
-    """The data cannot be used; the message says what was found, where, and the way out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,8 @@ class Index:
     """Fold or split of each file, if a manifest has them."""
     groups: tuple[str, ...] = ()
     """What each file shows, if a manifest has a column `group` or `feature`."""
+    windows: tuple[Window | None, ...] = ()
+    """Part of each file that counts, if a manifest has columns x, y, width, height."""
     skipped: tuple[Path, ...] = ()
     """Files that are no usable image."""
 
@@ -48,6 +50,7 @@ class Index:
             labels=tuple(self.labels[i] for i in chosen),
             folds=tuple(self.folds[i] for i in chosen) if self.folds else (),
             groups=tuple(self.groups[i] for i in chosen) if self.groups else (),
+            windows=tuple(self.windows[i] for i in chosen) if self.windows else (),
         )
 
     def counts(self) -> dict[str, int]:
@@ -80,6 +83,8 @@ def load_index(source: str | Path, classes: Sequence[str] | None = None) -> Inde
     """Read a folder of class folders, or a manifest (CSV or JSONL with path and label).
 
     Only the headers of the files are read. What is no usable image is skipped, with a warning.
+    A row of a manifest may have x, y, width and height of a part of a raster, in pixels: then only
+    this part is ever read, through the extra `geo`.
 
     Args:
         source: the folder, or a manifest (.csv, .jsonl), whose paths are relative to its folder.
@@ -93,11 +98,12 @@ def load_index(source: str | Path, classes: Sequence[str] | None = None) -> Inde
         rows = [_Row(path, path.relative_to(source).parts[0]) for path in get_image_paths(source)]
     else:
         rows = list(_manifest_rows(source))
-    problems = {row.path: _problem(row.path) for row in rows}
-    good = [row for row in rows if not problems[row.path]]
-    skipped = [path for path, problem in problems.items() if problem]
-    for path in skipped:
-        log.warning("%s is skipped: %s", path, problems[path])
+    problems = {row.source: _problem(*row.source) for row in rows}
+    good = [row for row in rows if not problems[row.source]]
+    skipped = [path for (path, _), problem in problems.items() if problem]
+    for (path, _), problem in problems.items():
+        if problem:
+            log.warning("%s is skipped: %s", path, problem)
     if skipped:
         log.warning("%d of %d files of %s are skipped", len(skipped), len(rows), source)
     if not good:
@@ -111,12 +117,14 @@ def load_index(source: str | Path, classes: Sequence[str] | None = None) -> Inde
         raise DataError(f"{source} has only the class {names[0]!r}; a classifier needs two")
     folds = tuple(row.fold for row in good)
     groups = tuple(row.group for row in good)
+    windows = tuple(row.window for row in good)
     return Index(
         paths=tuple(row.path for row in good),
         labels=tuple(names.index(row.label) for row in good),
         classes=names,
         folds=folds if any(folds) else (),
         groups=groups if any(groups) else (),
+        windows=windows if any(windows) else (),
         skipped=tuple(skipped),
     )
 
@@ -180,6 +188,12 @@ class _Row:
     label: str
     fold: str = ""
     group: str = ""
+    window: Window | None = None
+
+    @property
+    def source(self) -> tuple[Path, Window | None]:
+        """What is read: two rows may be parts of one file."""
+        return self.path, self.window
 
 
 def _manifest_rows(manifest: Path) -> Iterator[_Row]:
@@ -192,7 +206,21 @@ def _manifest_rows(manifest: Path) -> Iterator[_Row]:
         if not path or not label:
             raise DataError(f"{manifest}:{line}: a row needs path and label")
         fold, group = _first(record, "fold", "split"), _first(record, "group", "feature")
-        yield _Row(manifest.parent / str(path), str(label), fold, group)
+        window = _window(record, f"{manifest}:{line}")
+        yield _Row(manifest.parent / str(path), str(label), fold, group, window)
+
+
+def _window(record: Mapping[str, object], where: str) -> Window | None:
+    values = [record.get(name) for name in Window._fields]
+    if all(value in (None, "") for value in values):
+        return None
+    try:
+        window = Window(*(int(str(value)) for value in values))
+    except ValueError:
+        window = Window(-1, -1, 0, 0)
+    if min(window) < 0 or min(window.width, window.height) < 8:
+        raise DataError(f"{where}: x, y, width and height must be whole pixels, at least 8×8")
+    return window
 
 
 def _first(record: Mapping[str, object], *names: str) -> str:
@@ -221,8 +249,10 @@ def _records(manifest: Path, text: str) -> Iterator[tuple[int, Mapping[str, obje
         yield number, record
 
 
-def _problem(path: Path) -> str:
+def _problem(path: Path, window: Window | None) -> str:
     """Say why a file is no usable image, from its header alone."""
+    if window is not None:
+        return window_problem(path, window)
     try:
         with Image.open(path) as image:
             if image.mode not in _MODES:

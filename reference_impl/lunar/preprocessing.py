@@ -1,7 +1,5 @@
 """From image files to batches: float32 B×3×H×W in 0–1, and labels int64 B.
 
-The three channels are the image, and two high-pass views of it that bring out craters: what is
-smaller than about 2 km and 8 km on windows of 476 m per pixel (σ of 4 and 16 px at 256 px).
 Files are opened when their turn comes, so memory does not grow with their number.
 """
 
@@ -21,11 +19,23 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from reference_impl.lunar import distributed
+from reference_impl.lunar.images import (
+    Array,
+    augment,
+    high_pass,
+    read_image,
+    resize,
+    shrunk,
+    to_channels,
+    to_gray,
+)
 from reference_impl.lunar.index import DataError, Index, by_fold, get_image_paths, load_index, split
+from reference_impl.lunar.rasters import read_window
 
 __all__ = [
     "DataError",
     "LunarDataset",
+    "augment",
     "create_evaluation_dataloader",
     "create_manifest_dataloaders",
     "create_train_val_dataloaders",
@@ -33,92 +43,10 @@ __all__ = [
     "high_pass",
     "load_index",
     "read_image",
+    "to_channels",
 ]
 log = logging.getLogger(__name__)
-Array = NDArray[np.float32]
 Batch = tuple[Tensor, Tensor]
-
-MAX_ANGLE = 15.0
-"""Degrees, to both sides."""
-JITTER = 0.2
-"""Of brightness and contrast."""
-NOISE = 0.01
-"""Standard deviation on the 0–1 scale."""
-SIGMAS = (4.0, 16.0)
-"""Of the high-pass filters, in pixels of a 256-px image."""
-_GAIN = 2.0
-"""High-pass values of relief seldom pass ±0.25; this spreads them over 0–1."""
-
-
-def read_image(path: str | Path) -> Array:
-    """Read a file as one gray channel, H×W float32 in 0–1, whatever its bits and colours.
-
-    Raises:
-        ValueError: it is no image of 8 or 16 bits.
-    """
-    data = np.fromfile(path, np.uint8)  # cv2.imread fails on paths that are not ASCII elsewhere
-    pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
-    if pixels is None:
-        raise ValueError(f"{path} cannot be decoded")
-    if pixels.dtype not in (np.uint8, np.uint16):
-        raise ValueError(f"{path} has pixels of {pixels.dtype}; 8 or 16 bits are needed")
-    scale = np.float32(1 / (255 if pixels.dtype == np.uint8 else 65_535))
-    if pixels.ndim == 3:
-        pixels = cv2.cvtColor(pixels[..., :3], cv2.COLOR_BGR2GRAY)  # alpha says nothing of relief
-    return np.asarray(pixels, np.float32) * scale
-
-
-def high_pass(image: Array, sigma: float) -> Array:
-    """Return an image (H×W) without its slow changes; 0 where it is constant. Linear."""
-    slow = cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_REFLECT)
-    return np.asarray(image - slow, np.float32)
-
-
-def to_channels(image: Array) -> Array:
-    """Return 3×H×W in 0–1: the image, and its high-pass views around 0.5."""
-    scale = image.shape[0] / 256
-    views = [high_pass(image, sigma * scale) * _GAIN + 0.5 for sigma in SIGMAS]
-    return np.asarray(np.clip(np.stack([image, *views]), 0, 1), np.float32)
-
-
-def augment(image: Array, size: int, random: np.random.Generator) -> Array:
-    """Return another view of an image (H×W, 0–1) as size×size.
-
-    Rotation by ±15°, both mirrorings and the scaling are one resampling; what lies beyond the
-    edge is mirrored. Then brightness and contrast by ±20 %, and noise of σ = 0.01.
-    """
-    image = _shrunk(image, size)
-    height, width = image.shape
-    angle = random.uniform(-MAX_ANGLE, MAX_ANGLE)
-    turn = cv2.getRotationMatrix2D((width / 2 - 0.5, height / 2 - 0.5), angle, 1.0)
-    mirror = np.where(random.random(2) < 0.5, -1.0, 1.0)  # x, y
-    scale = mirror * (size / width, size / height)
-    matrix = scale[:, None] * turn
-    middle = np.array([width / 2 - 0.5, height / 2 - 0.5, 1.0])
-    matrix[:, 2] += (size / 2 - 0.5) - matrix @ middle  # the middle stays the middle
-    view = cv2.warpAffine(
-        image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
-    )
-    brightness, contrast = random.uniform(1 - JITTER, 1 + JITTER, 2)
-    mean = float(view.mean()) * brightness
-    view = contrast * (brightness * view - mean) + mean
-    view += NOISE * random.standard_normal(view.shape, np.float32)
-    return np.asarray(np.clip(view, 0, 1), np.float32)
-
-
-def resize(image: Array, size: int) -> Array:
-    """Return an image as size×size, nothing else changed."""
-    image = _shrunk(image, size)
-    if image.shape == (size, size):
-        return image
-    return np.asarray(cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR), np.float32)
-
-
-def _shrunk(image: Array, size: int) -> Array:
-    """Average a far larger image down first: bilinear sampling would skip most of its pixels."""
-    if min(image.shape) < 2 * size:
-        return image
-    return np.asarray(cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA), np.float32)
 
 
 class LunarDataset(Dataset[tuple[Tensor, int] | None]):
@@ -140,6 +68,7 @@ class LunarDataset(Dataset[tuple[Tensor, int] | None]):
         if image_size < 32 or image_size % 32:
             raise DataError(f"image_size is {image_size}; it must be a multiple of 32")
         self.paths, self.labels, self.classes = index.paths, index.labels, index.classes
+        self._windows = index.windows
         self.image_size = image_size
         self.training = training
         self._seed = seed
@@ -169,11 +98,18 @@ class LunarDataset(Dataset[tuple[Tensor, int] | None]):
 
     def _read(self, number: int) -> Array:
         if self._decoded is None:
-            return read_image(self.paths[number])
+            return self._open(number)
         if number not in self._decoded:
-            image = _shrunk(read_image(self.paths[number]), 2 * self.image_size)
+            image = shrunk(self._open(number), 2 * self.image_size)
             self._decoded[number] = np.round(image * 255).astype(np.uint8)
         return self._decoded[number].astype(np.float32) / np.float32(255)
+
+    def _open(self, number: int) -> Array:
+        window = self._windows[number] if self._windows else None
+        if window is None:
+            return read_image(self.paths[number])
+        pixels = read_window(self.paths[number], window)
+        return to_gray(np.ascontiguousarray(pixels[..., 2::-1] if pixels.shape[2] > 2 else pixels))
 
 
 def create_train_val_dataloaders(

@@ -6,7 +6,17 @@ import argparse
 import sys
 from collections.abc import Callable, Iterable, Mapping
 
-from tests.benchmarks import conversation, embedded, journal, lunar, past, sandbox, start_up, stream
+from tests.benchmarks import (
+    conversation,
+    embedded,
+    journal,
+    lunar,
+    lunar_memory,
+    past,
+    sandbox,
+    start_up,
+    stream,
+)
 from tests.benchmarks.measure import Neighbours
 from tests.benchmarks.report import Figure, neighbours_line, setting, table
 
@@ -18,9 +28,10 @@ _GROUPS: Mapping[str, Callable[[], Iterable[Figure]]] = {
     "past": past.figures,
     "sandbox": sandbox.figures,
     "lunar": lunar.figures,
+    "lunar-memory": lunar_memory.figures,
     "embedded": embedded.figures,
 }
-_SLOW = frozenset({"embedded", "lunar"})
+_SLOW = frozenset({"embedded", "lunar", "lunar-memory"})
 """Only when named: minutes on two cores that nothing else may use, or torch."""
 
 

@@ -27,7 +27,7 @@ def _augmentation() -> Figure:
     import torch
     from torchvision.transforms import v2
 
-    from reference_impl.lunar.preprocessing import augment
+    from reference_impl.lunar.images import augment
     from reference_impl.lunar.samples import sample_image
 
     torch.set_num_threads(1)

@@ -31,6 +31,8 @@ class Spent:
     """User and system time of the child and of all its descendants that it waited for."""
     wall_s: float
     output: str
+    peak_mib: float
+    """The most memory that it held at a time (resident)."""
 
 
 def run_child(
@@ -62,7 +64,8 @@ def run_child(
             errors.seek(0)
             shown = f"{output[-2000:]}{errors.read()[-2000:]}"
             raise RuntimeError(f"{' '.join(command)} ended with {child.returncode}:\n{shown}")
-    return Spent(usage.ru_utime + usage.ru_stime, wall_s, output)
+    peak_mib = usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+    return Spent(usage.ru_utime + usage.ru_stime, wall_s, output, peak_mib)
 
 
 def clean_environment() -> dict[str, str]:

@@ -1,0 +1,181 @@
+"""Large rasters, read by windows: GeoTIFF, PDS3 and whatever else GDAL knows, through rasterio.
+
+Only the asked-for part of a file is read, so memory follows the window and not the raster.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from reference_impl.lunar.errors import DataError
+from reference_impl.lunar.projection import MOON_RADIUS_KM
+
+Floats = NDArray[np.float64]
+
+_CACHE_BYTES = 32 * 2**20
+"""Of GDAL's blocks; its own default is a twentieth of the machine's memory."""
+
+
+class Window(NamedTuple):
+    """A part of a raster, in pixels."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+def read_window(path: str | Path, window: Window) -> NDArray[Any]:
+    """Read a part of a raster as height×width×bands, in its own type.
+
+    Raises:
+        DataError: the extra `geo` is missing, or the file is no raster.
+    """
+    return _read(_handle(str(path), os.getpid()), window)
+
+
+def window_problem(path: str | Path, window: Window) -> str:
+    """Say why a part of a raster is no usable image; nothing if it is one.
+
+    Raises:
+        DataError: the extra `geo` is missing.
+    """
+    _rasterio(path)
+    try:
+        raster = _handle(str(path), os.getpid())
+    except DataError as error:
+        return str(error)
+    if raster.dtypes[0] not in ("uint8", "uint16"):
+        return f"its pixels are of the kind {raster.dtypes[0]}, not of 8 or 16 bits"
+    x, y, width, height = window
+    if x + width > raster.width or y + height > raster.height:
+        size = f"{raster.width}×{raster.height}"
+        return f"the window {width}×{height} at {x},{y} leaves its {size} px"
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class GlobalRaster:
+    """A map of the Moon in the simple cylindrical projection, whole or a part.
+
+    Without georeferencing, as NASA's texture maps are, it covers the globe from `west` on.
+    """
+
+    file: Any
+    west: float
+    """Longitude of the left edge, degrees east."""
+    north: float
+    """Latitude of the upper edge, degrees."""
+    per_degree: tuple[float, float]
+    """Pixels per degree, of longitude and latitude."""
+    scale: float
+    offset: float
+    """A value is scale · pixel + offset."""
+
+    @classmethod
+    def open(cls, path: str | Path, *, west: float = -180.0, unit: bool = False) -> Self:
+        """Open a map; `unit` brings values of 8 or 16 bits to 0–1.
+
+        Raises:
+            DataError: the extra `geo` is missing, the file is no raster, or it is rotated.
+        """
+        file = _opened(path)
+        scale, offset = float(file.scales[0]), float(file.offsets[0])
+        if unit and np.dtype(file.dtypes[0]).kind == "u":
+            scale, offset = 1 / float(np.iinfo(file.dtypes[0]).max), 0.0
+        t = file.transform
+        if t.is_identity:
+            per_degree = (file.width / 360, file.height / 180)
+            return cls(file, west, 90.0, per_degree, scale, offset)
+        if t.b or t.d:
+            raise DataError(f"{path} is rotated; a simple cylindrical map with north up is needed")
+        degree, middle = 1.0, 0.0
+        if file.crs and file.crs.is_projected:  # metres of an equirectangular projection
+            degree = 1000 * MOON_RADIUS_KM * np.pi / 180
+            middle = float(file.crs.to_dict().get("lon_0", 0.0))
+        return cls(
+            file, middle + t.c / degree, t.f / degree, (degree / t.a, -degree / t.e), scale, offset
+        )
+
+    def sample(self, lat: Floats, lon: Floats) -> Floats:
+        """Return the values at places (degrees), bilinear between the pixels' centres.
+
+        Raises:
+            DataError: a place lies outside the map.
+        """
+        around = 360 * self.per_degree[0]
+        columns = ((lon - self.west) * self.per_degree[0] - 0.5) % around
+        middle = columns.flat[columns.size // 2]
+        columns = middle + (columns - middle + around / 2) % around - around / 2  # in one piece
+        rows = (self.north - lat) * self.per_degree[1] - 0.5
+        left, top = int(np.floor(columns.min())), int(np.floor(rows.min()))
+        window = Window(left, top, int(columns.max()) - left + 3, int(rows.max()) - top + 3)
+        pixels = self._around(window).astype(np.float32)
+        at = ((columns - left).astype(np.float32), (rows - top).astype(np.float32))
+        found = cv2.remap(pixels, *at, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        return np.asarray(found, np.float64) * self.scale + self.offset
+
+    def _around(self, window: Window) -> Floats:
+        """Read a window that may cross the left or right edge of a map of the whole globe."""
+        whole = abs(self.file.width - 360 * self.per_degree[0]) < 1
+        left, right = window.x, window.x + window.width
+        if not whole and (left < -1 or right > self.file.width + 1):
+            raise DataError(f"{self.file.name} does not cover the longitudes that are asked for")
+        if window.y < -2 or window.y + window.height > self.file.height + 2:
+            raise DataError(f"{self.file.name} does not cover the latitudes that are asked for")
+        columns = np.arange(left, right)
+        columns = columns % self.file.width if whole else columns.clip(0, self.file.width - 1)
+        rows = np.arange(window.y, window.y + window.height).clip(0, self.file.height - 1)
+        pieces = np.split(columns, np.flatnonzero(np.diff(columns) < 0) + 1)
+        parts = []
+        for piece in pieces:
+            first, last = int(piece[0]), int(piece[-1])
+            part = Window(first, int(rows[0]), last - first + 1, int(rows[-1] - rows[0] + 1))
+            gray = _read(self.file, part).mean(2)
+            parts.append(gray[rows - rows[0]][:, piece - first])
+        return np.hstack(parts)
+
+
+def _read(raster: Any, window: Window) -> NDArray[Any]:
+    from rasterio import Env
+    from rasterio.windows import Window as Part
+
+    with Env(GDAL_CACHEMAX=_CACHE_BYTES):
+        pixels = raster.read(window=Part(*window))  # bands×height×width
+    return np.ascontiguousarray(np.moveaxis(pixels, 0, 2))
+
+
+@functools.lru_cache(maxsize=8)
+def _handle(path: str, _process: int) -> Any:
+    """Open a raster once per process: a handle of GDAL must not be shared after a fork."""
+    return _opened(path)
+
+
+def _opened(path: str | Path) -> Any:
+    rasterio = _rasterio(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+        try:
+            return rasterio.open(path)
+        except rasterio.errors.RasterioIOError as error:
+            raise DataError(f"{path} is no raster that can be read: {error}") from error
+
+
+def _rasterio(path: str | Path) -> Any:
+    try:
+        import rasterio.errors  # only those who have rasters need it
+    except ImportError as error:
+        raise DataError(
+            f"{path} is read by rasterio, which is not installed; it comes with the extra `geo`: "
+            "pip install -e '.[lunar,geo]'"
+        ) from error
+    return rasterio

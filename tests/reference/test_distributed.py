@@ -1,0 +1,38 @@
+"""Several processes are one process with a larger batch."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.reference import gradients_child as child
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("name", ["simple", "hybrid"])
+def test_gradients_of_two_processes_are_those_of_the_doubled_batch(
+    tmp_path: Path, name: str
+) -> None:
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run(
+        [sys.executable, *launch, "-m", child.__name__, str(tmp_path / "found.pt"), name],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = torch.load(tmp_path / "found.pt", weights_only=True)
+    expected = child.gradients(child.fresh(name), *child.batch())
+    assert found.keys() == expected.keys()
+    assert max(float(gradient.abs().max()) for gradient in expected.values()) > 1e-3
+    for parameter, gradient in expected.items():
+        torch.testing.assert_close(found[parameter], gradient, atol=1e-5, rtol=1e-5)
