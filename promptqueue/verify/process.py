@@ -9,6 +9,7 @@ import fcntl
 import io
 import json
 import os
+import select
 import shutil
 import subprocess
 import sys
@@ -26,6 +27,12 @@ from promptqueue.verify import isolation, seccomp, watch
 from promptqueue.verify.isolation import Plan
 
 _POLL_S = 0.05
+_START_S = 10.0
+"""Patience until every door is shut; the self-test of a busy machine takes a tenth of it."""
+_SWEEP_S = 1.0
+"""What a supervisor without a PID namespace gets to end its descendants by itself."""
+_END_S = 5.0
+"""What the kernel gets to take a killed process away."""
 _KEPT = 64 << 10
 _MIB = 1 << 20
 
@@ -69,7 +76,17 @@ class Process:
 
     def __exit__(self, *_: object) -> None:
         self.kill()
-        self._popen.wait()
+        try:
+            self._popen.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            raise IsolationError(
+                f"process {self._popen.pid} of the sandbox is still there {_END_S:g} s after it "
+                "was killed; look at it with ps, nothing of its verdict counts"
+            ) from None
+        finally:
+            self._release()
+
+    def _release(self) -> None:
         for thread in self._threads:
             thread.join(2)
         for pipe in (self.stdin, self.stdout, self._popen.stderr):
@@ -83,7 +100,8 @@ class Process:
             self._popen.wait(timeout_s)
         except subprocess.TimeoutExpired:
             self.stop("time")
-            self._popen.wait()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._popen.wait(_END_S)
         for thread in self._threads:
             thread.join(2)
         return self._outcome()
@@ -97,8 +115,12 @@ class Process:
             watch.kill(self._popen.pid)
             for pid in pids:
                 watch.kill(pid)
-        else:
-            self._popen.terminate()  # its supervisor sweeps
+            return
+        self._popen.terminate()  # its supervisor sweeps
+        try:
+            self._popen.wait(_SWEEP_S)
+        except subprocess.TimeoutExpired:
+            watch.kill_tree(self._popen.pid, _SWEEP_S)
 
     def stop(self, why: str) -> None:
         """Kill it for a limit; the first reason counts."""
@@ -121,20 +143,22 @@ class Process:
             IsolationError: it never got so far.
         """
         self._thread(self._read_errors)
-        first = control.readline(_MIB)
-        told = json.loads(first) if first.endswith(b"\n") else {}
+        deadline = time.monotonic() + _START_S
+        first = _line(control, deadline)
+        told = json.loads(first) if first else {}
         if "started" not in told:
+            late = time.monotonic() >= deadline
             control.close()
             status.close()
-            self._popen.kill()
-            self._popen.wait()
+            watch.kill_tree(self._popen.pid, _SWEEP_S)
             self._threads[0].join(2)
-            reason = told.get("failed") or self.stderr_text().strip() or "no word from inside"
-            raise IsolationError(f"the sandbox did not start: {reason}")
+            said = told.get("failed") or ("" if late else self.stderr_text().strip())
+            silent = "no word from inside" + (f" within {_START_S:g} s" if late else "")
+            raise IsolationError(f"the sandbox did not start: {said or silent}")
         self.found = told["found"]
         with status:
             if self._plan.backend == "bwrap":  # no one else writes there
-                self._init = json.loads(status.readline()).get("child-pid")
+                self._init = json.loads(_line(status, deadline) or "{}").get("child-pid")
         self._thread(self._read_control, control)
         self._thread(self._watch)
 
@@ -242,8 +266,10 @@ def launch(
     config = _config(plan, process, command, limits, readable, env)
     config |= {"control": control_w, "collect": list(collect), "test": dict(test or {})}
     config["scratch"] = {n: base64.b64encode(d).decode() for n, d in scratch.items()}
-    with contextlib.suppress(BrokenPipeError), os.fdopen(config_w, "wb") as pipe:
-        pipe.write(json.dumps(config).encode())
+    feeder = threading.Thread(
+        target=_feed, args=(os.fdopen(config_w, "wb"), json.dumps(config).encode()), daemon=True
+    )
+    feeder.start()  # more than a pipe holds would wait for a launcher that may never read
     for stream in (process.stdin, process.stdout):
         with contextlib.suppress(OSError):
             fcntl.fcntl(stream.fileno(), 1031, _MIB)  # F_SETPIPE_SZ: large answers in few reads
@@ -280,12 +306,19 @@ def run(sandbox: Any, command: Sequence[str], *, stdin: bytes = b"", **keywords:
     return dataclasses.replace(outcome, stdout=kept.getvalue())
 
 
+def _line(pipe: BinaryIO, deadline: float) -> bytes:
+    """Return the next line, or nothing; each comes in one write, which a pipe does not divide."""
+    if not select.select([pipe], [], [], max(0.0, deadline - time.monotonic()))[0]:
+        return b""
+    line = pipe.readline(_MIB)
+    return line if line.endswith(b"\n") else b""
+
+
 def _feed(pipe: BinaryIO, data: bytes) -> None:
     view = memoryview(data)
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError), pipe:
         while view:
             view = view[os.write(pipe.fileno(), view) :]
-        pipe.close()
 
 
 def _staged(code: Path) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import time
 from pathlib import Path
 
 from promptqueue.queue.verification import SandboxLimits
@@ -68,3 +69,24 @@ def kill(pid: int, number: int = signal.SIGKILL) -> None:
     """Send a signal to what may be gone already."""
     with contextlib.suppress(OSError):
         os.kill(pid, number)
+
+
+def kill_tree(root: int, patience_s: float) -> None:
+    """Kill the descendants of a subreaper until none is left, then it: alone they would go astray.
+
+    Args:
+        root: a child of this process that adopts its orphans.
+        patience_s: when to give up on descendants that fork faster than they are found.
+    """
+    deadline = time.monotonic() + patience_s
+    while (pids := [pid for pid in tree(root) if _runs(pid)]) and time.monotonic() < deadline:
+        for pid in pids:
+            kill(pid)
+        time.sleep(0.01)  # the kernel needs a moment to take them away
+    kill(root)
+
+
+def _runs(pid: int) -> bool:
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/stat", "rb") as file:
+        return file.read().rpartition(b")")[2].split()[0] != b"Z"
+    return False
