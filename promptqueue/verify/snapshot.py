@@ -82,9 +82,10 @@ def _read(folder: Path, path: str) -> bytes | str:
         return "is a link that leads out of the folder; put the file itself there"
     except OSError as error:
         return f"cannot be read: {error.strerror or error}"
+    if not stat.S_ISREG(os.fstat(place).st_mode):
+        os.close(place)
+        return "is no file"
     with os.fdopen(place, "rb") as file:
-        if not stat.S_ISREG(os.fstat(place).st_mode):
-            return "is no file"
         size = os.fstat(place).st_size
         data = file.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:

@@ -1,0 +1,130 @@
+"""No forgery is accepted: judged from outside, by verdict, canaries and what still runs."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from promptqueue.queue.load import LoadedQueue, load_queue
+from promptqueue.verify.gates import verify
+from promptqueue.verify.report import Report
+from tests.verify.forgeries import EXTRA_FILES, FORGERIES, WRONG
+
+PACK = Path(__file__).parents[1] / "packs" / "tiny"
+
+
+@pytest.fixture(scope="module")
+def loaded() -> LoadedQueue:
+    return load_queue(PACK / "tiny.yaml")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(PACK / "reference", tmp_path / "generated"))
+
+
+def verdicts(report: Report) -> dict[str, str]:
+    return {each.id: each.verdict for each in report.requirements}
+
+
+def strays() -> list[str]:
+    """Return the processes of workers that outlived their judge."""
+    listed = subprocess.run(["ps", "-eo", "ppid,args"], capture_output=True, text=True, check=True)
+    lines = [line.split(maxsplit=1) for line in listed.stdout.splitlines()]
+    return [args for ppid, args in lines if "verify/worker.py" in args and ppid == "1"]
+
+
+def test_the_reference_is_green(loaded: LoadedQueue, folder: Path) -> None:
+    report = verify(loaded, folder)
+
+    assert report.green
+    assert set(verdicts(report).values()) == {"met"}
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "red"),
+    [
+        ("sum(values) / len(values)", "sum(values) / len(values) + 1", {"mean", "report"}),
+        ('raise ValueError("no values")', "return 0.0", {"mean"}),
+        ("sorted(values)", "list(values)", {"median", "report"}),
+        (
+            "return (ordered[middle - 1] + ordered[middle]) / 2",
+            "return ordered[middle]",
+            {"median"},
+        ),
+    ],
+    ids=["mean off by one", "mean of nothing", "median unsorted", "median of an even count"],
+)
+def test_a_wrong_one_is_red_for_what_is_wrong(
+    loaded: LoadedQueue, folder: Path, right: str, wrong: str, red: set[str]
+) -> None:
+    text = (folder / "stats.py").read_text()
+    assert right in text
+    (folder / "stats.py").write_text(text.replace(right, wrong))
+
+    report = verify(loaded, folder)
+
+    assert not report.green
+    assert {name for name, verdict in verdicts(report).items() if verdict == "not met"} == red
+
+
+@pytest.mark.sandbox
+@pytest.mark.parametrize("name", FORGERIES)
+def test_a_forgery_is_not_accepted(
+    loaded: LoadedQueue, folder: Path, tmp_path: Path, name: str
+) -> None:
+    canary = tmp_path / "canary"
+    text = FORGERIES[name]
+    for placeholder, path in {
+        "{canary}": canary,
+        "{root}": PACK.parents[2],
+        "{reference}": PACK / "reference",
+    }.items():
+        text = text.replace(placeholder, str(path))
+    (folder / "stats.py").write_text(text)
+
+    report = verify(loaded, folder)
+
+    assert not report.green
+    assert verdicts(report)["mean"] == verdicts(report)["median"] == "not met"
+    assert verdicts(report)["report"] != "met"
+    assert not canary.exists()
+    assert not strays()
+
+
+@pytest.mark.sandbox
+@pytest.mark.parametrize("name", EXTRA_FILES)
+def test_files_that_nobody_declared_change_nothing(
+    loaded: LoadedQueue, folder: Path, name: str
+) -> None:
+    (folder / "stats.py").write_text(WRONG)
+    for path, text in EXTRA_FILES[name].items():
+        (folder / path).write_text(text)
+
+    report = verify(loaded, folder)
+
+    assert set(verdicts(report).values()) == {"not met"}
+    assert set(report.files) == {"stats.py", "report.py"}
+
+
+def test_lint_is_deaf_to_what_the_code_brings_along(loaded: LoadedQueue, folder: Path) -> None:
+    (folder / "ruff.toml").write_text('exclude = ["*"]\n')
+    (folder / "pyproject.toml").write_text("[tool.ruff]\nselect = []\n")
+    text = (folder / "stats.py").read_text()
+    (folder / "stats.py").write_text(
+        "# ruff: noqa\n" + text + "\n\ndef more():\n    return nothing  # noqa\n"
+    )
+
+    findings = verify(loaded, folder).findings
+
+    assert [(each.rule, each.severity) for each in findings] == [("F821", "error")]
+
+
+def test_a_replaced_function_lights_the_warning(loaded: LoadedQueue, folder: Path) -> None:
+    text = (folder / "stats.py").read_text()
+    (folder / "stats.py").write_text("import math\nmath.sqrt = lambda v: 0\n" + text)
+
+    assert verify(loaded, folder).tampered == ("math.sqrt",)

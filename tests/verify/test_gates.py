@@ -1,0 +1,185 @@
+"""Bad code and bad contracts: each a verdict in words that name what was found and where."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from promptqueue.errors import UsageError
+from promptqueue.queue.load import LoadedQueue, load_queue
+from promptqueue.verify.gates import verify
+from promptqueue.verify.report import Report
+
+PACK = Path(__file__).parents[1] / "packs" / "tiny"
+
+
+@pytest.fixture
+def pack(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(PACK, tmp_path / "pack"))
+
+
+@pytest.fixture
+def loaded(pack: Path) -> LoadedQueue:
+    text = (pack / "tiny.yaml").read_text().replace("question: 5s", "question: 2s")
+    (pack / "tiny.yaml").write_text(text)
+    return load_queue(pack / "tiny.yaml")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(PACK / "reference", tmp_path / "generated"))
+
+
+def errors(report: Report, gate: str) -> list[str]:
+    return [
+        f"{each.at}: {each.message}"
+        for each in report.findings
+        if each.gate == gate and each.severity == "error"
+    ]
+
+
+def verdicts(report: Report) -> dict[str, str]:
+    return {each.id: each.verdict for each in report.requirements}
+
+
+def test_an_empty_folder_is_judged_without_running_anything(
+    loaded: LoadedQueue, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+
+    report = verify(loaded, tmp_path / "empty")
+
+    assert errors(report, "files") == [
+        "stats.py: is missing, although the queue declares it",
+        "report.py: is missing, although the queue declares it",
+    ]
+    assert (report.isolation, report.gates["import"]) == (None, "not run: no file can be judged")
+    assert not report.green
+
+
+def test_a_file_that_does_not_parse_stops_only_what_needs_it(
+    loaded: LoadedQueue, folder: Path
+) -> None:
+    (folder / "report.py").write_text("import stats\nthis is no code\n")
+
+    report = verify(loaded, folder)
+
+    assert errors(report, "parse") == ["report.py:2: does not parse: invalid syntax"]
+    assert verdicts(report) == {"mean": "met", "median": "met", "report": "not met"}
+
+
+def test_names_signatures_and_placeholders_are_told_in_one_go(
+    loaded: LoadedQueue, folder: Path
+) -> None:
+    (folder / "stats.py").write_text("def mean(numbers):\n    # ... rest of the code\n    pass\n")
+
+    report = verify(loaded, folder)
+
+    assert errors(report, "outputs") == [
+        "stats.py: defines no median, although the queue declares it",
+        "stats.py:1: mean: it takes no 'values'; it needs 'numbers', which nobody gives it",
+    ]
+    assert errors(report, "placeholders") == [
+        "stats.py:2: a comment stands where code should be: # ... rest of the code"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("import no_such_module\n", "ModuleNotFoundError: No module named 'no_such_module'"),
+        ("x = 1 / 0\n", "ZeroDivisionError: division by zero"),
+        ("raise SystemExit(3)\n", "SystemExit: 3"),
+        ("import os\nos._exit(3)\n", "importing stats, the process exited with 3"),
+        ("import os\nos.abort()\n", "importing stats, the process was ended by SIGABRT"),
+        ("while True: pass\n", "importing stats did not end within 2 s"),
+        ("x = bytearray(3 << 30)\n", "MemoryError"),
+        ("import socket\nsocket.socket()\n", "PermissionError"),
+        ("print('x' * 20_000_000)\n", "output"),
+        ("open('/etc/shadow').read()\n", "[Errno"),
+        ("open('/code/stats.py', 'w')\n", "Read-only file system"),
+        ("import os\nwhile True:\n    os.fork()\n", "Resource temporarily unavailable"),
+        ("open('/scratch/big', 'wb').write(bytes(64 << 20))\n", "File too large"),
+    ],
+    ids=lambda value: value.splitlines()[-1][:30],
+)
+def test_a_module_that_misbehaves_is_told_by_what_it_did(
+    loaded: LoadedQueue, folder: Path, code: str, words: str
+) -> None:
+    text = (folder / "stats.py").read_text()
+    (folder / "stats.py").write_text(code + text)
+    begin = time.monotonic()
+
+    report = verify(loaded, folder)
+
+    assert any(words in each for each in errors(report, "import")), errors(report, "import")
+    assert not report.green
+    assert set(verdicts(report).values()) == {"not met"}
+    assert time.monotonic() - begin < 60, "a generous bound: its own limits end it long before"
+
+
+def test_a_module_that_hangs_costs_its_time_once(loaded: LoadedQueue, folder: Path) -> None:
+    (folder / "stats.py").write_text("while True:\n    pass\n")
+
+    report = verify(loaded, folder)
+
+    told = [check.evidence for check in report.checks if check.gate == "contract"]
+    assert sum("did not end within" in text for text in told) == len(told) - 1  # report.py's is own
+    assert any("ImportError: importing stats did not end within 2 s" in text for text in told)
+
+
+def test_the_same_code_and_seed_give_the_same_report(loaded: LoadedQueue, folder: Path) -> None:
+    (folder / "stats.py").write_text("def mean(values):\n    return object()\nmedian = mean\n")
+
+    first, second = (asdict(verify(loaded, folder, seed=3)) for _ in range(2))
+
+    assert first == second
+
+
+def test_a_check_that_breaks_is_an_error_and_no_verdict(pack: Path, folder: Path) -> None:
+    path = pack / "checks" / "test_stats.py"
+    text = path.read_text()
+    path.write_text(
+        text.replace('    evidence("ValueError', '    {}["x"]\n    evidence("ValueError')
+    )
+
+    report = verify(load_queue(pack / "tiny.yaml"), folder)
+
+    assert verdicts(report)["mean"] == "error"
+    (mean, *_) = report.requirements
+    assert mean.evidence == "KeyError: 'x'"
+    assert not report.green
+
+
+def test_a_skipped_check_verifies_nothing(pack: Path, folder: Path) -> None:
+    path = pack / "checks" / "test_stats.py"
+    text = path.read_text().replace(
+        "    values = numbers(challenge, count)", '    pytest.skip("no")'
+    )
+    path.write_text(text)
+
+    report = verify(load_queue(pack / "tiny.yaml"), folder)
+
+    assert verdicts(report) == {"mean": "met", "median": "not verified", "report": "met"}
+    assert not report.green
+
+
+def test_a_contract_that_cannot_be_collected_is_named(pack: Path, folder: Path) -> None:
+    (pack / "checks" / "test_stats.py").write_text("import no_such_module_of_the_pack\n")
+
+    with pytest.raises(UsageError, match="no_such_module_of_the_pack"):
+        verify(load_queue(pack / "tiny.yaml"), folder)
+
+
+def test_a_preload_that_is_not_installed_is_named(pack: Path, folder: Path) -> None:
+    text = (pack / "tiny.yaml").read_text()
+    (pack / "tiny.yaml").write_text(text.replace("verify:", "verify:\n  preload: [no_such_module]"))
+
+    report = verify(load_queue(pack / "tiny.yaml"), folder)
+
+    assert verdicts(report)["mean"] == "error"
+    assert "not installed: no_such_module" in report.requirements[0].evidence

@@ -1,0 +1,83 @@
+"""What lies in a folder is copied once, or told why it cannot be judged."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from promptqueue.errors import StorageError
+from promptqueue.verify.snapshot import MAX_BYTES, take_snapshot
+
+
+def told(folder: Path, path: str = "a.py") -> list[str]:
+    return [f"{each.at} {each.message}" for each in take_snapshot(folder, [path]).findings]
+
+
+def test_declared_files_are_copied_and_others_are_not(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_bytes(b"x = 1\r\n")
+    (tmp_path / "conftest.py").write_text("")
+
+    snapshot = take_snapshot(tmp_path, ["a.py"])
+    snapshot.write_to(tmp_path / "copy")
+
+    assert [each.name for each in (tmp_path / "copy").iterdir()] == ["a.py"]
+    assert (tmp_path / "copy" / "a.py").read_bytes() == b"x = 1\r\n"
+    assert snapshot.digests == {"a.py": hashlib.sha256(b"x = 1\r\n").hexdigest()}
+
+
+def test_a_folder_in_the_path_is_made(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "load.py").write_text("x = 1\n")
+
+    take_snapshot(tmp_path, ["data/load.py"]).write_to(tmp_path / "copy")
+
+    assert (tmp_path / "copy" / "data" / "load.py").read_text() == "x = 1\n"
+
+
+def test_a_missing_file_is_told(tmp_path: Path) -> None:
+    assert told(tmp_path) == ["a.py is missing, although the queue declares it"]
+
+
+def test_fifty_megabytes_are_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "a.py").open("wb") as file:
+        file.truncate(50 << 20)
+
+    assert told(tmp_path) == [
+        f"a.py has {50 << 20:,} bytes; more than {MAX_BYTES:,} are not judged"
+    ]
+
+
+def test_bytes_that_are_no_text_are_told_with_their_line(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_bytes(b"x = 1\ny = '\xff'\n")
+
+    assert told(tmp_path) == ["a.py:2 is not UTF-8 text (byte 0xff)"]
+
+
+def test_a_link_out_of_the_folder_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("x = 1\n")
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "a.py").symlink_to(tmp_path / "secret")
+
+    assert told(tmp_path / "code") == [
+        "a.py is a link that leads out of the folder; put the file itself there"
+    ]
+
+
+def test_a_pipe_is_no_file_and_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.py")
+
+    assert told(tmp_path) == ["a.py is no file"]
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / "a.py").mkdir()
+
+    assert told(tmp_path) == ["a.py is no file"]
+
+
+def test_no_folder_at_all(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="nowhere is no folder"):
+        take_snapshot(tmp_path / "nowhere", ["a.py"])
