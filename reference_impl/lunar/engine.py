@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -90,11 +90,15 @@ class Engine:
         if isinstance(self.loader.generator, torch.Generator):
             self.loader.generator.manual_seed(self.options.seed + epoch)
 
-    def train_epoch(self) -> float:
-        """Take one step per batch; return the mean loss over all images and processes."""
+    def train_epoch(self, batches: Iterable[Any] | None = None) -> float:
+        """Take one step per batch; return the mean loss over all images and processes.
+
+        Args:
+            batches: the loader, or what hands its batches on.
+        """
         self.model.train()
         sums = torch.zeros(2, dtype=torch.float64, device=self.device)  # loss, images
-        for batch in self.loader:
+        for batch in self.loader if batches is None else batches:
             images, labels = _moved(batch, self.device)
             if len(labels) < 2:  # no batch statistics
                 continue

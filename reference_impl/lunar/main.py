@@ -31,6 +31,7 @@ from reference_impl.lunar.preprocessing import (
     create_manifest_dataloaders,
     create_train_val_dataloaders,
 )
+from reference_impl.lunar.progress import Progressing
 from reference_impl.lunar.training import Options, evaluate, train_model
 from reference_impl.lunar.utils import (
     create_sample_data,
@@ -132,7 +133,7 @@ def _train(options: argparse.Namespace) -> None:
     if main_process:
         print_system_info()
         save_config(vars(options), folder / "config.json")
-    began = time.monotonic()
+    began, shown = time.monotonic(), Progressing(options.epochs)
     result = train_model(
         model,
         train_loader,
@@ -152,7 +153,8 @@ def _train(options: argparse.Namespace) -> None:
             resume=options.resume,
             seed=options.seed,
         ),
-        report=_Table(options.epochs),
+        report=shown,
+        watch=shown.batches if main_process else None,
     )
     classes = train_loader.dataset.classes  # type: ignore[attr-defined]
     judged = [_judged(model, loader, len(classes), options.gamma) for loader in test_loaders]
@@ -260,27 +262,6 @@ def _model(options: argparse.Namespace, classes: int) -> nn.Module:
     if options.checkpointing and hasattr(model, "transformer"):
         model.transformer.saves_memory = True  # type: ignore[union-attr]
     return model
-
-
-_HEAD = "  epoch train loss  val loss  accuracy  precision  recall  macro-F1  lr           time"
-
-
-class _Table:
-    """Prints a row for each epoch."""
-
-    def __init__(self, epochs: int) -> None:
-        self._epochs, self._headed = epochs, False
-
-    def __call__(self, record: dict[str, Any]) -> None:
-        if not self._headed:
-            self._headed = True
-            print(_HEAD)  # noqa: T201
-        print(  # noqa: T201
-            f"{record['epoch']:3}/{self._epochs:<3} {record['train_loss']:10.4f} "
-            f"{record['val_loss']:9.4f} {record['accuracy']:9.3f} {record['precision']:10.3f} "
-            f"{record['recall']:7.3f} {record['f1']:9.3f}  {record['lr']:.2e} "
-            f"{record['seconds']:6.1f} s"
-        )
 
 
 def _fail(message: str, code: int = 2) -> NoReturn:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ __all__ = ["FocalLoss", "Options", "evaluate", "focal_loss", "load_model", "trai
 log = logging.getLogger(__name__)
 
 Report = Callable[[dict[str, Any]], None]
+Watch = Callable[[DataLoader[Any], int], Iterable[Any]]
 
 
 def train_model(
@@ -44,6 +45,7 @@ def train_model(
     *,
     options: Options | None = None,
     report: Report | None = None,
+    watch: Watch | None = None,
 ) -> dict[str, Any]:
     """Train, and keep the model with the best macro-F1 on the validation images.
 
@@ -62,6 +64,7 @@ def train_model(
         save_dir: made if need be.
         options: see `Options`.
         report: called with the record of each epoch.
+        watch: called with the loader and the number of each epoch, from 1 on; hands the batches on.
 
     Returns:
         best_f1, best_epoch, total_time (seconds, of all sessions), history (a record per epoch:
@@ -87,7 +90,7 @@ def train_model(
         begin = time.monotonic()
         engine.begin_epoch(epoch)
         rate = engine.optimizer.param_groups[0]["lr"]
-        train_loss = engine.train_epoch()
+        train_loss = engine.train_epoch(watch(train_loader, epoch + 1) if watch else None)
         val_loss, confusion = engine.evaluate(val_loader)
         engine.scheduler.step()
         record = _record(epoch, train_loss, val_loss, scores_of(confusion), rate)
