@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -91,6 +92,17 @@ def test_the_exit_codes_are_drawn_in_the_docstring_of_errors() -> None:
     for name, code in drawn.items():
         assert getattr(errors, name).exit_code == int(code)
     assert len(drawn) == 10
+
+
+def test_the_verdict_that_the_readme_shows_is_the_real_one(tmp_path: Path) -> None:
+    wrong = Path(shutil.copytree(ROOT / "tests/packs/tiny/reference", tmp_path / "wrong"))
+    text = (wrong / "stats.py").read_text("utf-8")
+    (wrong / "stats.py").write_text(text.replace("sorted(values)", "list(values)"), "utf-8")
+    queue = str(ROOT / "tests/packs/tiny/tiny.yaml")
+
+    done = Shell(tmp_path).run("verify", "wrong", "--queue", queue, "--seed", "7")
+
+    assert done.stdout + done.stderr in block("console", "verify wrong")
 
 
 def test_every_option_that_the_readme_names_exists(tmp_path: Path) -> None:

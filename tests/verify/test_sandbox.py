@@ -117,6 +117,7 @@ for p in glob.glob('/proc/[0-9]*/environ'):
 import os, time
 for _ in range(300):
     if not os.fork(): time.sleep(30)
+time.sleep(3)
 print('LEAK')""",
     "chmod": "import os; os.chmod(SECRET, 0o777)",
     "utime": "import os; os.utime(SECRET, (1, 1))",
