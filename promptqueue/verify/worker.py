@@ -141,27 +141,35 @@ def _end_all(child: int, *, alone: bool) -> None:
         while alone:
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
-            _sweep()
+            _sweep(child)
         os.waitpid(child, 0)
     except ChildProcessError:
         return  # nobody is left
 
 
-def _sweep() -> None:
+def _sweep(child: int) -> None:
     """Kill every process but the first of the namespace, our parent and ourselves.
 
     Orphans come home to this process but cannot be listed (/proc is out of reach); numbers are
     given in order, so that none is above that of a process that is born now.
     """
-    newest = os.fork()
-    if not newest:
-        os._exit(0)
-    os.waitpid(newest, 0)
-    for pid in range(2, newest):
+    for pid in range(2, _newest(child)):
         if pid not in (os.getpid(), os.getppid()):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
     time.sleep(0.001)
+
+
+def _newest(child: int) -> int:
+    """Return the number of a process that is born now."""
+    try:
+        newest = os.fork()
+    except OSError:  # there are as many as may be: a guess, and the next round knows
+        return child + (1 << 16)
+    if not newest:
+        os._exit(0)
+    os.waitpid(newest, 0)
+    return newest
 
 
 def _be_the_child(question: dict[str, Any], config: dict[str, Any], out: int, stage: int) -> None:
