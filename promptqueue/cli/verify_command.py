@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -14,7 +15,7 @@ from promptqueue.errors import ChecksFailed, StorageError, UsageError
 if TYPE_CHECKING:
     from promptqueue.queue.load import LoadedQueue
     from promptqueue.run.manifest import Target
-    from promptqueue.verify.report import Report
+    from promptqueue.verify.report import Finding, Report
 
 Isolations = Literal["auto", "bwrap", "landlock", "none"]
 
@@ -81,16 +82,18 @@ def verify(
         loaded = load_queue(target.queue_file)
         _check_name(loaded, explain)
         _warn_of_change(loaded, target)
+        told: list[Finding] = []
         report = judge(
             loaded,
             target.folder,
             seed=seed,
             isolation=isolation,
             selection=Selection(keyword=keyword, first_only=first_only),
+            watch=partial(_tell, told, quiet=json or explain is not None),
         )
         reports.append(report)
         if not json:
-            _print(report, explain, details=details)
+            _print(report, explain, details=details, told=told)
     if json:
         _print_json(reports)
     _write_files(reports, junit, sarif)
@@ -118,10 +121,27 @@ def _warn_of_change(loaded: LoadedQueue, target: Target) -> None:
         )
 
 
-def _print(report: Report, explain: str | None, *, details: bool) -> None:
+def _tell(told: list[Finding], findings: Sequence[Finding], *, quiet: bool) -> None:
+    """Show what is wrong at once: what follows may take minutes."""
+    from promptqueue.reports.terminal import finding_lines
+
+    if quiet:
+        return
+    told += findings
+    for line in finding_lines(findings):
+        typer.echo(line)
+
+
+def _print(
+    report: Report, explain: str | None, *, details: bool, told: Collection[Finding]
+) -> None:
     from promptqueue.reports.terminal import explain_lines, report_lines
 
-    lines = explain_lines(report, explain) if explain else report_lines(report, details=details)
+    lines = (
+        explain_lines(report, explain)
+        if explain
+        else report_lines(report, details=details, told=told)
+    )
     for line in lines:
         typer.echo(line)
 

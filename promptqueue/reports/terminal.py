@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from promptqueue.verify.report import Check, Finding, Report, Requirement
 
@@ -10,17 +10,20 @@ _SIGNS = {"met": "✓", "not met": "✗", "error": "!", "not verified": "?"}
 _WARNINGS_SHOWN = 5
 
 
-def report_lines(report: Report, *, details: bool = False) -> Iterator[str]:
+def report_lines(
+    report: Report, *, details: bool = False, told: Collection[Finding] = ()
+) -> Iterator[str]:
     """Yield the lines of a report, findings first, requirements by prompt, totals last.
 
     Args:
         report: what was found.
         details: also show what pytest said of each check that failed.
+        told: findings that the reader has seen already.
     """
     yield f"{report.folder}: {len(report.files)} files of the queue {report.queue}"
     yield report.isolation.told() if report.isolation else "nothing was run"
     yield from _gates(report)
-    yield from _findings(report.findings)
+    yield from finding_lines([each for each in report.findings if each not in told])
     steps = dict.fromkeys(each.step for each in report.requirements)
     width = max((len(each.id) for each in report.requirements), default=0)
     for number, step in enumerate(steps, 1):
@@ -52,6 +55,18 @@ def explain_lines(report: Report, name: str) -> Iterator[str]:
                 yield from (f"          {line}" for line in check.detail.splitlines())
 
 
+def finding_lines(findings: Sequence[Finding]) -> Iterator[str]:
+    """Yield a line for each error, and for the first few warnings."""
+    for each in findings:
+        if each.severity == "error":
+            yield f"  ✗ {_placed(each)}"
+    warnings = [each for each in findings if each.severity == "warning"]
+    for each in warnings[:_WARNINGS_SHOWN]:
+        yield f"  · {_placed(each)}"
+    if len(warnings) > _WARNINGS_SHOWN:
+        yield f"  · and {len(warnings) - _WARNINGS_SHOWN} more warnings: --json lists them"
+
+
 def _gates(report: Report) -> Iterator[str]:
     for gate, state in report.gates.items():
         if state not in ("passed", "failed"):
@@ -61,17 +76,6 @@ def _gates(report: Report) -> Iterator[str]:
     yield "gates passed: " + (", ".join(passed) or "none")
     if failed:
         yield "gates failed: " + ", ".join(failed)
-
-
-def _findings(findings: Sequence[Finding]) -> Iterator[str]:
-    for each in findings:
-        if each.severity == "error":
-            yield f"  ✗ {_placed(each)}"
-    warnings = [each for each in findings if each.severity == "warning"]
-    for each in warnings[:_WARNINGS_SHOWN]:
-        yield f"  · {_placed(each)}"
-    if len(warnings) > _WARNINGS_SHOWN:
-        yield f"  · and {len(warnings) - _WARNINGS_SHOWN} more warnings: --json lists them"
 
 
 def _placed(finding: Finding) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import platform
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -29,6 +29,7 @@ def verify(
     seed: int | None = None,
     isolation: str = "auto",
     selection: Selection | None = None,
+    watch: Callable[[Sequence[Finding]], None] = lambda _: None,
 ) -> Report:
     """Judge generated code; not a byte of it is trusted, and none of it runs outside a sandbox.
 
@@ -38,6 +39,7 @@ def verify(
         seed: of the fresh inputs; drawn after the code was copied if left out.
         isolation: `auto`, or the backend to use.
         selection: which of the checks to run; all if left out.
+        watch: is told what each of the gates that only read found, long before the code runs.
 
     Raises:
         IsolationError: the code cannot be kept apart well enough here.
@@ -54,6 +56,7 @@ def verify(
         code = Path(scratch) / "code"
         snapshot.write_to(code)
         for gate, found in static_findings(snapshot, outputs, code):
+            watch(found)
             findings += found
             gates[gate] = "failed" if any(f.severity == "error" for f in found) else "passed"
         kept = _isolation(snapshot, isolation)

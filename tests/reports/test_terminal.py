@@ -37,6 +37,13 @@ def test_findings_name_file_line_and_rule_errors_first(report: Report) -> None:
     assert "· model.py:1: `os` imported but unused [F401]" in lines
 
 
+def test_what_was_told_already_is_not_told_again(report: Report) -> None:
+    lines = [line.strip() for line in report_lines(report, told=report.findings[:2])]
+
+    assert "✗ broken.py:3: does not parse: invalid syntax" not in lines
+    assert "· model.py:1: `os` imported but unused [F401]" in lines
+
+
 def test_many_warnings_are_counted_not_listed(report: Report) -> None:
     many = tuple(Finding("ruff", "odd", "a.py", n, "B1", "warning") for n in range(1, 10))
     lines = [line.strip() for line in report_lines(replace(report, findings=many))]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from promptqueue.errors import UsageError
+from promptqueue.errors import IsolationError, UsageError
 from promptqueue.queue.load import LoadedQueue, load_queue
 from promptqueue.verify.gates import verify
 from promptqueue.verify.report import Report
@@ -130,6 +130,22 @@ def test_a_module_that_hangs_costs_its_time_once(loaded: LoadedQueue, folder: Pa
     told = [check.evidence for check in report.checks if check.gate == "contract"]
     assert sum("did not end within" in text for text in told) == len(told) - 1  # report.py's is own
     assert any("ImportError: importing stats did not end within 2 s" in text for text in told)
+
+
+def test_what_reading_finds_is_told_before_the_code_runs(
+    loaded: LoadedQueue, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "stats.py").write_text("mean = nothing\n")
+    told: list[str] = []
+
+    def refuse(_: str) -> None:
+        raise IsolationError("here nothing runs")
+
+    monkeypatch.setattr("promptqueue.verify.gates.open_sandbox", refuse)
+    with pytest.raises(IsolationError, match="here nothing runs"):
+        verify(loaded, folder, watch=lambda found: told.extend(each.message for each in found))
+
+    assert "Undefined name `nothing`" in told
 
 
 def test_the_same_code_and_seed_give_the_same_report(loaded: LoadedQueue, folder: Path) -> None:
