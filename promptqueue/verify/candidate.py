@@ -84,7 +84,9 @@ class Candidate:
     _dead: dict[str, str] = field(default_factory=dict)
     _sources: dict[str, str] = field(default_factory=dict)
 
-    def ask(self, probe: str, /, time_s: float | None = None, **arguments: Any) -> Any:
+    def ask(
+        self, probe: str, /, time_s: float | None = None, *, finite: bool = True, **arguments: Any
+    ) -> Any:
         """Run a probe of the pack beside the candidate, and return its answer.
 
         Args:
@@ -92,6 +94,7 @@ class Candidate:
                 `loss.py`. It is called with the candidate, whose modules are its attributes, and
                 with `arguments`; it travels as text.
             time_s: wall time; the queue's `question` if left out.
+            finite: refuse an answer with NaN or infinity, which comparisons take in odd ways.
             arguments: JSON values and arrays.
 
         Returns:
@@ -111,7 +114,10 @@ class Candidate:
             "time_s": self.settings.question if time_s is None else time_s,
             "dead": self._dead,
         }
-        return self._understood(self._exchanged(question), question)
+        answer = self._understood(self._exchanged(question), question)
+        if finite and not wire.finite(answer):
+            raise CandidateError("the answer has numbers that are not finite (NaN or infinity)")
+        return answer
 
     def ask_module(self, name: str) -> None:
         """Import one module of the candidate, and nothing else; raises as `ask` does."""
@@ -122,7 +128,7 @@ class Candidate:
         """End the worker and all that runs in its sandbox."""
         process, self._process = self._process, None
         if process is not None:
-            process.kill()
+            process.__exit__(None, None, None)
 
     def __enter__(self) -> Candidate:
         return self
@@ -165,7 +171,7 @@ class Candidate:
         """End the worker; return why the sandbox stopped it, if it did."""
         self._process = None
         outcome = process.wait(0.2)
-        process.kill()
+        process.__exit__(None, None, None)
         return outcome.detail if outcome.stopped else ""
 
     def _started(self) -> Process:
@@ -188,7 +194,7 @@ class Candidate:
             ready = wire.receive(process.stdout.fileno(), deadline=time.monotonic() + _BOOT_S)
         except wire.WireError as error:
             outcome = process.wait(1)
-            process.kill()
+            process.__exit__(None, None, None)
             raise RuntimeError(
                 f"the worker did not start ({error}; {outcome.detail or outcome.stderr[-500:]})"
             ) from error
@@ -201,15 +207,16 @@ class Candidate:
         return process
 
     def _understood(self, reply: dict[str, Any], question: dict[str, Any]) -> Any:
+        """Return the answer of a reply; whoever wrote it may have written anything."""
+        raised, tampered = reply.get("raised"), reply.get("tampered", [])
         if "failed" in reply:
             raise CandidateError(self._failure(reply, question))
-        if "raised" in reply:
-            raised = {key: str(value) for key, value in dict(reply["raised"]).items()}
+        if isinstance(raised, dict):
             text = _one_line(f"{raised.get('kind')}: {raised.get('text')}")
-            raise CandidateError(text, raised.get("at", ""))
-        if "answer" not in reply:
+            raise CandidateError(text, str(raised.get("at", "")))
+        if "answer" not in reply or not isinstance(tampered, list):
             raise CandidateError("the answer is garbage")
-        self.tampered.update(map(str, reply.get("tampered") or ()))
+        self.tampered.update(map(str, tampered))
         answer = reply["answer"]
         return Answer(answer) if isinstance(answer, dict) else answer
 

@@ -105,8 +105,9 @@ def _add_run_gates(
         if not checks:
             gates[gate] = _why_not(gate, loaded, snapshot)
             continue
-        bad = [check for check in checks if check.outcome != "passed"]
-        gates[gate] = "failed" if bad else "passed"
+        bad = [check for check in checks if check.outcome in ("failed", "error")]
+        done = [check for check in checks if check.outcome != "skipped"]
+        gates[gate] = "failed" if bad else "passed" if done == checks else "not run in full"
         if gate != "contract":
             findings += [_finding(gate, check) for check in bad]
 

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import zlib
 from collections.abc import Callable, Generator, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -30,6 +30,8 @@ from promptqueue.verify.static import outputs_of
 
 Evidence = Callable[[str], None]
 _NOTES = pytest.StashKey[list[str]]()
+_WAITING = pytest.StashKey[dict[str, pytest.Item]]()
+"""Of the configuration: the tests that have not run yet."""
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 """Differs from run to run; the same code and seed give the same report."""
 _OUTCOMES = {"passed": "passed", "failed": "failed", "skipped": "skipped"}
@@ -185,12 +187,25 @@ def pipeline(
     return PipelineResult(failure, dict(outcome.files), asked.files, printed)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Remember all tests, before -k leaves some out."""
+    config.stash[_WAITING] = {item.nodeid: item for item in items}
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Tell which tests did not run: what they guard is not verified, whatever others say of it."""
+    for item in session.config.stash.get(_WAITING, {}).values():
+        _write(session.config, asdict(_described(item, "skipped", "not run")))
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
     if call.when == "call" or (call.when == "setup" and not report.passed):
+        item.config.stash[_WAITING].pop(item.nodeid, None)
         _write(item.config, asdict(_check(item, call, report)))
     return report
 
@@ -206,18 +221,21 @@ def _check(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestRe
         notes = [f"{type(error).__name__}: {line}" if outcome == "error" else f"skipped: {line}"]
     elif error is not None and (isinstance(error, CandidateError) or not notes):
         notes = [line]
-    gate = item.get_closest_marker("gate")
-    markers = [*item.iter_markers("requirement")]
     at = error.at or error.about if isinstance(error, CandidateError) else ""
+    evidence = _ADDRESS.sub("", next(iter(notes), ""))
+    detail = "" if isinstance(error, CandidateError) else _ADDRESS.sub("", report.longreprtext)
+    return replace(_described(item, outcome, evidence), at=at, detail=detail)
+
+
+def _described(item: pytest.Item, outcome: str, evidence: str) -> Check:
+    gate, markers = item.get_closest_marker("gate"), [*item.iter_markers("requirement")]
     return Check(
         name=f"{item.path.name}::{item.name}",
         requirements=tuple(str(marker.args[0]) for marker in reversed(markers)),
         grade=markers[0].kwargs.get("grade", "outcome") if markers else "outcome",
         outcome=outcome,  # type: ignore[arg-type]
-        evidence=_ADDRESS.sub("", next(iter(notes), "")),
-        at=at,
+        evidence=evidence,
         gate=gate.args[0] if gate else "contract",
-        detail="" if isinstance(error, CandidateError) else _ADDRESS.sub("", report.longreprtext),
     )
 
 

@@ -35,16 +35,21 @@ def ruff_findings(folder: Path) -> Iterator[Finding]:
         *("--select", ",".join(FATAL + STYLE), "--ignore", ",".join(_OFF), "."),
     ]
     kept = {"PATH": os.environ.get("PATH", "")}
-    done = subprocess.run(
-        command, cwd=folder, env=kept, capture_output=True, timeout=_TIME_S, check=False
-    )
+    try:
+        done = subprocess.run(
+            command, cwd=folder, env=kept, capture_output=True, timeout=_TIME_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        yield Finding("ruff", f"the files keep ruff busy for more than {_TIME_S} s")
+        return
     if done.returncode:
         raise UsageError(f"ruff failed: {done.stderr.decode(errors='replace').strip()[:500]}")
-    found = sorted(map(_finding, json.loads(done.stdout), [folder.resolve()] * 10_000))
-    yield from (finding for *_, finding in found)
+    root = folder.resolve()
+    found = [_finding(entry, root) for entry in json.loads(done.stdout)]
+    yield from sorted(found, key=lambda each: (each.path, each.line, each.rule, each.message))
 
 
-def _finding(entry: dict[str, object], folder: Path) -> tuple[str, int, str, str, Finding]:
+def _finding(entry: dict[str, object], folder: Path) -> Finding:
     path = Path(str(entry["filename"])).resolve().relative_to(folder).as_posix()
     place = entry["location"]
     line = int(place["row"]) if isinstance(place, dict) else 0
@@ -52,8 +57,7 @@ def _finding(entry: dict[str, object], folder: Path) -> tuple[str, int, str, str
     message = str(entry["message"])
     fatal = rule.startswith(FATAL) or rule in ("E999", "invalid-syntax")
     severity = "error" if fatal else "warning"
-    finding = Finding("ruff", message, path, line, rule, severity)  # type: ignore[arg-type]
-    return path, line, rule, message, finding
+    return Finding("ruff", message, path, line, rule, severity)  # type: ignore[arg-type]
 
 
 def _ruff() -> str:

@@ -72,16 +72,15 @@ def take_snapshot(folder: Path, paths: Sequence[str]) -> Snapshot:
 
 def _read(folder: Path, path: str) -> bytes | str:
     """Return the bytes of a file, or why it is not read."""
-    target = folder / path
     try:
-        target.resolve().relative_to(folder.resolve())
-        place = os.open(target, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        place = os.open(folder / path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         return "is missing, although the queue declares it"
-    except ValueError:
-        return "is a link that leads out of the folder; put the file itself there"
     except OSError as error:
         return f"cannot be read: {error.strerror or error}"
+    if not _lies_in(folder, place):
+        os.close(place)
+        return "is a link that leads out of the folder; put the file itself there"
     if not stat.S_ISREG(os.fstat(place).st_mode):
         os.close(place)
         return "is no file"
@@ -91,3 +90,11 @@ def _read(folder: Path, path: str) -> bytes | str:
     if len(data) > MAX_BYTES:
         return f"has {max(size, len(data)):,} bytes; more than {MAX_BYTES:,} are not judged"
     return data
+
+
+def _lies_in(folder: Path, place: int) -> bool:
+    """Tell where an open file really lies: by its name, a link could change meanwhile."""
+    real = Path(f"/proc/self/fd/{place}")
+    if not real.exists():  # no /proc: macOS
+        return True
+    return real.resolve().is_relative_to(folder.resolve())

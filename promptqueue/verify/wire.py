@@ -13,7 +13,7 @@ import os
 import select
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
 MAX_JSON = 1 << 20
@@ -184,14 +184,13 @@ def _loaded(data: bytes) -> dict[str, Any]:
 
 def finite(value: Any) -> bool:
     """Tell whether every number in an answer is finite."""
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return all(map(finite, value.values()))
     if isinstance(value, list):
         return all(map(finite, value))
     if isinstance(value, float):
         return math.isfinite(value)
-    check: Callable[[Any], Any] | None = _finite_array if hasattr(value, "dtype") else None
-    return bool(check(value)) if check else True
+    return _finite_array(value) if hasattr(value, "dtype") else True
 
 
 def _finite_array(value: Any) -> bool:

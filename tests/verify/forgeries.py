@@ -115,6 +115,18 @@ FORGERIES: dict[str, str] = {
         "for fd in range(256):\n    try:\n        os.write(fd, frame)\n"
         "    except OSError:\n        pass\nos._exit(0)\n"
     ),
+    "writes a reply of a wrong shape": (
+        "import os\nbody = b'{\"raised\": 5}'\n"
+        "frame = len(body).to_bytes(4, 'big') + bytes(4) + body\n"
+        "for fd in range(3, 256):\n    try:\n        os.write(fd, frame)\n"
+        "    except OSError:\n        pass\nos._exit(0)\n"
+    ),
+    "writes a reply with wrong additions": (
+        'import os\nbody = b\'{"answer": {"mean": 1.5}, "tampered": 5}\'\n'
+        "frame = len(body).to_bytes(4, 'big') + bytes(4) + body\n"
+        "for fd in range(3, 256):\n    try:\n        os.write(fd, frame)\n"
+        "    except OSError:\n        pass\nos._exit(0)\n"
+    ),
     "writes garbage on every file descriptor": (
         "import os\nfor fd in range(256):\n    try:\n        os.write(fd, os.urandom(64))\n"
         "    except OSError:\n        pass\n" + WRONG

@@ -11,6 +11,7 @@ import pytest
 
 from promptqueue.errors import IsolationError, UsageError
 from promptqueue.queue.load import LoadedQueue, load_queue
+from promptqueue.verify.contract import Selection
 from promptqueue.verify.gates import verify
 from promptqueue.verify.report import Report
 
@@ -148,6 +149,18 @@ def test_what_reading_finds_is_told_before_the_code_runs(
     assert "Undefined name `nothing`" in told
 
 
+@pytest.mark.parametrize("value", ["float('nan')", "float('inf')"])
+def test_an_answer_that_is_not_finite_is_told(
+    loaded: LoadedQueue, folder: Path, value: str
+) -> None:
+    (folder / "stats.py").write_text(f"def mean(values):\n    return {value}\nmedian = mean\n")
+
+    (mean, *_) = verify(loaded, folder).requirements
+
+    assert mean.verdict == "not met"
+    assert mean.evidence == "the answer has numbers that are not finite (NaN or infinity)"
+
+
 def test_the_same_code_and_seed_give_the_same_report(loaded: LoadedQueue, folder: Path) -> None:
     (folder / "stats.py").write_text("def mean(values):\n    return object()\nmedian = mean\n")
 
@@ -182,6 +195,28 @@ def test_a_skipped_check_verifies_nothing(pack: Path, folder: Path) -> None:
 
     assert verdicts(report) == {"mean": "met", "median": "not verified", "report": "met"}
     assert not report.green
+
+
+@pytest.mark.parametrize(
+    "selection", [Selection(keyword="test_mean_of_fresh"), Selection(first_only=True)], ids=str
+)
+def test_a_requirement_is_not_met_by_half_of_its_checks(
+    loaded: LoadedQueue, folder: Path, selection: Selection
+) -> None:
+    text = (folder / "stats.py").read_text()
+    (folder / "stats.py").write_text(text.replace('raise ValueError("no values")', "return 0.0"))
+
+    report = verify(loaded, folder, selection=selection)
+
+    assert verdicts(report)["mean"] != "met"
+    assert verdicts(report)["median"] == "not verified"
+
+
+def test_more_findings_than_anyone_reads_hide_no_error(loaded: LoadedQueue, folder: Path) -> None:
+    text = (folder / "stats.py").read_text()
+    (folder / "stats.py").write_text("import a\n" * 12_000 + text + "\nx = nothing\n")
+
+    assert "Undefined name `nothing`" in "".join(errors(verify(loaded, folder), "ruff"))
 
 
 def test_a_contract_that_cannot_be_collected_is_named(pack: Path, folder: Path) -> None:

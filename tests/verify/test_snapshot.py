@@ -66,6 +66,12 @@ def test_a_link_out_of_the_folder_is_not_followed(tmp_path: Path) -> None:
     ]
 
 
+def test_a_link_to_itself_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.py").symlink_to(tmp_path / "a.py")
+
+    assert told(tmp_path) == ["a.py cannot be read: Too many levels of symbolic links"]
+
+
 def test_a_pipe_is_no_file_and_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.py")
 
