@@ -150,7 +150,8 @@ def test_is_held(
         s.kill()
     assert alive
     if name == "fork_bomb" and sandbox.isolation.backend == "landlock" and os.geteuid() == 0:
-        assert outcome.stopped == "processes"  # RLIMIT_NPROC does not bind uid 0: only the watch
+        # RLIMIT_NPROC does not bind uid 0: the watch alone ends it, by what it counts first
+        assert outcome.stopped in ("processes", "memory")
         return
     assert b"LEAK" not in outcome.stdout
     assert secret.read_text() == "canary"
