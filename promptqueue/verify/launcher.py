@@ -227,16 +227,18 @@ def _write(name: str, data: bytes) -> None:
 
 
 def _read(name: str, cap: int) -> bytes | None:
-    """Read a regular file; a link, a FIFO or more than `cap` bytes is no file for the host."""
+    """Read a regular file; links (on the way, too), folders, FIFOs and too large ones are none."""
+    if os.path.realpath(name) != os.path.join(os.path.realpath("."), name):
+        return None
     try:
         place = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return None
-    with os.fdopen(place, "rb") as file:
-        if not stat.S_ISREG(os.fstat(place).st_mode):
-            return None
-        data = file.read(cap + 1)
-    return data if len(data) <= cap else None
+    data = os.read(place, cap + 1) if stat.S_ISREG(os.fstat(place).st_mode) else None
+    while data and len(data) <= cap and (more := os.read(place, cap + 1 - len(data))):
+        data += more
+    os.close(place)
+    return data if data is not None and len(data) <= cap else None
 
 
 def _tell(control: int, message: dict[str, Any]) -> None:

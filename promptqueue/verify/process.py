@@ -240,6 +240,8 @@ def launch(
     test: Mapping[str, Any] | None = None,
 ) -> Process:
     """Start the launcher in its sandbox and return when every door is shut."""
+    for name in (*scratch, *collect):
+        _check_inside(name)
     folder = _staged(code)
     config_r, config_w = os.pipe()
     control_r, control_w = os.pipe()
@@ -280,6 +282,11 @@ def launch(
         process.__exit__()
         raise
     return process
+
+
+def _check_inside(name: str) -> None:
+    if Path(name).is_absolute() or ".." in Path(name).parts or os.path.normpath(name) != name:
+        raise ValueError(f"{name!r} is no plain path below the working folder")
 
 
 def inside(plan: Plan, folder: Path) -> tuple[str, str]:

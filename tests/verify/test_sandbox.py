@@ -51,6 +51,41 @@ def test_a_link_to_a_secret_is_not_collected(sandbox: Sandbox, tmp_path: Path) -
     assert (outcome.exit_code, outcome.files) == (0, {})
 
 
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("import os; os.symlink(SECRETS, 'd')", "d/secret"),
+        ("import os; os.makedirs('out.txt')", "out.txt"),
+        ("import os; os.mkfifo('out.txt')", "out.txt"),
+    ],
+    ids=["behind a link", "a folder", "a pipe"],
+)
+def test_what_is_no_plain_file_is_not_collected(
+    sandbox: Sandbox, tmp_path: Path, text: str, path: str
+) -> None:
+    (tmp_path / "secret").write_text("canary")
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "main.py").write_text(f"SECRETS = {str(tmp_path)!r}\n{text}\n")
+    command = ["python", "{code}/main.py"]
+
+    outcome = run(
+        sandbox, command, code=tmp_path / "code", limits=LIMITS, collect=[path, "other.txt"]
+    )
+
+    assert (outcome.exit_code, outcome.files) == (0, {})
+
+
+@pytest.mark.parametrize("name", ["../x", "/etc/x", "a/../../x", "./x"])
+@pytest.mark.parametrize("where", ["scratch", "collect"])
+def test_paths_out_of_the_working_folder_are_refused(
+    sandbox: Sandbox, tmp_path: Path, name: str, where: str
+) -> None:
+    given = {"scratch": {name: b""}} if where == "scratch" else {"collect": [name]}
+
+    with pytest.raises(ValueError, match="no plain path"):
+        run(sandbox, ["python", "-c", ""], code=tmp_path, limits=LIMITS, **given)
+
+
 def test_bubblewrap_that_fails_is_no_verdict(full: Sandbox, tmp_path: Path) -> None:
     broken = dataclasses.replace(full, plan=dataclasses.replace(full.plan, bwrap="/bin/false"))
     with pytest.raises(IsolationError, match="did not start"):
