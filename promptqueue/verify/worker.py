@@ -138,11 +138,12 @@ def _end_all(child: int, *, alone: bool) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             end(child, signal.SIGKILL)
     try:
+        with contextlib.suppress(ChildProcessError):  # its end may have been waited for
+            os.waitpid(child, 0)
         while alone:
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
             _sweep(child)
-        os.waitpid(child, 0)
     except ChildProcessError:
         return  # nobody is left
 
@@ -155,9 +156,18 @@ def _sweep(child: int) -> None:
     """
     for pid in range(2, _newest(child)):
         if pid not in (os.getpid(), os.getppid()):
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
+            _kill_process(pid)
     time.sleep(0.001)
+
+
+def _kill_process(pid: int) -> None:
+    """Kill a process, never a thread: a number may be that of a thread of our own."""
+    with contextlib.suppress(OSError):
+        place = os.pidfd_open(pid)
+        try:
+            signal.pidfd_send_signal(place, signal.SIGKILL)
+        finally:
+            os.close(place)
 
 
 def _newest(child: int) -> int:

@@ -14,6 +14,7 @@ from tests.benchmarks import (
     lunar_memory,
     past,
     sandbox,
+    split,
     start_up,
     stream,
 )
@@ -27,11 +28,12 @@ _GROUPS: Mapping[str, Callable[[], Iterable[Figure]]] = {
     "journal": journal.figures,
     "past": past.figures,
     "sandbox": sandbox.figures,
+    "split": split.figures,
     "lunar": lunar.figures,
     "lunar-memory": lunar_memory.figures,
     "embedded": embedded.figures,
 }
-_SLOW = frozenset({"embedded", "lunar", "lunar-memory"})
+_SLOW = frozenset({"embedded", "lunar", "lunar-memory", "split"})
 """Only when named: minutes on two cores that nothing else may use, or torch."""
 
 

@@ -11,9 +11,12 @@ import pytest
 
 from promptqueue.errors import IsolationError, UsageError
 from promptqueue.queue.load import LoadedQueue, load_queue
+from promptqueue.queue.verification import Verification
+from promptqueue.verify.candidate import Candidate
 from promptqueue.verify.contract import Selection
 from promptqueue.verify.gates import verify
 from promptqueue.verify.report import Report
+from promptqueue.verify.sandbox import open_sandbox
 
 PACK = Path(__file__).parents[1] / "packs" / "tiny"
 
@@ -121,6 +124,27 @@ def test_a_module_that_misbehaves_is_told_by_what_it_did(
     assert not report.green
     assert set(verdicts(report).values()) == {"not met"}
     assert time.monotonic() - begin < 60, "a generous bound: its own limits end it long before"
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["", "import os\nif os.fork() == 0:\n    os.setsid()\n    while True:\n        pass\n"],
+    ids=["alone", "with a daemon"],
+)
+def test_a_worker_with_threads_of_its_own_goes_on(folder: Path, tmp_path: Path, code: str) -> None:
+    """The threads that torch starts have numbers, too; those are no strays to be killed."""
+    (tmp_path / "probes.py").write_text(
+        "def mean(candidate):\n    return candidate.stats.mean([2])\n"
+    )
+    text = (folder / "stats.py").read_text()
+    (folder / "stats.py").write_text(code + text)
+    folder.chmod(0o755)
+    settings = Verification(preload=("torch",))
+
+    with Candidate(open_sandbox(), folder, tmp_path, settings, seed=1) as candidate:
+        answers = [candidate.ask("probes.mean") for _ in range(3)]
+
+    assert answers == [2.0, 2.0, 2.0]
 
 
 def test_a_module_that_hangs_costs_its_time_once(loaded: LoadedQueue, folder: Path) -> None:
