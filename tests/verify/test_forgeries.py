@@ -65,7 +65,7 @@ def test_a_wrong_one_is_red_for_what_is_wrong(
     assert right in text
     (folder / "stats.py").write_text(text.replace(right, wrong))
 
-    report = verify(loaded, folder)
+    report = verify(loaded, folder, seed=7)  # of one seed in ten, the middle number is the median
 
     assert not report.green
     assert {name for name, verdict in verdicts(report).items() if verdict == "not met"} == red
