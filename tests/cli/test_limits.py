@@ -137,7 +137,7 @@ def test_a_limit_that_is_none_when_a_run_is_to_go_on(shell: Shell) -> None:
 def test_the_time_is_up_while_a_reply_streams(shell: Shell) -> None:
     endless = stream(" ".join(map(str, range(20_000))), chunks=2000).then(delay_s=0.05)
     with FakeEndpoint([endless], default=TWO) as server:
-        done = shell.run("run", "q.yaml", "--base-url", server.base_url, "--limit", "wall=1")
+        done = shell.run("run", "q.yaml", "--base-url", server.base_url, "--limit", "wall=3")
         assert (done.returncode, server.wait_for_disconnect()) == (4, True), done.stderr
         assert "limit wall is reached" in done.stderr
     last = records(shell)[-1]
