@@ -15,11 +15,13 @@ from typing import Any
 
 from promptqueue.queue.verification import Verification
 from promptqueue.verify import wire
+from promptqueue.verify.lint import one_line
 from promptqueue.verify.sandbox import Process, Sandbox
 
 _IMPORT = "_import"
 _IMPORT_SOURCE = "def module(candidate, name):\n    candidate.module(name)\n"
 _TRAVELS = (Path(__file__).with_name("worker.py"), Path(__file__).with_name("wire.py"))
+_MESSAGE_CAP = 500
 _BOOT_S = 120.0
 """Patience while the worker starts and preloads."""
 _GRACE_S = 0.9
@@ -212,7 +214,7 @@ class Candidate:
         if "failed" in reply:
             raise CandidateError(self._failure(reply, question))
         if isinstance(raised, dict):
-            text = _one_line(f"{raised.get('kind')}: {raised.get('text')}")
+            text = one_line(f"{raised.get('kind')}: {raised.get('text')}", _MESSAGE_CAP)
             raise CandidateError(text, str(raised.get("at", "")))
         if "answer" not in reply or not isinstance(tampered, list):
             raise CandidateError("the answer is garbage")
@@ -228,7 +230,9 @@ class Candidate:
         elif reply["failed"] == "ended":
             text = f"{doing}, the process {_told_status(reply.get('status'))} without an answer"
         else:
-            text = _one_line(f"no usable answer: {reply.get('text') or 'the worker ended'}")
+            text = one_line(
+                f"no usable answer: {reply.get('text') or 'the worker ended'}", _MESSAGE_CAP
+            )
         if doing != "answering":  # it would happen again, and cost its time each time
             self._dead[doing.removeprefix("importing ")] = text
         return text
@@ -257,8 +261,3 @@ def _told_status(status: object) -> str:
             return f"was ended by {signal.Signals(number).name}"
         return f"was ended by signal {number}"
     return f"exited with {os.WEXITSTATUS(status)}"
-
-
-def _one_line(text: str) -> str:
-    plain = "".join(char if char.isprintable() else " " for char in text)
-    return " ".join(plain.split())[:500]

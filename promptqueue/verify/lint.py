@@ -38,7 +38,7 @@ def parse_problem(path: str, text: str) -> str | None:
     except (RecursionError, MemoryError):
         return _TOO_DEEP
     except Exception as exc:  # parsers of foreign text raise far more than they document
-        return _one_line(_described(exc))
+        return one_line(_described(exc))
     return None
 
 
@@ -123,9 +123,10 @@ def _at(line: int | None, message: str) -> str:
     return f"line {line}: {message}" if line else message
 
 
-def _one_line(message: str) -> str:
+def one_line(message: str, cap: int = _MESSAGE_CAP) -> str:
+    """Return foreign words as one printable line of at most `cap` characters."""
     plain = "".join(char if char.isprintable() else " " for char in message)
-    return " ".join(plain.split())[:_MESSAGE_CAP]
+    return " ".join(plain.split())[:cap]
 
 
 def _tree_or_none(text: str) -> ast.Module | None:
