@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from promptqueue.cli import complete
+from promptqueue.cli.options import InputsFile, Settings
 from promptqueue.errors import ChecksFailed, StorageError, UsageError
 
 if TYPE_CHECKING:
+    from promptqueue.queue.inputs import Value
     from promptqueue.queue.load import LoadedQueue
     from promptqueue.run.manifest import Target
     from promptqueue.verify.report import Finding, Report
@@ -38,6 +40,14 @@ def verify(
             autocompletion=complete.queue_files,
         ),
     ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--only", metavar="ID", help="Only checks of this requirement; may be repeated."
+        ),
+    ] = None,
+    settings: Settings = None,
+    inputs: InputsFile = None,
     keyword: Annotated[
         str, typer.Option("-k", metavar="EXPR", help="Only checks that fit, as pytest's -k.")
     ] = "",
@@ -80,7 +90,8 @@ def verify(
     reports = []
     for target in targets:
         loaded = load_queue(target.queue_file)
-        _check_name(loaded, explain)
+        for name in [*(only or ()), *([explain] if explain else ())]:
+            _check_name(loaded, name)
         _warn_of_change(loaded, target)
         told: list[Finding] = []
         report = judge(
@@ -88,7 +99,10 @@ def verify(
             target.folder,
             seed=seed,
             isolation=isolation,
-            selection=Selection(keyword=keyword, first_only=first_only),
+            selection=Selection(
+                keyword=keyword, first_only=first_only, requirements=tuple(only or ())
+            ),
+            inputs=_inputs(loaded, target, settings or [], inputs),
             watch=partial(_tell, told, quiet=json or explain is not None),
         )
         reports.append(report)
@@ -104,11 +118,21 @@ def verify(
         raise ChecksFailed(f"not green: {', '.join(map(str, red))}")
 
 
-def _check_name(loaded: LoadedQueue, name: str | None) -> None:
+def _inputs(
+    loaded: LoadedQueue, target: Target, settings: Sequence[str], file: Path | None
+) -> Mapping[str, Value]:
+    """Return the inputs that the code was asked with; what the user sets wins."""
+    from promptqueue.queue.inputs import resolve_inputs, setting
+
+    known = [setting(*each) for each in target.inputs.items() if each[0] in loaded.queue.inputs]
+    return resolve_inputs(loaded.queue, [*known, *settings], file)
+
+
+def _check_name(loaded: LoadedQueue, name: str) -> None:
     from promptqueue.queue.review import suggest
 
     known = [each for step in loaded.queue.steps for each in step.requirements]
-    if name is not None and name not in known:
+    if name not in known:
         raise UsageError(f"{loaded.path} has no requirement {name!r}; {suggest(name, known)}")
 
 

@@ -47,11 +47,15 @@ def explain_lines(report: Report, name: str) -> Iterator[str]:
             continue
         yield f"{each.id}: {each.text}"
         yield f"  asked for in {each.place}, by the step {each.step}"
+        if each.sentence:
+            yield f"  the prompt says ({each.sentence_at}): {each.sentence}"
         yield f"  verdict: {each.verdict}"
         for check in report.checks:
             if name in check.requirements:
                 yield f"  {check.outcome:7} {check.name} ({check.grade})"
                 yield f"          {_with_place(check.evidence or 'nothing noted', check.at)}"
+                if check.reached:
+                    yield f"          ran {' and '.join(check.reached)}"
                 yield from (f"          {line}" for line in check.detail.splitlines())
 
 

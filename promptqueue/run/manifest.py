@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from promptqueue.errors import UsageError
+from promptqueue.queue.inputs import Value
 from promptqueue.run.workspace import MANIFEST
 
 
@@ -18,6 +20,8 @@ class Target:
     queue_file: Path
     queue_digest: str
     """Of the queue that it was asked by; empty where nobody knows."""
+    inputs: Mapping[str, Value]
+    """That the prompts were made with; empty where nobody knows."""
 
 
 def find_targets(path: Path, queue: Path | None = None) -> list[Target]:
@@ -33,7 +37,7 @@ def find_targets(path: Path, queue: Path | None = None) -> list[Target]:
     if not path.is_dir():
         raise UsageError(f"{path} is no folder; name one that holds generated files")
     if queue is not None:
-        return [Target(path, queue, "")]
+        return [Target(path, queue, "", {})]
     if (path / MANIFEST).exists():
         return [_target(path)]
     below = sorted(manifest.parent for manifest in path.glob(f"*/{MANIFEST}"))
@@ -51,6 +55,7 @@ def _target(folder: Path) -> Target:
         manifest = json.loads(path.read_text("utf-8"))
         queue_file, digest = manifest["queue_file"], manifest["queue_digest"]
         queue = (folder / str(queue_file)).resolve()
+        inputs = dict(manifest.get("inputs") or {})
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(
             f"{path} cannot be read ({type(error).__name__}: {error}); "
@@ -60,4 +65,4 @@ def _target(folder: Path) -> Target:
         raise UsageError(
             f"{path} names the queue {queue_file}, which is not there; name it with --queue QUEUE"
         )
-    return Target(folder, queue, str(digest))
+    return Target(folder, queue, str(digest), inputs)

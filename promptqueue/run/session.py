@@ -190,7 +190,12 @@ def _refuse_hand_edited(plan: Plan, workspace: Workspace) -> None:
 def _manifest_head(plan: Plan) -> dict[str, Any]:
     path = os.path.relpath(plan.loaded.path.resolve(), plan.out.resolve())
     queue = plan.loaded.queue
-    return {"queue": queue.name, "queue_file": path, "queue_digest": plan.loaded.digest}
+    return {
+        "queue": queue.name,
+        "queue_file": path,
+        "queue_digest": plan.loaded.digest,
+        "inputs": dict(plan.inputs),
+    }
 
 
 def _meta(plan: Plan) -> dict[str, Any]:

@@ -17,10 +17,11 @@ from promptqueue.queue.verification import Verification
 from promptqueue.verify import wire
 from promptqueue.verify.lint import one_line
 from promptqueue.verify.sandbox import Process, Sandbox
+from promptqueue.verify.snapshot import Copy
 
 _IMPORT = "_import"
 _IMPORT_SOURCE = "def module(candidate, name):\n    candidate.module(name)\n"
-_TRAVELS = (Path(__file__).with_name("worker.py"), Path(__file__).with_name("wire.py"))
+_TRAVELS = tuple(Path(__file__).with_name(f"{name}.py") for name in ("worker", "wire", "exercised"))
 _MESSAGE_CAP = 500
 _BOOT_S = 120.0
 """Patience while the worker starts and preloads."""
@@ -67,19 +68,21 @@ class Candidate:
 
     Args:
         sandbox: where the code runs.
-        code: folder with a copy of the generated files.
+        code: a copy of the generated files.
         probes: folder of the pack's probes.
         settings: what the queue file says of judging.
         seed: of all questions; each adds its number.
     """
 
     sandbox: Sandbox
-    code: Path
+    code: Copy
     probes: Path
     settings: Verification
     seed: int
     tampered: set[str] = field(default_factory=set)
     """Functions of other libraries that the code replaced: a warning light."""
+    reached: dict[str, set[int]] = field(default_factory=dict)
+    """File to the lines of its functions that questions ran, as the sandbox tells: a hint."""
     _process: Process | None = None
     _asked: int = 0
     _spent_s: float = 0.0
@@ -182,12 +185,13 @@ class Candidate:
         config = {
             "preload": list(self.settings.preload),
             "code": "{code}",
+            "package": self.code.package,
             "scratch": "{scratch}",
             "alone": "pid" in self.sandbox.isolation.layers,
         }
         process = self.sandbox.start(
             ["python", "-I", str(_TRAVELS[0]), json.dumps(config)],
-            code=self.code,
+            code=self.code.root,
             limits=self.settings.limits,
             readable=_TRAVELS,
             env={"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"},
@@ -219,8 +223,15 @@ class Candidate:
         if "answer" not in reply or not isinstance(tampered, list):
             raise CandidateError("the answer is garbage")
         self.tampered.update(map(str, tampered))
+        self._note(reply.get("lines"))
         answer = reply["answer"]
         return Answer(answer) if isinstance(answer, dict) else answer
+
+    def _note(self, lines: object) -> None:
+        for path, numbers in lines.items() if isinstance(lines, dict) else ():
+            if isinstance(numbers, list):
+                own = {number for number in numbers if type(number) is int}
+                self.reached.setdefault(str(path), set()).update(own)
 
     def _failure(self, reply: Mapping[str, Any], question: Mapping[str, Any]) -> str:
         stage, limit = str(reply.get("stage") or ""), f"{question['time_s']:g} s"

@@ -11,12 +11,13 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from promptqueue.errors import PromptQueueError, UsageError
+from promptqueue.queue.inputs import Value
 from promptqueue.queue.load import LoadedQueue
 from promptqueue.verify.report import Check, Gate
 
@@ -33,6 +34,8 @@ class Selection:
     """`-k`: only tests that this expression fits."""
     first_only: bool = False
     """`-x`: stop at the first that fails."""
+    requirements: Sequence[str] = ()
+    """Only tests that guard one of these; all if empty."""
     gates: Sequence[Gate] = ("import", "contract", "pipeline")
 
 
@@ -45,7 +48,13 @@ class Contract:
 
 
 def run_contract(
-    loaded: LoadedQueue, code: Path, *, seed: int, isolation: str, selection: Selection
+    loaded: LoadedQueue,
+    code: Path,
+    *,
+    seed: int,
+    isolation: str,
+    selection: Selection,
+    inputs: Mapping[str, Value],
 ) -> Contract:
     """Run the checks on a copy of the code.
 
@@ -55,6 +64,7 @@ def run_contract(
         seed: of all fresh inputs.
         isolation: backend to ask for.
         selection: which of them.
+        inputs: of the queue.
 
     Raises:
         UsageError: pytest is not installed, or a file of the contract cannot be collected.
@@ -70,6 +80,8 @@ def run_contract(
             *("--rootdir", str(loaded.folder.resolve()), "-p", "promptqueue.verify.plugin"),
             *("--candidate", str(code), "--queue", str(loaded.path.resolve())),
             *("--challenge-seed", str(seed), "--isolation", isolation, "--findings", str(findings)),
+            *("--inputs", json.dumps(inputs, ensure_ascii=False)),
+            *(word for name in selection.requirements for word in ("--requirement", name)),
             *(("-k", selection.keyword) if selection.keyword else ()),
             *(("-x",) if selection.first_only else ()),
             *files,
@@ -113,7 +125,8 @@ def _read(findings: Path) -> Contract:
 
 
 def _check(entry: dict[str, Any]) -> Check:
-    return Check(**{**entry, "requirements": tuple(entry["requirements"])})
+    lists = {name: tuple(entry[name]) for name in ("requirements", "reached")}
+    return Check(**{**entry, **lists})
 
 
 def _broken(code: int, output: str) -> PromptQueueError:

@@ -6,15 +6,18 @@ import contextlib
 import platform
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from promptqueue.queue.inputs import Value, resolve_inputs
 from promptqueue.queue.load import LoadedQueue
 from promptqueue.queue.model import Step
 from promptqueue.verify.candidate import fresh_seed
 from promptqueue.verify.contract import Contract, Selection, run_contract
 from promptqueue.verify.report import GATES, Check, Finding, Gate, Report, Requirement, Verdict
 from promptqueue.verify.sandbox import Isolation, open_sandbox
+from promptqueue.verify.sentences import sentences
 from promptqueue.verify.snapshot import Snapshot, take_snapshot
 from promptqueue.verify.static import outputs_of, static_findings
 
@@ -29,6 +32,7 @@ def verify(
     seed: int | None = None,
     isolation: str = "auto",
     selection: Selection | None = None,
+    inputs: Mapping[str, Value] | None = None,
     watch: Callable[[Sequence[Finding]], None] = lambda _: None,
 ) -> Report:
     """Judge generated code; not a byte of it is trusted, and none of it runs outside a sandbox.
@@ -39,6 +43,7 @@ def verify(
         seed: of the fresh inputs; drawn after the code was copied if left out.
         isolation: `auto`, or the backend to use.
         selection: which of the checks to run; all if left out.
+        inputs: of the queue, where the prompts had others than its defaults.
         watch: is told what each of the gates that only read found, long before the code runs.
 
     Raises:
@@ -47,14 +52,14 @@ def verify(
         StorageError: the folder cannot be read.
     """
     selection = selection or Selection()
+    inputs = resolve_inputs(loaded.queue) if inputs is None else inputs
     outputs = outputs_of(loaded.queue)
     snapshot = take_snapshot(folder, [*outputs])
     gates: dict[Gate, str] = {}
     findings: list[Finding] = []
     with tempfile.TemporaryDirectory(prefix="promptqueue-") as scratch:
         Path(scratch).chmod(0o755)  # whoever runs the code is another user
-        code = Path(scratch) / "code"
-        snapshot.write_to(code)
+        code = snapshot.write_to(Path(scratch) / "code").folder
         for gate, found in static_findings(snapshot, outputs, code):
             watch(found)
             findings += found
@@ -64,7 +69,12 @@ def verify(
         contract = Contract()
         if kept is not None:
             contract = run_contract(
-                loaded, code, seed=seed, isolation=kept.backend, selection=selection
+                loaded,
+                code,
+                seed=seed,
+                isolation=kept.backend,
+                selection=selection,
+                inputs=inputs,
             )
     _add_run_gates(gates, findings, contract, loaded, snapshot)
     return Report(
@@ -76,11 +86,12 @@ def verify(
         files=snapshot.digests,
         gates={gate: gates[gate] for gate in GATES if gate in gates},
         findings=tuple(findings),
-        requirements=tuple(_requirements(loaded, contract.checks)),
+        requirements=tuple(_requirements(loaded, contract.checks, inputs)),
         checks=tuple(contract.checks),
         isolation=kept,
         tampered=contract.tampered,
         versions=_versions(),
+        inputs=inputs,
     )
 
 
@@ -125,11 +136,18 @@ def _finding(gate: Gate, check: Check) -> Finding:
     return Finding(gate, check.evidence, path, int(line) if line.isdigit() else 0)
 
 
-def _requirements(loaded: LoadedQueue, checks: Sequence[Check]) -> Iterable[Requirement]:
+def _requirements(
+    loaded: LoadedQueue, checks: Sequence[Check], inputs: Mapping[str, Value]
+) -> Iterable[Requirement]:
+    asked = sentences(loaded, inputs)
     for index, step in enumerate(loaded.queue.steps):
         for name, text in step.requirements.items():
             guards = [check for check in checks if name in check.requirements]
-            yield _judged(name, text, step, _place(loaded, index, name), guards)
+            judged = _judged(name, text, step, _place(loaded, index, name), guards)
+            sentence = asked.get((step.id, name))
+            if sentence is not None:
+                judged = replace(judged, sentence=sentence.text, sentence_at=sentence.at)
+            yield judged
 
 
 def _judged(name: str, text: str, step: Step, place: str, guards: Sequence[Check]) -> Requirement:

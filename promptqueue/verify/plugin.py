@@ -9,32 +9,35 @@ from __future__ import annotations
 import importlib
 import json
 import random
-import re
 import sys
 import tempfile
 import zlib
-from collections.abc import Callable, Generator, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import pytest
 
+from promptqueue.queue.inputs import Value, known_inputs
 from promptqueue.queue.load import LoadedQueue, load_queue
-from promptqueue.verify.candidate import Candidate, CandidateError, fresh_seed, modules_of
-from promptqueue.verify.report import Check
+from promptqueue.verify.candidate import Candidate, fresh_seed, modules_of
+from promptqueue.verify.findings import (
+    CANDIDATE,
+    COPY,
+    NOTES,
+    pytest_collection_modifyitems,
+    pytest_runtest_makereport,
+    pytest_sessionfinish,
+    write_finding,
+)
 from promptqueue.verify.sandbox import Sandbox, open_sandbox, run
-from promptqueue.verify.snapshot import take_snapshot
+from promptqueue.verify.snapshot import Copy, take_snapshot
 from promptqueue.verify.static import outputs_of
 
+__all__ = ["pytest_collection_modifyitems", "pytest_runtest_makereport", "pytest_sessionfinish"]
 Evidence = Callable[[str], None]
-_NOTES = pytest.StashKey[list[str]]()
-_WAITING = pytest.StashKey[dict[str, pytest.Item]]()
-"""Of the configuration: the tests that have not run yet."""
-_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
-"""Differs from run to run; the same code and seed give the same report."""
-_OUTCOMES = {"passed": "passed", "failed": "failed", "skipped": "skipped"}
+_PIPELINE_ENV = {"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +59,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--queue", metavar="QUEUE", help="the queue file it came from")
     group.addoption("--challenge-seed", type=int, default=None, help="of all fresh inputs")
     group.addoption("--isolation", default="auto", choices=["auto", "bwrap", "landlock", "none"])
+    group.addoption("--inputs", metavar="JSON", help="values of the queue's inputs")
+    group.addoption(
+        "--requirement",
+        metavar="ID",
+        action="append",
+        default=[],
+        help="only tests that guard it; may be given repeatedly",
+    )
     group.addoption("--findings", metavar="FILE", help="write what each test found, as JSON lines")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "requirement(id, grade='outcome'): guards a requirement")
+    config.addinivalue_line("markers", "about(file, pattern): where a reader of a failure looks")
     config.addinivalue_line("markers", "gate(name): belongs to a gate of verify")
     if not (config.getoption("--candidate") and config.getoption("--queue")):
         raise pytest.UsageError("give --candidate FOLDER and --queue QUEUE")
@@ -88,36 +100,45 @@ def loaded_queue(pytestconfig: pytest.Config) -> LoadedQueue:
 
 
 @pytest.fixture(scope="session")
+def inputs(pytestconfig: pytest.Config, loaded_queue: LoadedQueue) -> Mapping[str, Value]:
+    """Return the values of the queue's inputs that the prompts were made with."""
+    given = json.loads(pytestconfig.getoption("--inputs") or "{}")
+    return known_inputs(given, loaded_queue.queue)
+
+
+@pytest.fixture(scope="session")
 def sandbox(pytestconfig: pytest.Config) -> Sandbox:
     """Return the sandbox that the code runs in."""
     return open_sandbox(pytestconfig.getoption("--isolation"))
 
 
 @pytest.fixture(scope="session")
-def code_folder(pytestconfig: pytest.Config, loaded_queue: LoadedQueue) -> Iterator[Path]:
-    """Return a private copy of the declared files."""
+def code(pytestconfig: pytest.Config, loaded_queue: LoadedQueue) -> Iterator[Copy]:
+    """Return a private copy of the files."""
     with tempfile.TemporaryDirectory(prefix="promptqueue-") as scratch:
         Path(scratch).chmod(0o755)
-        folder = Path(scratch) / "code"
         source = Path(pytestconfig.getoption("--candidate"))
-        take_snapshot(source, [*outputs_of(loaded_queue.queue)]).write_to(folder)
-        yield folder
+        snapshot = take_snapshot(source, [*outputs_of(loaded_queue.queue)])
+        copy = snapshot.write_to(Path(scratch) / "code")
+        pytestconfig.stash[COPY] = copy
+        yield copy
 
 
 @pytest.fixture(scope="session")
 def candidate(
-    pytestconfig: pytest.Config, loaded_queue: LoadedQueue, sandbox: Sandbox, code_folder: Path
+    pytestconfig: pytest.Config, loaded_queue: LoadedQueue, sandbox: Sandbox, code: Copy
 ) -> Iterator[Candidate]:
     """Return the code under test, which answers questions: `candidate.ask("probes.name", …)`."""
     with Candidate(
         sandbox,
-        code_folder,
+        code,
         _probes_folder(loaded_queue),
         loaded_queue.queue.verify,
         pytestconfig.option.challenge_seed,
     ) as candidate:
+        pytestconfig.stash[CANDIDATE] = candidate
         yield candidate
-    _write(pytestconfig, {"tampered": sorted(candidate.tampered)})
+    write_finding(pytestconfig, {"tampered": sorted(candidate.tampered)})
 
 
 @pytest.fixture(scope="session")
@@ -146,7 +167,7 @@ def challenge(request: pytest.FixtureRequest) -> random.Random:
 @pytest.fixture
 def evidence(request: pytest.FixtureRequest) -> Evidence:
     """Return what notes a measured fact: `evidence("sigma 0.048 measured, 0.010 asked")`."""
-    notes: list[str] = request.node.stash.setdefault(_NOTES, [])
+    notes: list[str] = request.node.stash.setdefault(NOTES, [])
     return notes.append
 
 
@@ -160,7 +181,7 @@ def pipeline_inputs() -> Mapping[str, bytes]:
 def pipeline(
     loaded_queue: LoadedQueue,
     sandbox: Sandbox,
-    code_folder: Path,
+    code: Copy,
     pipeline_inputs: Mapping[str, bytes],
 ) -> PipelineResult:
     """Run the queue's pipeline once, and return what it left."""
@@ -168,13 +189,14 @@ def pipeline(
     asked = settings.pipeline
     if asked is None:
         raise pytest.UsageError(f"{loaded_queue.path} has no verify: pipeline")
+    files = "/".join(["{code}", *filter(None, code.package.split("."))])
     outcome = run(
         sandbox,
-        asked.command,
-        code=code_folder,
+        [word.replace("{code}", files) for word in asked.command],
+        code=code.root,
         limits=settings.limits.model_copy(update={"wall_s": asked.wall}),
         scratch=pipeline_inputs,
-        env={"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"},
+        env=_PIPELINE_ENV | ({"PYTHONPATH": "{code}"} if code.package else {}),
         collect=asked.files,
     )
     printed = outcome.stdout.decode("utf-8", "replace") + outcome.stderr
@@ -185,65 +207,6 @@ def pipeline(
         said = [line for line in outcome.stderr.splitlines() if line.strip()]
         failure = f"it ended with exit code {outcome.exit_code}: {said[-1] if said else ''}"
     return PipelineResult(failure, dict(outcome.files), asked.files, printed)
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Remember all tests, before -k leaves some out."""
-    config.stash[_WAITING] = {item.nodeid: item for item in items}
-
-
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Tell which tests did not run: what they guard is not verified, whatever others say of it."""
-    for item in session.config.stash.get(_WAITING, {}).values():
-        _write(session.config, asdict(_described(item, "skipped", "not run")))
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(
-    item: pytest.Item, call: pytest.CallInfo[None]
-) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    report = yield
-    if call.when == "call" or (call.when == "setup" and not report.passed):
-        item.config.stash[_WAITING].pop(item.nodeid, None)
-        _write(item.config, asdict(_check(item, call, report)))
-    return report
-
-
-def _check(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> Check:
-    notes, error = item.stash.get(_NOTES, []), call.excinfo.value if call.excinfo else None
-    outcome = _OUTCOMES[report.outcome]
-    if outcome == "failed" and not isinstance(error, AssertionError):
-        outcome = "error"  # a fault of the check or its fixtures, not a verdict on the code
-    told = str(error).strip() if error is not None else ""
-    line = next((each for each in told.splitlines() if each.strip()), type(error).__name__)
-    if outcome in ("error", "skipped"):
-        notes = [f"{type(error).__name__}: {line}" if outcome == "error" else f"skipped: {line}"]
-    elif error is not None and (isinstance(error, CandidateError) or not notes):
-        notes = [line]
-    at = error.at or error.about if isinstance(error, CandidateError) else ""
-    evidence = _ADDRESS.sub("", next(iter(notes), ""))
-    detail = "" if isinstance(error, CandidateError) else _ADDRESS.sub("", report.longreprtext)
-    return replace(_described(item, outcome, evidence), at=at, detail=detail)
-
-
-def _described(item: pytest.Item, outcome: str, evidence: str) -> Check:
-    gate, markers = item.get_closest_marker("gate"), [*item.iter_markers("requirement")]
-    return Check(
-        name=f"{item.path.name}::{item.name}",
-        requirements=tuple(str(marker.args[0]) for marker in reversed(markers)),
-        grade=markers[0].kwargs.get("grade", "outcome") if markers else "outcome",
-        outcome=outcome,  # type: ignore[arg-type]
-        evidence=evidence,
-        gate=gate.args[0] if gate else "contract",
-    )
-
-
-def _write(config: pytest.Config, entry: Mapping[str, Any]) -> None:
-    path = config.getoption("--findings")
-    if path:
-        with Path(path).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
 
 
 def _queue_path(config: pytest.Config) -> Path:

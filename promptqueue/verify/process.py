@@ -357,11 +357,13 @@ def _config(
     guarded = plan.backend != "none"
     program = seccomp.filter_program() if guarded and "seccomp" not in plan.off else None
     paths = isolation.landlock_paths(plan, readable, process.code, process.scratch)
+
+    def filled(word: str) -> str:
+        return word.replace("{code}", process.code).replace("{scratch}", process.scratch)
+
     return {
-        "env": variables,
-        "command": [
-            w.replace("{code}", process.code).replace("{scratch}", process.scratch) for w in words
-        ],
+        "env": {name: filled(value) for name, value in variables.items()},
+        "command": [*map(filled, words)],
         "cwd": process.scratch,
         "supervised": plan.backend != "bwrap",
         "uid": isolation.drop_uid(plan),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from promptqueue.verify.sandbox import Isolation
 
@@ -55,6 +55,8 @@ class Check:
     gate: Gate = "contract"
     detail: str = ""
     """All that pytest said of a failure."""
+    reached: tuple[str, ...] = ()
+    """Files with the lines of their functions that it ran, as `a.py:3-7,9`: a hint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,10 @@ class Requirement:
     checks: tuple[str, ...] = ()
     evidence: str = ""
     at: str = ""
+    sentence: str = ""
+    """What the prompt says of it."""
+    sentence_at: str = ""
+    """File and line of the template."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +100,8 @@ class Report:
     tampered: tuple[str, ...] = ()
     """Functions of other libraries that the code replaced: a warning light, not a proof."""
     versions: Mapping[str, str] = field(default_factory=dict)
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    """Values of the queue's inputs that the prompts were made with."""
 
     @property
     def green(self) -> bool:

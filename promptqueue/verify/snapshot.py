@@ -14,11 +14,28 @@ from promptqueue.verify.report import Finding
 
 MAX_BYTES = 256 << 10
 """Of one file: parsing 10 MB of Python takes a minute, and nobody reads it."""
+_MAX_DEPTH, _MAX_MODULES = 16, 500
+"""Of packages within packages, and of the modules of one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A private copy of the code, as the sandbox gets to see it."""
+
+    root: Path
+    """Where imports start."""
+    package: str = ""
+    """Dotted name of the package that the files make up; empty for modules that stand alone."""
+
+    @property
+    def folder(self) -> Path:
+        """Return where the files lie."""
+        return self.root.joinpath(*self.package.split("."))
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The declared files as they were at one moment."""
+    """The files as they were at one moment."""
 
     texts: dict[str, str]
     """Of every file that can be judged."""
@@ -26,25 +43,35 @@ class Snapshot:
     """SHA-256 of them."""
     findings: tuple[Finding, ...]
     """Why the others cannot."""
+    package: str = ""
+    """As in `Copy`."""
 
-    def write_to(self, folder: Path) -> None:
-        """Write the files below `folder`, readable for whoever runs them."""
+    def write_to(self, root: Path) -> Copy:
+        """Write the files below `root`, readable for whoever runs them."""
+        copy = Copy(root, self.package)
+        folder = copy.folder
         folder.mkdir(parents=True, exist_ok=True)
+        outer = (
+            [each for each in folder.parents if each.is_relative_to(root)] if self.package else []
+        )
+        for parent in outer[:-1]:
+            parent.joinpath("__init__.py").touch(0o444)
         for path, text in self.texts.items():
             target = folder / path
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(text.encode())
             target.chmod(0o444)
-        for parent in (folder, *(each for each in folder.rglob("*") if each.is_dir())):
+        for parent in (root, *(each for each in root.rglob("*") if each.is_dir())):
             parent.chmod(0o755)
+        return copy
 
 
 def take_snapshot(folder: Path, paths: Sequence[str]) -> Snapshot:
-    """Read the declared files of a folder, each through its own file descriptor, once.
+    """Read the files of a folder, each through its own file descriptor, once.
 
     Args:
-        folder: where the generated files lie.
-        paths: those that the queue declares; nothing else is looked at.
+        folder: where the files lie. One with an `__init__.py` is a package and comes whole.
+        paths: those that the queue declares; of a plain folder nothing else is looked at.
 
     Raises:
         StorageError: the folder cannot be read.
@@ -54,7 +81,8 @@ def take_snapshot(folder: Path, paths: Sequence[str]) -> Snapshot:
     texts: dict[str, str] = {}
     digests: dict[str, str] = {}
     findings: list[Finding] = []
-    for path in dict.fromkeys(paths):
+    package = _package(folder)
+    for path in dict.fromkeys([*paths, *(_modules(folder) if package else ())]):
         data = _read(folder, path)
         if isinstance(data, str):
             findings.append(Finding("files", data, path))
@@ -67,7 +95,22 @@ def take_snapshot(folder: Path, paths: Sequence[str]) -> Snapshot:
             findings.append(Finding("files", words, path, line))
             continue
         digests[path] = hashlib.sha256(data).hexdigest()
-    return Snapshot(texts, digests, tuple(findings))
+    return Snapshot(texts, digests, tuple(findings), package)
+
+
+def _package(folder: Path) -> str:
+    """Return the dotted name of the package that a folder is; empty if it is none."""
+    names: list[str] = []
+    place = folder.resolve()
+    while (place / "__init__.py").is_file() and len(names) < _MAX_DEPTH:
+        names.insert(0, place.name)
+        place = place.parent
+    return ".".join(names)
+
+
+def _modules(folder: Path) -> list[str]:
+    found = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.py"))
+    return found[:_MAX_MODULES]
 
 
 def _read(folder: Path, path: str) -> bytes | str:

@@ -58,7 +58,7 @@ def _unparsable(texts: Mapping[str, str]) -> Iterator[Finding]:
 
 def _undefined(texts: Mapping[str, str], outputs: Mapping[str, Output]) -> Iterator[Finding]:
     for path, text in texts.items():
-        symbols: Sequence[str] = outputs[path].symbols
+        symbols: Sequence[str] = outputs[path].symbols if path in outputs else ()
         for name in missing_symbols(text, symbols):
             yield Finding("outputs", f"defines no {name}, although the queue declares it", path)
         for line, words in signature_problems(text, symbols) if symbols else ():

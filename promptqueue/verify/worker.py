@@ -24,8 +24,10 @@ from pathlib import Path
 from typing import Any
 
 
-def _load_wire() -> Any:
-    spec = importlib.util.spec_from_file_location("_wire", Path(__file__).with_name("wire.py"))
+def _beside(name: str) -> Any:
+    """Load a file that travels along; as a plain import the candidate could stand in its way."""
+    path = Path(__file__).with_name(f"{name}.py")
+    spec = importlib.util.spec_from_file_location(f"_{name}", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -33,7 +35,7 @@ def _load_wire() -> Any:
     return module
 
 
-wire = _load_wire()
+wire, exercised = _beside("wire"), _beside("exercised")
 _PR_SET_DUMPABLE, _PR_SET_CHILD_SUBREAPER = 4, 36
 _WATCHED = (
     *("builtins.abs", "builtins.len", "builtins.sum", "builtins.isinstance", "builtins.open"),
@@ -188,7 +190,7 @@ def _be_the_child(question: dict[str, Any], config: dict[str, Any], out: int, st
     try:
         answer = _answered(question, config, stage)
     except BaseException as error:  # SystemExit of the candidate is an answer, too
-        answer = {"raised": _told(error, config["code"])}
+        answer = {"raised": _told(error, _files(config))}
     try:
         frame = wire.encode(answer)
     except wire.WireError as error:
@@ -196,6 +198,11 @@ def _be_the_child(question: dict[str, Any], config: dict[str, Any], out: int, st
     with contextlib.suppress(BaseException):
         wire.write_all(out, frame, deadline=float("inf"))
     os._exit(0)
+
+
+def _files(config: dict[str, Any]) -> str:
+    """Return the folder of the candidate's files."""
+    return "/".join([config["code"], *filter(None, config["package"].split("."))])
 
 
 def _answered(question: dict[str, Any], config: dict[str, Any], stage: int) -> dict[str, Any]:
@@ -206,18 +213,19 @@ def _answered(question: dict[str, Any], config: dict[str, Any], stage: int) -> d
     sys.path.insert(0, config["code"])
     os.chdir(question.get("cwd") or config["scratch"])
     before = _identities()
-    candidate = Candidate(config["code"], stage, question.get("dead") or {})
+    candidate = Candidate(config["package"], stage, question.get("dead") or {})
     os.write(stage, b"answering\n")
-    result = probe(candidate, **question["arguments"])
+    with exercised.Exercised(_files(config)) as reached:
+        result = probe(candidate, **question["arguments"])
     changed = sorted(name for name, each in _identities().items() if before.get(name, each) != each)
-    return {"answer": result, "tampered": changed}
+    return {"answer": result, "tampered": changed, "lines": reached.lines()}
 
 
 class Candidate:
     """What a probe sees of the code under test: its modules, each imported when asked for."""
 
-    def __init__(self, code: str, stage: int, dead: dict[str, str]) -> None:
-        self._code, self._stage, self._dead = code, stage, dead
+    def __init__(self, package: str, stage: int, dead: dict[str, str]) -> None:
+        self._package, self._stage, self._dead = package, stage, dead
 
     def __getattr__(self, name: str) -> Any:
         return self.module(name)
@@ -228,7 +236,7 @@ class Candidate:
             raise ImportError(self._dead[name])
         os.write(self._stage, f"importing {name}\n".encode())
         try:
-            return importlib.import_module(name)
+            return importlib.import_module(f"{self._package}.{name}" if self._package else name)
         finally:
             os.write(self._stage, b"answering\n")
 

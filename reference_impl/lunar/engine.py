@@ -37,7 +37,7 @@ class Options:
     epoch 10 and back at its start at epoch 20. cosine falls once over all epochs."""
     amp: Amp = "auto"
     """Mixed precision: auto takes it where the hardware computes faster in it."""
-    micro_batches: int = 1
+    accumulation_steps: int = 1
     """Parts that a batch is computed in, to save memory; the step stays the same."""
     class_weights: bool = False
     """Weigh classes by the inverse of their frequency."""
@@ -120,8 +120,8 @@ class Engine:
         self.optimizer.zero_grad(set_to_none=True)
         whole = 0.0
         for part, truth in zip(
-            images.chunk(self.options.micro_batches),
-            labels.chunk(self.options.micro_batches),
+            images.chunk(self.options.accumulation_steps),
+            labels.chunk(self.options.accumulation_steps),
             strict=True,
         ):
             with self._autocast():

@@ -81,7 +81,7 @@ def parser() -> argparse.ArgumentParser:
     add("--no_transformer", action="store_true")
     add("--schedule", choices=("cosine10", "cosine", "warm_restarts", "constant"))
     add("--amp", choices=("auto", "off", "bf16", "fp16"))
-    add("--micro_batches", type=int, default=1, help="parts that a batch is computed in")
+    add("--accumulation_steps", type=int, default=1, help="parts that a batch is computed in")
     add("--checkpointing", action="store_true", help="recompute transformer blocks")
     add("--class_weights", action="store_true")
     add("--compile", action="store_true")
@@ -147,7 +147,7 @@ def _train(options: argparse.Namespace) -> None:
         options=Options(
             schedule=options.schedule,
             amp=options.amp,
-            micro_batches=options.micro_batches,
+            accumulation_steps=options.accumulation_steps,
             class_weights=options.class_weights,
             compile=options.compile,
             resume=options.resume,

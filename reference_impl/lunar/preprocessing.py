@@ -20,15 +20,16 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from reference_impl.lunar import distributed
 from reference_impl.lunar.images import (
+    SIGMAS,
     Array,
     augment,
-    high_pass,
     read_image,
     resize,
     shrunk,
     to_channels,
     to_gray,
 )
+from reference_impl.lunar.images import high_pass as high_pass_plane
 from reference_impl.lunar.index import DataError, Index, by_fold, get_image_paths, load_index, split
 from reference_impl.lunar.rasters import read_window
 
@@ -173,6 +174,13 @@ def create_evaluation_dataloader(
     """
     dataset = LunarDataset(load_index(source, classes), image_size, training=False)
     return _loader(dataset, batch_size, num_workers, seed=0)
+
+
+def high_pass(image: Tensor) -> Tensor:
+    """Return an image (…×H×W) without its slow changes, in the same shape: the finer view."""
+    planes = image.reshape(-1, *image.shape[-2:]).float().numpy()
+    views = np.stack([high_pass_plane(plane, SIGMAS[0]) for plane in planes])
+    return torch.from_numpy(views).reshape(image.shape)
 
 
 def _loaders(

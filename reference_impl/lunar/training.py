@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 
 from reference_impl.lunar import distributed
 from reference_impl.lunar.checkpoints import load_model, load_state, save
-from reference_impl.lunar.engine import Engine, Options, class_names, evaluate
+from reference_impl.lunar.engine import Amp, Engine, Options, class_names, evaluate
 from reference_impl.lunar.losses import FocalLoss, focal_loss
 from reference_impl.lunar.metrics import Scores, scores_of
 from reference_impl.lunar.plots import plot_confusion, plot_history
@@ -42,6 +42,8 @@ def train_model(
     gamma: float = 2.0,
     patience: int = 7,
     save_dir: str | Path = "checkpoints",
+    use_amp: bool | None = None,
+    accumulation_steps: int | None = None,
     *,
     options: Options | None = None,
     report: Report | None = None,
@@ -62,6 +64,8 @@ def train_model(
         gamma: of the focal loss.
         patience: epochs without a better F1 after which training stops.
         save_dir: made if need be.
+        use_amp: mixed precision, whether it is faster here or not; None leaves it to `options`.
+        accumulation_steps: parts that a batch is computed in; None leaves it to `options`.
         options: see `Options`.
         report: called with the record of each epoch.
         watch: called with the loader and the number of each epoch, from 1 on; hands the batches on.
@@ -75,9 +79,9 @@ def train_model(
         ValueError: an argument is out of range, or no parameter can be trained.
         CheckpointError: there is nothing to resume, or it is of another model.
     """
-    options = options or Options()
-    if num_epochs < 1 or patience < 1 or options.micro_batches < 1:
-        raise ValueError("num_epochs, patience and micro_batches must be at least 1")
+    options = _asked(options or Options(), use_amp, accumulation_steps)
+    if num_epochs < 1 or patience < 1 or options.accumulation_steps < 1:
+        raise ValueError("num_epochs, patience and accumulation_steps must be at least 1")
     engine = Engine(model, train_loader, num_epochs, learning_rate, weight_decay, gamma, options)
     folder = Path(save_dir)
     state = _State()
@@ -106,6 +110,16 @@ def train_model(
     distributed.barrier()
     load_model(model, folder / "best.pth", engine.device)
     return state.result()
+
+
+def _asked(options: Options, use_amp: bool | None, accumulation_steps: int | None) -> Options:
+    """Return the options with what the arguments of the queue's interface say."""
+    if use_amp is not None:
+        mixed: Amp = "auto" if torch.cuda.is_available() else "bf16"
+        options = replace(options, amp=mixed if use_amp else "off")
+    if accumulation_steps is not None:
+        options = replace(options, accumulation_steps=accumulation_steps)
+    return options
 
 
 @dataclass(slots=True)

@@ -129,7 +129,7 @@ def test_a_batch_in_parts_gives_the_same_step(images: Path, tmp_path: Path) -> N
     for parts in (1, 4):
         torch.manual_seed(11)
         model = Plain()
-        train(images, tmp_path / str(parts), 1, model, options=Options(micro_batches=parts))
+        train(images, tmp_path / str(parts), 1, model, options=Options(accumulation_steps=parts))
         states.append(load_state(tmp_path / str(parts) / "last.pth")["model"])
     for name, value in states[0].items():
         torch.testing.assert_close(value, states[1][name], atol=2e-6, rtol=1e-4)

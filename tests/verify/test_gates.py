@@ -17,6 +17,7 @@ from promptqueue.verify.contract import Selection
 from promptqueue.verify.gates import verify
 from promptqueue.verify.report import Report
 from promptqueue.verify.sandbox import open_sandbox
+from promptqueue.verify.snapshot import Copy
 
 PACK = Path(__file__).parents[1] / "packs" / "tiny"
 
@@ -141,7 +142,7 @@ def test_a_worker_with_threads_of_its_own_goes_on(folder: Path, tmp_path: Path, 
     folder.chmod(0o755)
     settings = Verification(preload=("torch",))
 
-    with Candidate(open_sandbox(), folder, tmp_path, settings, seed=1) as candidate:
+    with Candidate(open_sandbox(), Copy(folder), tmp_path, settings, seed=1) as candidate:
         answers = [candidate.ask("probes.mean") for _ in range(3)]
 
     assert answers == [2.0, 2.0, 2.0]

@@ -1,0 +1,130 @@
+"""What each test of a contract found, as data: one JSON line per test, whatever became of it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Generator, Iterable, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from promptqueue.verify.candidate import Candidate, CandidateError
+from promptqueue.verify.report import Check
+from promptqueue.verify.snapshot import Copy
+
+NOTES = pytest.StashKey[list[str]]()
+"""Of a test: what it measured."""
+CANDIDATE = pytest.StashKey[Candidate]()
+COPY = pytest.StashKey[Copy]()
+_WAITING = pytest.StashKey[dict[str, pytest.Item]]()
+"""Of the configuration: the tests that have not run yet."""
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+"""Differs from run to run; the same code and seed give the same report."""
+_OUTCOMES = {"passed": "passed", "failed": "failed", "skipped": "skipped"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Remember all tests, before -k leaves some out, and keep those of the asked requirements."""
+    config.stash[_WAITING] = {item.nodeid: item for item in items}
+    asked = set(config.getoption("--requirement"))
+    if asked:
+        items[:] = [item for item in items if asked & {*_requirements_of(item)}]
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Tell which tests did not run: what they guard is not verified, whatever others say of it."""
+    for item in session.config.stash.get(_WAITING, {}).values():
+        write_finding(session.config, asdict(_described(item, "skipped", "not run")))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if call.when == "call" or (call.when == "setup" and not report.passed):
+        item.config.stash[_WAITING].pop(item.nodeid, None)
+        write_finding(item.config, asdict(_check(item, call, report)))
+    return report
+
+
+def _check(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> Check:
+    notes, error = item.stash.get(NOTES, []), call.excinfo.value if call.excinfo else None
+    outcome = _OUTCOMES[report.outcome]
+    if outcome == "failed" and not isinstance(error, AssertionError):
+        outcome = "error"  # a fault of the check or its fixtures, not a verdict on the code
+    told = str(error).strip() if error is not None else ""
+    line = next((each for each in told.splitlines() if each.strip()), type(error).__name__)
+    if outcome in ("error", "skipped"):
+        notes = [f"{type(error).__name__}: {line}" if outcome == "error" else f"skipped: {line}"]
+    elif error is not None and (isinstance(error, CandidateError) or not notes):
+        notes = [line]
+    reached = _take_reached(item.config)
+    at = error.at or error.about if isinstance(error, CandidateError) else ""
+    if outcome == "failed":
+        at = at or _place(item, reached)
+    evidence = _ADDRESS.sub("", next(iter(notes), ""))
+    detail = "" if isinstance(error, CandidateError) else _ADDRESS.sub("", report.longreprtext)
+    told_lines = tuple(f"{path}:{ranges(lines)}" for path, lines in sorted(reached.items()))
+    described = _described(item, outcome, evidence)
+    return replace(described, at=at, detail=detail, reached=told_lines)
+
+
+def _take_reached(config: pytest.Config) -> dict[str, set[int]]:
+    """Return what the test's questions reached, and begin anew for the next test."""
+    candidate = config.stash.get(CANDIDATE, None)
+    if candidate is None:
+        return {}
+    reached, candidate.reached = candidate.reached, {}
+    return reached
+
+
+def _place(item: pytest.Item, reached: Mapping[str, set[int]]) -> str:
+    """Return the line that the test is about: the first that fits, of those that ran if one did."""
+    about, copy = item.get_closest_marker("about"), item.config.stash.get(COPY, None)
+    if about is None or copy is None or not (copy.folder / about.args[0]).exists():
+        return ""
+    path, pattern = about.args[0], re.compile(about.args[1] if len(about.args) > 1 else r"$^")
+    text = (copy.folder / path).read_text("utf-8")
+    fitting = [n for n, line in enumerate(text.splitlines(), 1) if pattern.search(line)]
+    ran = [number for number in fitting if number in reached.get(path, ())]
+    return f"{path}:{(ran or fitting)[0]}" if fitting else path
+
+
+def _requirements_of(item: pytest.Item) -> tuple[str, ...]:
+    markers = [*item.iter_markers("requirement")]
+    return tuple(str(marker.args[0]) for marker in reversed(markers))
+
+
+def _described(item: pytest.Item, outcome: str, evidence: str) -> Check:
+    gate, markers = item.get_closest_marker("gate"), [*item.iter_markers("requirement")]
+    return Check(
+        name=f"{item.path.name}::{item.name}",
+        requirements=_requirements_of(item),
+        grade=markers[0].kwargs.get("grade", "outcome") if markers else "outcome",
+        outcome=outcome,  # type: ignore[arg-type]
+        evidence=evidence,
+        gate=gate.args[0] if gate else "contract",
+    )
+
+
+def ranges(numbers: Iterable[int]) -> str:
+    """Return numbers as `3-7,9`."""
+    parts: list[list[int]] = []
+    for number in sorted(numbers):
+        if parts and parts[-1][1] == number - 1:
+            parts[-1][1] = number
+        else:
+            parts.append([number, number])
+    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in parts)
+
+
+def write_finding(config: pytest.Config, entry: Mapping[str, Any]) -> None:
+    path = config.getoption("--findings")
+    if path:
+        with Path(path).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")

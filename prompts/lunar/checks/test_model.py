@@ -1,0 +1,1 @@
+"""The contract of the step model: what the network answers, learns and leaves alone."""
