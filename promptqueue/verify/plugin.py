@@ -78,6 +78,8 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError("give --candidate FOLDER and --queue QUEUE")
     if config.getoption("--challenge-seed") is None:
         config.option.challenge_seed = fresh_seed()
+    # what checks share lies beside them, and is imported by its name
+    sys.path.insert(0, str(_probes_folder(load_queue(_queue_path(config))).resolve()))
 
 
 def pytest_report_header(config: pytest.Config) -> str:

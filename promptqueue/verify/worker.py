@@ -15,8 +15,10 @@ import importlib.util
 import json
 import os
 import random
+import shutil
 import signal
 import sys
+import tempfile
 import time
 import traceback
 import types
@@ -93,10 +95,12 @@ def _answer_of_child(question: Any, config: dict[str, Any], host: tuple[int, int
     """Fork, wait for one frame of the child until its time is over, and end the child."""
     read, write = os.pipe()
     stage_read, stage_write = os.pipe()
+    folder = tempfile.mkdtemp(dir=config["scratch"])  # no question finds what another one left
     child = os.fork()
     if not child:
         for other in (read, stage_read, *host):
             os.close(other)
+        os.chdir(folder)
         _be_the_child(question, config, write, stage_write)
     os.close(write)
     os.close(stage_write)
@@ -111,6 +115,7 @@ def _answer_of_child(question: Any, config: dict[str, Any], host: tuple[int, int
     except wire.WireError as error:
         frame = wire.encode({"failed": "garbage", "text": str(error)})
     _end_all(child, alone=config["alone"])
+    shutil.rmtree(folder, ignore_errors=True)
     os.close(read)
     os.close(stage_read)
     return frame
@@ -211,7 +216,6 @@ def _answered(question: dict[str, Any], config: dict[str, Any], stage: int) -> d
     exec(compile(question["source"], question["name"], "exec"), probes.__dict__)  # noqa: S102
     probe = getattr(probes, question["function"])
     sys.path.insert(0, config["code"])
-    os.chdir(question.get("cwd") or config["scratch"])
     before = _identities()
     candidate = Candidate(config["package"], stage, question.get("dead") or {})
     os.write(stage, b"answering\n")
