@@ -28,6 +28,8 @@ class Twin:
     """A text that occurs there exactly once."""
     new: str
     """What the twin has instead."""
+    language: str = "en"
+    """That its comments are judged by."""
 
     @property
     def name(self) -> str:

@@ -1,9 +1,10 @@
 """Travels into the sandbox: writes image files and hands out what the candidate makes of them."""
 
+import ctypes
+import gc
 import io
 import os
 import re
-import resource
 
 import numpy as np
 import torch
@@ -46,8 +47,8 @@ def rewritten(candidate, files, later, size=256, channels=None, **options):
 
 
 def memory(candidate, few, many, side, size=256):
-    """Return by how many MiB the peak grows when there are `many` files instead of `few`."""
-    peaks = []
+    """Return how many MiB more are in use after `many` files were read than after `few`."""
+    used = []
     for number, count in enumerate((few, few, many)):
         folder = f"memory{number}"
         for index in range(count):
@@ -55,12 +56,43 @@ def memory(candidate, few, many, side, size=256):
             os.makedirs(place, exist_ok=True)
             pixels = np.full((side, side), 40 + index, np.uint8)
             Image.fromarray(pixels).save(os.path.join(place, f"{index}.bmp"))
-        for loader in make(candidate, folder, size, {}):
-            for _ in range(2):
-                for _batch in loader:
-                    pass
-        peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
-    return {"growth": peaks[2] - peaks[1]}
+        before = in_use()
+        loaders = make(candidate, folder, size, {})
+        for loader in (*loaders, *loaders):
+            for _batch in loader:
+                pass
+        del _batch
+        used.append(in_use() - before)
+    return {"growth": (used[2] - used[1]) / 2**20}
+
+
+class Allocated(ctypes.Structure):
+    """glibc's struct mallinfo2."""
+
+    _fields_ = [
+        (name, ctypes.c_size_t)
+        for name in [
+            "arena",
+            "ordblks",
+            "smblks",
+            "hblks",
+            "hblkhd",
+            "usmblks",
+            "fsmblks",
+            "uordblks",
+            "fordblks",
+            "keep",
+        ]
+    ]
+
+
+def in_use():
+    """Return the bytes that the allocator has handed out; the peak of memory also counts its slack."""
+    gc.collect()
+    told = ctypes.CDLL(None).mallinfo2
+    told.restype = Allocated
+    found = told()
+    return found.uordblks + found.hblkhd
 
 
 def filtered(candidate, images):

@@ -426,12 +426,12 @@ def test_files_are_opened_when_their_turn_comes(candidate, channel, evidence):
 @pytest.mark.requirement("batch_memory", grade="introspected")
 @pytest.mark.about("preprocessing.py", r"__init__|cache|open\(|read")
 def test_memory_does_not_grow_with_the_number_of_files(candidate, evidence):
-    few, many, side = 16, 80, 768
+    few, many, side = 16, 80, 512
     answer = candidate.ask("probes_preprocessing.memory", few=few, many=many, side=side)
     growth = answer["growth"]
     assert type(growth) is float
-    evidence(f"the peak of memory is {growth:.0f} MiB higher for {many} files than for {few}")
-    assert growth < 20
+    evidence(f"after reading {many} files, {growth:.0f} MiB more are in use than after {few}")
+    assert growth < 8
 
 
 def remarks(text):
