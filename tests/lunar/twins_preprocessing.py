@@ -20,8 +20,7 @@ TWINS = [
     ),
     Twin(
         "mirroring", "left to right only", "images.py",
-        _MIRROR, _MIRROR.replace("mirror = ", "mirror = np.array([1.0, -1.0]) ** [0, 0] * ")
-        .replace("random.random(2) < 0.5", "[random.random() < 0.5, False]"),
+        _MIRROR, _MIRROR.replace("random.random(2) < 0.5", "[random.random() < 0.5, False]"),
     ),
     Twin("mirroring", "both ways at once", "images.py", _MIRROR,
          _MIRROR.replace("random.random(2)", "random.random()") + " * np.ones(2)"),
@@ -76,7 +75,7 @@ TWINS = [
          "    return torch.stack(images), torch.tensor(labels, dtype=torch.int64)",
          "    return list(images), torch.tensor(labels, dtype=torch.int64)"),
     Twin("formats", "no webp", "index.py", '".webp"', '".web"'),
-    Twin("formats", "small letters only", "index.py", "path.suffix.lower()", "path.suffix"),
+    Twin("formats", "small letters only", "index.py", "path.suffix.lower() in SUFFIXES", "path.suffix in SUFFIXES"),
     Twin("batch_memory", "all files are read at once", "preprocessing.py",
          "        self._decoded: dict[int, NDArray[np.uint8]] | None = {} if cache else None",
          "        self._decoded = None\n"

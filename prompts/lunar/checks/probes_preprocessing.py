@@ -71,23 +71,15 @@ class Allocated(ctypes.Structure):
 
     _fields_ = [
         (name, ctypes.c_size_t)
-        for name in [
-            "arena",
-            "ordblks",
-            "smblks",
-            "hblks",
-            "hblkhd",
-            "usmblks",
-            "fsmblks",
-            "uordblks",
-            "fordblks",
-            "keep",
-        ]
+        for name in (
+            *("arena", "ordblks", "smblks", "hblks", "hblkhd"),
+            *("usmblks", "fsmblks", "uordblks", "fordblks", "keepcost"),
+        )
     ]
 
 
 def in_use():
-    """Return the bytes that the allocator has handed out; the peak of memory also counts its slack."""
+    """Return the bytes that the allocator has handed out; a peak would also count its slack."""
     gc.collect()
     told = ctypes.CDLL(None).mallinfo2
     told.restype = Allocated
