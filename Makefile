@@ -6,18 +6,26 @@ CONSTRAINTS := .ci/constraints.txt
 QUEUE ?= prompts/lunar.yaml
 ARGS ?=
 
-.PHONY: run test quick sandbox embedded lint bench lunar-results clean
+.PHONY: run test quick sandbox contract sharpness embedded lint bench lunar-results clean
 
 run: $(VENV)/.run
 	$(BIN)/promptqueue run $(QUEUE) $(ARGS)
 
-test: lint quick sandbox embedded
+test: lint quick sandbox contract embedded
 
 quick: $(VENV)/.dev
-	$(BIN)/pytest -n auto -m "not embedded and not sandbox"
+	$(BIN)/pytest -n auto -m "not embedded and not sandbox and not contract"
 
 sandbox: $(VENV)/.dev
 	$(BIN)/pytest -m sandbox
+
+# the lunar contract on the reference, the styles and every wrong twin
+contract: $(VENV)/.dev
+	$(BIN)/pytest -m contract
+
+# every wrong twin by every requirement: an hour on two cores; ARGS="--requirement noise" for less
+sharpness: $(VENV)/.dev
+	$(BIN)/python -m tests.lunar.sharpness $(ARGS)
 
 embedded: $(VENV)/.dev
 	$(BIN)/pytest -m embedded

@@ -22,6 +22,7 @@ import tempfile
 import time
 import traceback
 import types
+from multiprocessing import reduction
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,21 @@ def _preload(name: str) -> bool:
         for lazy in ("torch.optim", "torch.nn", "torch._dynamo"):
             importlib.import_module(lazy)
         sys.modules["torch"].set_num_threads(config_threads())
+        reduction.ForkingPickler.register(sys.modules["torch"].Tensor, _reduced)
     return True
+
+
+def _reduced(tensor: Any) -> tuple[Any, ...]:
+    """Send a tensor between processes as bytes: torch's own way needs sockets, which are shut."""
+    plain = tensor.detach().cpu().contiguous()
+    data = bytearray(plain.view(-1).view(sys.modules["torch"].uint8).numpy())
+    return _rebuilt, (data, plain.dtype, tuple(plain.shape))
+
+
+def _rebuilt(data: bytearray, dtype: Any, shape: tuple[int, ...]) -> Any:
+    torch = sys.modules["torch"]
+    whole = torch.frombuffer(data, dtype=dtype) if data else torch.empty(0, dtype=dtype)
+    return whole.reshape(shape)
 
 
 def config_threads() -> int:

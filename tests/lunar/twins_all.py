@@ -1,7 +1,7 @@
-"""All wrong twins, in the order of the queue's requirements."""
+"""All wrong twins, in the order of the queue's steps."""
 
 from __future__ import annotations
 
-from tests.lunar import twins_preprocessing
+from tests.lunar import twins_optimisation, twins_preprocessing
 
-TWINS = [*twins_preprocessing.TWINS]
+TWINS = [*twins_preprocessing.TWINS, *twins_optimisation.TWINS]

@@ -75,7 +75,8 @@ TWINS = [
          "    return torch.stack(images), torch.tensor(labels, dtype=torch.int64)",
          "    return list(images), torch.tensor(labels, dtype=torch.int64)"),
     Twin("formats", "no webp", "index.py", '".webp"', '".web"'),
-    Twin("formats", "small letters only", "index.py", "path.suffix.lower() in SUFFIXES", "path.suffix in SUFFIXES"),
+    Twin("formats", "small letters only", "index.py",
+         "path.suffix.lower() in SUFFIXES", "path.suffix in SUFFIXES"),
     Twin("batch_memory", "all files are read at once", "preprocessing.py",
          "        self._decoded: dict[int, NDArray[np.uint8]] | None = {} if cache else None",
          "        self._decoded = None\n"

@@ -34,7 +34,6 @@ def both(candidate, files, epochs=3, size=256, channels=None, **options):
         **described(train[:1], loaders),
         "train": stacked(train, channels),
         "val": stacked(validation, channels),
-        "workers": settings(loaders[0]),
     }
 
 
@@ -103,11 +102,14 @@ def filtered(candidate, images):
 
 
 def worker_settings(candidate, files, workers):
-    """Return how the loaders were set up, and that batches come through worker processes."""
+    """Return how the loaders were set up, and how many images come through that many workers."""
     loaders = make(candidate, write(files), 256, {"num_workers": workers, "batch_size": 4})
-    found = [settings(loader) for loader in loaders]
-    return {"loaders": found, "images": [sum(len(batch[0]) for batch in each) for each in loaders],
-            "cuda": torch.cuda.is_available(), "cores": os.cpu_count()}  # fmt: skip
+    return {
+        "loaders": [settings(loader) for loader in loaders],
+        "images": [sum(len(batch[0]) for batch in loader) for loader in loaders],
+        "cuda": torch.cuda.is_available(),
+        "cores": os.cpu_count(),
+    }
 
 
 def settings(loader):
