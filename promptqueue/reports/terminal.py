@@ -26,10 +26,11 @@ def report_lines(
     yield from finding_lines([each for each in report.findings if each not in told])
     steps = dict.fromkeys(each.step for each in report.requirements)
     width = max((len(each.id) for each in report.requirements), default=0)
+    causes: dict[tuple[str, str], str] = {}
     for number, step in enumerate(steps, 1):
         yield f"[{number}/{len(steps)}] {step}"
         own = [each for each in report.requirements if each.step == step]
-        yield from (_requirement(each, width) for each in own if each.checks)
+        yield from (_requirement(each, width, causes) for each in own if each.checks)
         unguarded = [each.id for each in own if not each.checks]
         if unguarded:
             yield f"  ? not verified, no check names them: {', '.join(unguarded)}"
@@ -88,10 +89,15 @@ def _placed(finding: Finding) -> str:
     return f"{place}{finding.message}{rule}"
 
 
-def _requirement(each: Requirement, width: int) -> str:
+def _requirement(each: Requirement, width: int, causes: dict[tuple[str, str], str]) -> str:
+    """Return a line; a cause that several share is told once, and then by who had it first."""
     grade = f" ({', '.join(each.grades)})" if each.grades else ""
     head = f"  {_SIGNS[each.verdict]} {each.id:{width}}  {each.verdict}{grade}"
-    return f"{head}: {_with_place(each.evidence or each.text, each.at)}"
+    told = _with_place(each.evidence or each.text, each.at)
+    first = each.id
+    if each.verdict in ("not met", "error") and each.evidence:
+        first = causes.setdefault((each.evidence, each.at), each.id)
+    return f"{head}: {told}" if first == each.id else f"{head}: for the same reason as {first}"
 
 
 def _with_place(text: str, at: str) -> str:

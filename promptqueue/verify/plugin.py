@@ -191,6 +191,10 @@ def pipeline(
     asked = settings.pipeline
     if asked is None:
         raise pytest.UsageError(f"{loaded_queue.path} has no verify: pipeline")
+    for word in asked.command:
+        path = word.removeprefix("{code}/")
+        if path != word and not (code.folder / path).exists():
+            return PipelineResult(f"{path} is missing", {}, asked.files, "")
     files = "/".join(["{code}", *filter(None, code.package.split("."))])
     outcome = run(
         sandbox,
@@ -208,6 +212,8 @@ def pipeline(
     elif outcome.exit_code != 0:
         said = [line for line in outcome.stderr.splitlines() if line.strip()]
         failure = f"it ended with exit code {outcome.exit_code}: {said[-1] if said else ''}"
+        for root in (sys.prefix, sys.base_prefix):  # where this machine keeps them says nothing
+            failure = failure.replace(root, "…")
     return PipelineResult(failure, dict(outcome.files), asked.files, printed)
 
 

@@ -16,6 +16,18 @@ def test_the_first_useful_fact_stands_on_the_requirements_line(report: Report) -
     )
 
 
+def test_a_cause_that_requirements_share_is_told_once(report: Report) -> None:
+    broken = tuple(
+        replace(each, verdict="not met", evidence="NameError: np", at="model.py:7")
+        for each in report.requirements
+    )
+    lines = [line.split(": ", 1) for line in report_lines(replace(report, requirements=broken))]
+    told = {line[0].split()[1]: line[1] for line in lines if "not met" in line[0]}
+
+    assert told["noise"] == "NameError: np; model.py:7"
+    assert told["aspp"] == told["frozen"] == "for the same reason as noise"
+
+
 def test_requirements_are_grouped_by_prompt(report: Report) -> None:
     lines = [*report_lines(report)]
 
