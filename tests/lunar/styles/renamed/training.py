@@ -257,13 +257,13 @@ PANELS = (
 
 
 def draw_curves(history: Sequence[dict[str, Any]], path: Path) -> None:
-    """Draw all panels into one picture, and each into a picture of its own beside it."""
-    figure, axes = pyplot.subplots(1, len(PANELS), figsize=(5 * len(PANELS), 4))
+    """Draw all panels into one picture, and the scores into pictures of their own beside it."""
+    figure, axes = pyplot.subplots(1, len(PANELS), figsize=(4 * len(PANELS), 3))
     for panel, place in zip(PANELS, axes, strict=True):
         _draw_panel(panel, history, place)
     _finish(figure, path)
-    for panel in PANELS:
-        figure, place = pyplot.subplots()
+    for panel in PANELS[1:-1]:
+        figure, place = pyplot.subplots(figsize=(4, 3))
         _draw_panel(panel, history, place)
         _finish(figure, path.with_name(f"curve_{'_'.join(panel.keys)}.png"))
 
@@ -278,7 +278,7 @@ def _draw_panel(panel: Panel, history: Sequence[dict[str, Any]], place: Any) -> 
 
 
 def _finish(figure: Any, path: Path) -> None:
-    figure.savefig(path, bbox_inches="tight")
+    figure.savefig(path, dpi=80)
     pyplot.close(figure)
 
 
