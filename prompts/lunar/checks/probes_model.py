@@ -21,6 +21,10 @@ PRODUCTS = ("mul", "mul_", "__mul__", "__rmul__", "__imul__", "multiply")
 DROPOUTS = ("dropout", "dropout1d", "dropout2d", "alpha_dropout", "feature_alpha_dropout")
 IN_PLACE = ("mul_", "__imul__")
 REACH = 55  # cells of the map that an impulse is put into: dilation 18 stays within
+BLOCK = 65_521  # numbers; a prime, so that no two rows of weights become the same
+DRAWS = ("normal_", "uniform_", "kaiming_uniform_")
+
+torch.set_num_threads(1)  # two threads that wait for each other on a busy machine take minutes
 
 
 # ------------------------------------------------------------------ questions
@@ -79,29 +83,24 @@ def skip(candidate):
 
 def stages(candidate):
     """Return which stages are there, and how much the logits change with each one's weights."""
-    model = _model(candidate)
-    found, moved = _stages(model), {}
-    before = _run(model)
-    for name, leaves in found.items():
-        if leaves:
-            with torch.no_grad():
-                leaves[0].weight.neg_()
-            after = _run(model)
-            moved[name] = float((after - before).abs().max() / before.abs().max())
-            before = after
-    return {"found": [name for name in STAGES if found[name]], "moved": moved}
+    fetched, moved = [], {}
+    model = _model(candidate, fetched)
+    found, before = _stages(model), _run(model)
+    for name in filter(found.get, found):
+        with torch.no_grad():
+            found[name][0].weight.neg_()
+        after = _run(model)
+        moved[name] = float((after - before).abs().max() / before.abs().max())
+        before = after
+    return {"moved": moved, "fetched": len(fetched)}
 
 
 def pretrained(candidate, value):
-    """Return what is in the backbone if torchvision's weights are all `value`, and who asked."""
-    with _weights(value) as asked:
-        model = _created(candidate, pretrained=True)
-    found = _stages(model)
-    convs = [m.weight for s in found.values() for m in s or () if m.weight.ndim == 4]
-    held = [[float(w.min()), float(w.max())] for w in convs]
-    with _weights(value) as asked_without:
-        _created(candidate, pretrained=False)
-    return {"asked": len(asked), "asked_without": len(asked_without), "held": held}
+    """Return what is in the backbone if torchvision's weights are all `value`, and who fetched."""
+    fetched = []
+    model = _created(candidate, fetched, value, pretrained=True)
+    convs = [m.weight for s in _stages(model).values() for m in s or () if m.weight.ndim == 4]
+    return {"fetched": len(fetched), "held": [[float(w.min()), float(w.max())] for w in convs]}
 
 
 def training_step(candidate):
@@ -166,7 +165,7 @@ def dropout(candidate, probability):
 
 def samples(candidate, count):
     """Return a sample of each new layer's weights, with its shape and the size of its bias."""
-    model = _created(candidate)
+    model = _created(candidate, drawing=Tolerant)
     known = {id(m) for leaves in _stages(model, by_name=True).values() for m in leaves or ()}
     layers = [
         (n, m)
@@ -180,7 +179,7 @@ def samples(candidate, count):
 
 def sizes(candidate, kind, classes):
     """Return logits of one image of 256 px, and the shapes for other sizes, on a GPU and here."""
-    with _weights(0.01):
+    with _weights(0.01, []):
         model = candidate.model.create_model(kind, num_classes=classes).eval()
     with torch.no_grad():
         logits = model(torch.rand(1, 3, 256, 256))
@@ -191,22 +190,19 @@ def sizes(candidate, kind, classes):
 # ------------------------------------------------------------------ the model
 
 
-def _model(candidate, *, stir=True):
+def _model(candidate, fetched=None):
     """Return a model in eval mode in which nothing is zero or one throughout, as after training."""
-    model = _created(candidate).eval()
+    model = _created(candidate, fetched).eval()
     with torch.no_grad():
-        for parameter in model.parameters() if stir else ():
+        for parameter in model.parameters():
             if parameter.min() == parameter.max():
                 parameter.add_(0.05 * torch.randn_like(parameter))
     return model
 
 
-def _created(candidate, *, model_type="hybrid", **arguments):
-    with contextlib.ExitStack() as stack:
-        if not arguments.get("pretrained"):
-            stack.enter_context(_weights(0.01))  # who loads them unasked is judged by `pretrained`
-        stack.enter_context(Tolerant())
-        model = candidate.model.create_model(model_type, **arguments)
+def _created(candidate, fetched=None, value=0.01, drawing=None, **arguments):
+    with _weights(value, [] if fetched is None else fetched), (drawing or Hasty)():
+        model = candidate.model.create_model("hybrid", **arguments)
     assert isinstance(model, nn.Module), f"create_model returned {type(model).__name__}"
     return model
 
@@ -221,30 +217,42 @@ class Tolerant(TorchFunctionMode):
         return func(*map(_on_cpu, args), **named)
 
 
+class Hasty(Tolerant):
+    """Draws a part of large weights and repeats it: to draw 55 million numbers takes a second."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        named = dict(kwargs or {})
+        weights = named.pop("tensor", None) if not args else args[0]
+        is_draw = getattr(func, "__name__", "") in DRAWS and isinstance(weights, torch.Tensor)
+        if not is_draw or weights.numel() <= BLOCK or not weights.is_contiguous():
+            return super().__torch_function__(func, types, args, kwargs)
+        rows = weights.detach()[: 1 + BLOCK // weights[0].numel()]  # their fan_in is the same
+        func(rows, *args[1:], **named)
+        block, flat = rows.flatten()[:BLOCK].clone(), weights.detach().view(-1)
+        for start in range(0, len(flat), BLOCK):
+            flat[start : start + BLOCK] = block[: len(flat) - start]
+        return weights
+
+
 def _on_cpu(value):
     is_gpu = isinstance(value, str | torch.device) and str(value).startswith("cuda")
     return torch.device("cpu") if is_gpu else value
 
 
 @contextlib.contextmanager
-def _weights(value):
-    """Hand out a ResNet-50 state of one value throughout instead of a download; yield who asked."""
-    asked = []
+def _weights(value, fetched):
+    """Hand out a ResNet-50 of one value throughout instead of a download, and note who fetches."""
 
     def download(url, *_, **__):
-        asked.append(str(url))
-        return {
-            name: torch.full_like(tensor, value, device="cpu")
-            if tensor.is_floating_point()
-            else torch.zeros(tensor.shape, dtype=tensor.dtype)
-            for name, tensor in _resnet().state_dict().items()
-        }
+        fetched.append(str(url))
+        state = _resnet().state_dict()
+        return {name: torch.full(t.shape, value).to(t.dtype) for name, t in state.items()}
 
     with (
         mock.patch.object(torch.hub, "load_state_dict_from_url", download),
         mock.patch.object(torchvision.models._api, "load_state_dict_from_url", download),
     ):
-        yield asked
+        yield
 
 
 def _resnet():
@@ -389,9 +397,11 @@ def _run(model, seed=0):
 def _on_images(work, seed=0):
     """Call `work` with two small images, or with the promised size if it takes no small ones."""
     for side in SIDES:
+        torch.manual_seed(0)
+        images = torch.rand(2, 3, side, side)
         torch.manual_seed(seed)
         try:
-            return work(torch.rand(2, 3, side, side))
+            return work(images)
         except Exception:
             if side == SIDES[-1]:
                 raise
