@@ -11,8 +11,10 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import torch
+from matplotlib.backend_bases import FigureCanvasBase
 from PIL import Image
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
@@ -71,7 +73,8 @@ class Network(nn.Module):
         return table[min(len(self.states), len(table)) - 1]
 
     def _training(self, numbers):
-        return torch.as_tensor(self.script["logits"])[numbers].float()
+        growth = 0.9 + 0.1 * self.epoch  # so that the loss of every epoch is another one
+        return growth * torch.as_tensor(self.script["logits"])[numbers].float()
 
     def _validation(self, numbers):
         row = min(self.epoch, len(self.script["predictions"])) - 1
@@ -110,6 +113,7 @@ def run(candidate, script, arguments, pictures=False, checkpoints=False):
     for name in ("DISPLAY", "WAYLAND_DISPLAY", "MPLBACKEND"):
         os.environ.pop(name, None)
     network, folder = Network(script), Path(tempfile.mkdtemp(dir=".")) / "kept"
+    drawn = _watch_drawing(really=pictures)
     before = network.frozen.detach().clone()
     root, lines = logging.getLogger(), _Lines(network)
     root.addHandler(lines)
@@ -128,10 +132,27 @@ def run(candidate, script, arguments, pictures=False, checkpoints=False):
         "files": sorted(path.name for path in folder.glob("*"))[:50],
     }
     if pictures:
-        answer["pictures"] = _pictures(folder)
+        answer |= {"pictures": _pictures(folder), "drawn": drawn}
     if checkpoints:
         answer["checkpoints"] = _checkpoints(candidate, folder, script)
     return answer
+
+
+def _watch_drawing(*, really):
+    """Note the lines of each figure that is saved; where pictures do not matter, draw none."""
+    draw, drawn = FigureCanvasBase.print_figure, []
+
+    def print_figure(canvas, filename, *arguments, **options):
+        for line in [line for axes in canvas.figure.axes for line in axes.lines][:50]:
+            values = np.asarray(line.get_ydata(), dtype=float).ravel()[:200]
+            drawn.append([float(value) if np.isfinite(value) else None for value in values])
+        if really:
+            draw(canvas, filename, *arguments, **options)
+        elif isinstance(filename, str | os.PathLike):
+            Path(filename).touch()
+
+    FigureCanvasBase.print_figure = print_figure
+    return drawn
 
 
 def _train(candidate, network, script, arguments):
@@ -272,3 +293,39 @@ def _focal(training):
     if functions:
         return lambda gamma: partial(functions[0], gamma=gamma)
     return None
+
+
+def curves(candidate, history, changes):
+    """Draw a history, then with one column changed at a time; tell the shares of changed pixels."""
+    matplotlib.rcParams.update({"figure.dpi": 50, "savefig.dpi": 50})  # small is fast
+    draw = _drawing(candidate.training, history)
+    if draw is None:
+        return {"found": False, "changed": {}}
+    plain, changed = draw(history), {}
+    for name, values in changes.items():
+        rows = [row | {name: value} for row, value in zip(history, values, strict=True)]
+        picture = draw(rows)
+        same = picture is not None and picture.shape == plain.shape
+        changed[name] = float((picture != plain).any(-1).mean()) if same else 1.0
+    return {"found": True, "changed": changed}
+
+
+def _drawing(training, history):
+    """Return what draws a history and returns the picture: any plot(history, path) will do."""
+    named = [name for name, value in vars(training).items() if inspect.isfunction(value)]
+    for name in sorted(
+        (each for each in named if "plot" in each.lower()), key="plot_history".__ne__
+    ):
+        draw = partial(_drawn, getattr(training, name))
+        try:
+            if draw(history) is not None:
+                return draw
+        except Exception:  # it draws something else
+            continue
+    return None
+
+
+def _drawn(plot, history):
+    folder = Path(tempfile.mkdtemp(dir="."))
+    plot([dict(row) for row in history], str(folder / "curves.png"))
+    return next(iter(_pictures(folder).values()), None)
