@@ -30,15 +30,16 @@ class _Scripted(torch.autograd.Function):
     """Hands on logits of a table; backwards, gives the parameters gradients of a table."""
 
     @staticmethod
-    def forward(ctx, logits, weight, still, network):
-        ctx.network, ctx.shapes = network, (weight, still)
+    def forward(ctx, logits, weight, still, frozen, network):
+        ctx.network, ctx.shapes = network, (weight, still, frozen)
         return logits.clone()
 
     @staticmethod
     def backward(ctx, received):
-        network, (weight, still) = ctx.network, ctx.shapes
+        network, (weight, still, frozen) = ctx.network, ctx.shapes
         network.received.append((network.epoch, received.detach().double().cpu().clone()))
-        return None, network.gradient().to(weight), torch.zeros_like(still), None
+        thawed = torch.ones_like(frozen) if ctx.needs_input_grad[3] else None
+        return None, network.gradient().to(weight), torch.zeros_like(still), thawed, None
 
 
 class Network(nn.Module):
@@ -65,7 +66,7 @@ class Network(nn.Module):
         table = self._validation(numbers) if validation else self._training(numbers)
         nothing = 0 * self.head(images.flatten(1)).float()
         table = table.to(images.device) + nothing
-        return _Scripted.apply(table, self.weight, self.still, self)
+        return _Scripted.apply(table, self.weight, self.still, self.frozen, self)
 
     def gradient(self):
         """Return the gradient of the step that is being taken."""

@@ -1,0 +1,417 @@
+"""Wrong trainers: each breaks one requirement of the step training, or of its speed-ups."""
+
+from tests.lunar.twins import Twin
+
+FOCAL = [
+    Twin(
+        "focal_loss",
+        "gamma is always 2",
+        "engine.py",
+        "FocalLoss(gamma, weights)",
+        "FocalLoss(2.0, weights)",
+    ),
+    Twin(
+        "focal_loss",
+        "gamma is 1.5 by default",
+        "training.py",
+        "gamma: float = 2.0,",
+        "gamma: float = 1.5,",
+    ),
+    Twin(
+        "focal_loss",
+        "it is cross-entropy",
+        "losses.py",
+        "losses = focus * -log_true",
+        "losses = -log_true",
+    ),
+    Twin(
+        "focal_loss",
+        "the sum instead of the mean",
+        "losses.py",
+        "return losses.mean()",
+        "return losses.sum()",
+    ),
+    Twin(
+        "focal_loss",
+        "infinite for huge logits",
+        "losses.py",
+        "functional.log_softmax(logits.float(), dim=1)",
+        "torch.softmax(logits.float(), dim=1).log()",
+    ),
+    Twin(
+        "focal_loss",
+        "the focus gives no gradient",
+        "losses.py",
+        "losses = focus *",
+        "losses = focus.detach() *",
+    ),
+]
+ADAMW = [
+    Twin(
+        "adamw",
+        "Adam, whose decay is part of the gradient",
+        "engine.py",
+        "AdamW(parameters, lr=rate, weight_decay=decay, fused=True)",
+        "torch.optim.Adam(parameters, lr=rate, weight_decay=decay)",
+    ),
+    Twin(
+        "adamw",
+        "weight decay left to PyTorch",
+        "engine.py",
+        "lr=rate, weight_decay=decay, fused",
+        "lr=rate, fused",
+    ),
+    Twin(
+        "adamw",
+        "other betas",
+        "engine.py",
+        "weight_decay=decay, fused",
+        "weight_decay=decay, betas=(0.9, 0.99), fused",
+    ),
+    Twin(
+        "adamw",
+        "lr 1e-3 by default",
+        "training.py",
+        "learning_rate: float = 1e-4",
+        "learning_rate: float = 1e-3",
+    ),
+    Twin(
+        "adamw",
+        "decay 1e-2 by default",
+        "training.py",
+        "weight_decay: float = 1e-5",
+        "weight_decay: float = 1e-2",
+    ),
+    Twin(
+        "adamw",
+        "it gets all parameters",
+        "engine.py",
+        "[each for each in model.parameters() if each.requires_grad]",
+        "[*model.parameters()]",
+    ),
+    Twin(
+        "adamw",
+        "what was frozen is thawed",
+        "engine.py",
+        "[each for each in model.parameters() if each.requires_grad]",
+        "[each.requires_grad_() for each in model.parameters()]",
+    ),
+]
+COSINE = [
+    Twin("cosine", "T_max is 12", "engine.py", "T_MAX = 10", "T_MAX = 12"),
+    Twin(
+        "cosine",
+        "a step per batch",
+        "engine.py",
+        "self.scaler.update()",
+        "self.scaler.update(); self.scheduler.step()",
+    ),
+    Twin("cosine", "never stepped", "training.py", "        engine.scheduler.step()\n", ""),
+    Twin(
+        "cosine",
+        "starts anew after ten epochs",
+        "engine.py",
+        "CosineAnnealingLR(optimizer, T_max=T_MAX)",
+        "CosineAnnealingWarmRestarts(optimizer, T_0=T_MAX)",
+    ),
+    Twin("cosine", "never below 1e-6", "engine.py", "T_max=T_MAX)", "T_max=T_MAX, eta_min=1e-6)"),
+    Twin("cosine", "over all epochs", "engine.py", "T_max=T_MAX)", "T_max=epochs)"),
+]
+METRICS = [
+    Twin(
+        "metrics",
+        "precision weighted by frequency",
+        "metrics.py",
+        "float(precision.mean())",
+        "float((precision * true).sum() / true.sum())",
+    ),
+    Twin(
+        "metrics",
+        "recall of the classes that are there",
+        "metrics.py",
+        "float(recall.mean())",
+        "float(recall[true > 0].mean())",
+    ),
+    Twin(
+        "metrics",
+        "F1 of the means",
+        "metrics.py",
+        "float(f1.mean())",
+        "float(2 * precision.mean() * recall.mean() / (precision.mean() + recall.mean()).clamp(min=1e-9))",
+    ),
+    Twin(
+        "metrics",
+        "micro F1",
+        "metrics.py",
+        "float(f1.mean())",
+        "float(_share(hits.sum(), counts.sum()))",
+    ),
+    Twin(
+        "metrics",
+        "precision and recall swapped",
+        "metrics.py",
+        "labels * classes + predicted",
+        "predicted * classes + labels",
+    ),
+    Twin(
+        "metrics",
+        "of the last batch",
+        "engine.py",
+        "confusion += confusion_matrix(",
+        "confusion = confusion_matrix(",
+    ),
+    Twin(
+        "metrics",
+        "balanced accuracy",
+        "metrics.py",
+        "float(_share(hits.sum(), counts.sum()))",
+        "float(recall.mean())",
+    ),
+]
+EARLY_STOPPING = [
+    Twin(
+        "early_stopping",
+        "an equal F1 counts as better",
+        "training.py",
+        "self.stale += 1",
+        'self.stale += record["f1"] < self.best_f1',
+    ),
+    Twin(
+        "early_stopping",
+        "one epoch late",
+        "training.py",
+        "state.stale >= patience",
+        "state.stale > patience",
+    ),
+    Twin(
+        "early_stopping",
+        "five epochs by default",
+        "training.py",
+        "patience: int = 7",
+        "patience: int = 5",
+    ),
+    Twin(
+        "early_stopping",
+        "always seven epochs",
+        "training.py",
+        "state.stale >= patience",
+        "state.stale >= 7",
+    ),
+    Twin("early_stopping", "never", "training.py", "state.stale >= patience", "state.stale < 0"),
+    Twin(
+        "early_stopping",
+        "counts all worse epochs",
+        "training.py",
+        "self.confusion, self.stale = confusion, 0",
+        "self.confusion = confusion",
+    ),
+    Twin(
+        "early_stopping",
+        "watches the accuracy",
+        "training.py",
+        "            self.stale += 1",
+        '            best = max(each["accuracy"] for each in self.history[:-1])\n'
+        '            self.stale = 0 if record["accuracy"] > best else self.stale + 1',
+    ),
+    Twin(
+        "early_stopping",
+        "watches the loss",
+        "training.py",
+        "            self.stale += 1",
+        '            best = min(each["val_loss"] for each in self.history[:-1])\n'
+        '            self.stale = 0 if record["val_loss"] < best else self.stale + 1',
+    ),
+]
+LOGGING = [
+    Twin("logging", "no line", "training.py", '        log.info("%s", record)\n', ""),
+    Twin(
+        "logging",
+        "a line for every other epoch",
+        "training.py",
+        '        log.info("%s", record)',
+        '        log.log(20 if epoch % 2 else 0, "%s", record)',
+    ),
+    Twin(
+        "logging",
+        "always the same line",
+        "training.py",
+        'log.info("%s", record)',
+        'log.info("an epoch is over")',
+    ),
+    Twin("logging", "epochs from 0", "training.py", '"epoch": epoch + 1,', '"epoch": epoch,'),
+    Twin("logging", "no validation loss", "training.py", '        "val_loss": val_loss,\n', ""),
+    Twin(
+        "logging",
+        "tensors in the history",
+        "training.py",
+        '"train_loss": train_loss,',
+        '"train_loss": torch.tensor(train_loss),',
+    ),
+    Twin(
+        "logging",
+        "strings in the history",
+        "training.py",
+        '"val_loss": val_loss,',
+        '"val_loss": f"{val_loss:.9f}",',
+    ),
+    Twin(
+        "logging",
+        "the rate of the next epoch",
+        "training.py",
+        "scores_of(confusion), rate)",
+        'scores_of(confusion), engine.optimizer.param_groups[0]["lr"])',
+    ),
+]
+PLOTS = [
+    Twin(
+        "plots",
+        "no curves in it",
+        "plots.py",
+        'axes.plot(epochs, [record[key] for record in history], marker="o", label=label)',
+        "pass",
+    ),
+    Twin(
+        "plots",
+        "no picture of the history",
+        "training.py",
+        'plot_history(state.history, folder / "history.png")',
+        "pass",
+    ),
+    Twin(
+        "plots",
+        "no learning rate",
+        "plots.py",
+        '    ("learning rate", {"lr": "learning rate"}),\n',
+        "",
+    ),
+    Twin("plots", "no recall", "plots.py", ', "recall": "recall"}', "}"),
+    Twin(
+        "plots",
+        "accuracy in place of F1",
+        "plots.py",
+        '{"f1": "macro F1"}',
+        '{"accuracy": "macro F1"}',
+    ),
+    Twin(
+        "plots",
+        "an empty file",
+        "plots.py",
+        '    figure.savefig(path, format="png")',
+        "    Path(path).touch()",
+    ),
+]
+CHECKPOINT = [
+    Twin(
+        "checkpoint",
+        "the last model",
+        "training.py",
+        "    if better:\n        classes",
+        "    if True:\n        classes",
+    ),
+    Twin(
+        "checkpoint",
+        "the first model",
+        "training.py",
+        "    if better:\n        classes",
+        "    if len(state.history) == 1:\n        classes",
+    ),
+    Twin(
+        "checkpoint",
+        "the most accurate model",
+        "training.py",
+        "    if better:\n        classes",
+        '    if state.history[-1]["accuracy"] >= max(each["accuracy"] for each in state.history):\n        classes',
+    ),
+    Twin(
+        "checkpoint",
+        "half a precision lost",
+        "training.py",
+        "    model = engine.bare.state_dict()",
+        "    model = {name: each.half() for name, each in engine.bare.state_dict().items()}",
+    ),
+    Twin(
+        "checkpoint",
+        "loaded in training mode",
+        "checkpoints.py",
+        "model.to(device).eval()",
+        "model.to(device)",
+    ),
+    Twin(
+        "checkpoint",
+        "the last F1 as the best",
+        "training.py",
+        '"best_f1": self.best_f1,',
+        '"best_f1": self.history[-1]["f1"],',
+    ),
+]
+MIXED_PRECISION = [
+    Twin(
+        "mixed_precision",
+        "off on a CPU",
+        "training.py",
+        'torch.cuda.is_available() else "bf16"',
+        'torch.cuda.is_available() else "off"',
+    ),
+    Twin(
+        "mixed_precision",
+        "never off",
+        "training.py",
+        'amp=mixed if use_amp else "off"',
+        "amp=mixed",
+    ),
+    Twin(
+        "mixed_precision",
+        "float16 on a CPU",
+        "training.py",
+        'torch.cuda.is_available() else "bf16"',
+        'torch.cuda.is_available() else "fp16"',
+    ),
+    Twin(
+        "mixed_precision",
+        "the weights are halved, too",
+        "engine.py",
+        "        self.scaler = torch.amp",
+        "        self.bare.to(self.dtype)\n        self.scaler = torch.amp",
+    ),
+    Twin(
+        "mixed_precision",
+        "the loss is not scaled",
+        "engine.py",
+        "self.scaler.scale(loss).backward()",
+        "loss.backward()",
+    ),
+]
+LARGE_IMAGES = [
+    Twin(
+        "large_images",
+        "the batch stays whole",
+        "training.py",
+        "accumulation_steps=accumulation_steps)",
+        "accumulation_steps=1)",
+    ),
+    Twin(
+        "large_images",
+        "parts count the same, whatever their size",
+        "engine.py",
+        "(len(truth) / len(labels))",
+        "(1 / self.options.accumulation_steps)",
+    ),
+    Twin(
+        "large_images",
+        "gradients of parts add up undivided",
+        "engine.py",
+        " * (len(truth) / len(labels))",
+        "",
+    ),
+    Twin(
+        "large_images",
+        "only the last part counts",
+        "engine.py",
+        "            with self._autocast():\n                logits",
+        "            self.optimizer.zero_grad()\n            with self._autocast():\n                logits",
+    ),
+]
+TWINS = [
+    *(FOCAL + ADAMW + COSINE + METRICS + EARLY_STOPPING + LOGGING + PLOTS + CHECKPOINT),
+    *(MIXED_PRECISION + LARGE_IMAGES),
+]
