@@ -41,7 +41,7 @@ def load_state(path: str | Path, device: torch.device | str = "cpu") -> dict[str
 
 
 def load_model(model: nn.Module, path: str | Path, device: torch.device | str = "cpu") -> nn.Module:
-    """Put the weights of a checkpoint into a model, move it to the device, and return it.
+    """Put the weights of a checkpoint into a model, and return it on the device, in eval mode.
 
     Raises:
         CheckpointError: there is no checkpoint, it is damaged, or it is of another model.
@@ -55,7 +55,7 @@ def load_model(model: nn.Module, path: str | Path, device: torch.device | str = 
             f"{path} is of another model: {lines[1].strip() if len(lines) > 1 else lines[0]}; "
             "give the options that it was trained with"
         ) from error
-    return model.to(device)
+    return model.to(device).eval()
 
 
 def load_trunk(model: nn.Module, path: str | Path) -> int:

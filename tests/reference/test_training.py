@@ -49,7 +49,8 @@ def test_it_learns_and_leaves_records_pictures_and_the_best_model(
     assert set(result["history"][0]) >= KEYS
     for picture in ("history.png", "confusion.png"):
         assert (tmp_path / "out" / picture).read_bytes()[:4] == b"\x89PNG"
-    loaded = load_model(Tiny(), tmp_path / "out" / "best.pth", "cpu").eval()
+    loaded = load_model(Tiny(), tmp_path / "out" / "best.pth", "cpu")
+    assert not loaded.training
     batch = torch.rand(2, 3, 32, 32)
     assert torch.equal(loaded(batch), model.eval()(batch))
 
