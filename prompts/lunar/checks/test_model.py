@@ -17,7 +17,7 @@ DEVICE = re.compile(r"(cuda|mps|xpu|hip)(:\d+)?")
 @pytest.fixture(scope="session")
 def fresh(pytestconfig):
     """Return a generator for questions that several checks share."""
-    return random.Random(pytestconfig.option.challenge_seed)  # noqa: S311
+    return random.Random(pytestconfig.option.challenge_seed)
 
 
 @pytest.fixture(scope="session")
