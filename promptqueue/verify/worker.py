@@ -83,8 +83,10 @@ def _preload(name: str) -> bool:
     if name == "torch":  # else each question imports these again
         for lazy in ("torch.optim", "torch.nn", "torch._dynamo"):
             importlib.import_module(lazy)
-        sys.modules["torch"].set_num_threads(config_threads())
-        reduction.ForkingPickler.register(sys.modules["torch"].Tensor, _reduced)
+        torch = sys.modules["torch"]
+        torch.set_num_threads(config_threads())
+        torch.optim.AdamW([torch.zeros(1, requires_grad=True)])  # the first one patches its class
+        reduction.ForkingPickler.register(torch.Tensor, _reduced)
     return True
 
 

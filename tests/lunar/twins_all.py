@@ -2,18 +2,6 @@
 
 from __future__ import annotations
 
-from tests.lunar import (
-    twins_kept,
-    twins_optimisation,
-    twins_preprocessing,
-    twins_speed,
-    twins_training,
-)
+from tests.lunar import twins_optimisation, twins_preprocessing, twins_training
 
-TWINS = [
-    *twins_preprocessing.TWINS,
-    *twins_training.TWINS,
-    *twins_kept.TWINS,
-    *twins_speed.TWINS,
-    *twins_optimisation.TWINS,
-]
+TWINS = [*twins_preprocessing.TWINS, *twins_training.TWINS, *twins_optimisation.TWINS]
