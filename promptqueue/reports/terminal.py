@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
-from promptqueue.verify.report import Check, Finding, Report, Requirement
+from promptqueue.verify.report import NOT_ASKED, Check, Finding, Report, Requirement
 
 _SIGNS = {"met": "✓", "not met": "✗", "error": "!", "not verified": "?"}
 _WARNINGS_SHOWN = 5
@@ -28,8 +28,10 @@ def report_lines(
     width = max((len(each.id) for each in report.requirements), default=0)
     causes: dict[tuple[str, str], str] = {}
     for number, step in enumerate(steps, 1):
+        own = [e for e in report.requirements if e.step == step and e.evidence != NOT_ASKED]
+        if not own:
+            continue
         yield f"[{number}/{len(steps)}] {step}"
-        own = [each for each in report.requirements if each.step == step]
         yield from (_requirement(each, width, causes) for each in own if each.checks)
         unguarded = [each.id for each in own if not each.checks]
         if unguarded:

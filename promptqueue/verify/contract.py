@@ -81,6 +81,7 @@ def run_contract(
             *("--candidate", str(code), "--queue", str(loaded.path.resolve())),
             *("--challenge-seed", str(seed), "--isolation", isolation, "--findings", str(findings)),
             *("--inputs", json.dumps(inputs, ensure_ascii=False)),
+            *(word for gate in selection.gates for word in ("--gate", gate)),
             *(word for name in selection.requirements for word in ("--requirement", name)),
             *(("-k", selection.keyword) if selection.keyword else ()),
             *(("-x",) if selection.first_only else ()),
@@ -96,7 +97,13 @@ def run_contract(
 
 
 def _files(loaded: LoadedQueue, selection: Selection) -> list[str]:
-    checks = dict.fromkeys(check for step in loaded.queue.steps for check in step.checks)
+    checks = dict.fromkeys(
+        check
+        for step in loaded.queue.steps
+        for check in step.checks
+        # a step's own checks guard its requirements; the other files need not even be read
+        if not selection.requirements or {*selection.requirements} & step.requirements.keys()
+    )
     files = []
     if "import" in selection.gates:
         files.append(str(_BUILTIN / "import_check.py"))

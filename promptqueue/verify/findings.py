@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from promptqueue.verify.candidate import Candidate, CandidateError
-from promptqueue.verify.report import Check
+from promptqueue.verify.report import Check, Gate
 from promptqueue.verify.snapshot import Copy
 
 NOTES = pytest.StashKey[list[str]]()
@@ -28,9 +28,10 @@ _OUTCOMES = {"passed": "passed", "failed": "failed", "skipped": "skipped"}
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Remember all tests, before -k leaves some out, and keep those of the asked requirements."""
+    """Remember all tests, before -k leaves some out, and keep what was asked for."""
+    gates, asked = config.getoption("--gate"), set(config.getoption("--requirement"))
+    items[:] = [item for item in items if not gates or _gate_of(item) in gates]
     config.stash[_WAITING] = {item.nodeid: item for item in items}
-    asked = set(config.getoption("--requirement"))
     if asked:
         items[:] = [item for item in items if asked & {*_requirements_of(item)}]
 
@@ -95,20 +96,25 @@ def _place(item: pytest.Item, reached: Mapping[str, set[int]]) -> str:
     return f"{path}:{(ran or fitting)[0]}" if fitting else path
 
 
+def _gate_of(item: pytest.Item) -> Gate:
+    marker = item.get_closest_marker("gate")
+    return marker.args[0] if marker else "contract"
+
+
 def _requirements_of(item: pytest.Item) -> tuple[str, ...]:
     markers = [*item.iter_markers("requirement")]
     return tuple(str(marker.args[0]) for marker in reversed(markers))
 
 
 def _described(item: pytest.Item, outcome: str, evidence: str) -> Check:
-    gate, markers = item.get_closest_marker("gate"), [*item.iter_markers("requirement")]
+    markers = [*item.iter_markers("requirement")]
     return Check(
         name=f"{item.path.name}::{item.name}",
         requirements=_requirements_of(item),
         grade=markers[0].kwargs.get("grade", "outcome") if markers else "outcome",
         outcome=outcome,  # type: ignore[arg-type]
         evidence=evidence,
-        gate=gate.args[0] if gate else "contract",
+        gate=_gate_of(item),
     )
 
 

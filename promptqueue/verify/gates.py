@@ -15,7 +15,16 @@ from promptqueue.queue.load import LoadedQueue
 from promptqueue.queue.model import Step
 from promptqueue.verify.candidate import fresh_seed
 from promptqueue.verify.contract import Contract, Selection, run_contract
-from promptqueue.verify.report import GATES, Check, Finding, Gate, Report, Requirement, Verdict
+from promptqueue.verify.report import (
+    GATES,
+    NOT_ASKED,
+    Check,
+    Finding,
+    Gate,
+    Report,
+    Requirement,
+    Verdict,
+)
 from promptqueue.verify.sandbox import Isolation, open_sandbox
 from promptqueue.verify.sentences import sentences
 from promptqueue.verify.snapshot import Snapshot, take_snapshot
@@ -86,7 +95,7 @@ def verify(
         files=snapshot.digests,
         gates={gate: gates[gate] for gate in GATES if gate in gates},
         findings=tuple(findings),
-        requirements=tuple(_requirements(loaded, contract.checks, inputs)),
+        requirements=tuple(_requirements(loaded, contract.checks, inputs, selection)),
         checks=tuple(contract.checks),
         isolation=kept,
         tampered=contract.tampered,
@@ -137,7 +146,10 @@ def _finding(gate: Gate, check: Check) -> Finding:
 
 
 def _requirements(
-    loaded: LoadedQueue, checks: Sequence[Check], inputs: Mapping[str, Value]
+    loaded: LoadedQueue,
+    checks: Sequence[Check],
+    inputs: Mapping[str, Value],
+    selection: Selection,
 ) -> Iterable[Requirement]:
     asked = sentences(loaded, inputs)
     for index, step in enumerate(loaded.queue.steps):
@@ -147,6 +159,8 @@ def _requirements(
             sentence = asked.get((step.id, name))
             if sentence is not None:
                 judged = replace(judged, sentence=sentence.text, sentence_at=sentence.at)
+            if selection.requirements and name not in selection.requirements:
+                judged = replace(judged, evidence=NOT_ASKED)
             yield judged
 
 

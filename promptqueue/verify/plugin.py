@@ -60,6 +60,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--challenge-seed", type=int, default=None, help="of all fresh inputs")
     group.addoption("--isolation", default="auto", choices=["auto", "bwrap", "landlock", "none"])
     group.addoption("--inputs", metavar="JSON", help="values of the queue's inputs")
+    group.addoption("--gate", action="append", default=[], help="only tests of it; repeatable")
     group.addoption(
         "--requirement",
         metavar="ID",

@@ -15,6 +15,8 @@ GATES: tuple[Gate, ...] = (
     *("files", "parse", "outputs", "placeholders", "ruff", "import", "contract", "pipeline"),
 )
 """In the order of their cost."""
+NOT_ASKED = "not asked for"
+"""Evidence of a requirement that the reader left out."""
 Grade = Literal["outcome", "static", "introspected"]
 Verdict = Literal["met", "not met", "error", "not verified"]
 CheckOutcome = Literal["passed", "failed", "error", "skipped"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from promptqueue.reports.terminal import explain_lines, report_lines
-from promptqueue.verify.report import Finding, Report
+from promptqueue.verify.report import NOT_ASKED, Finding, Report
 
 
 def test_the_first_useful_fact_stands_on_the_requirements_line(report: Report) -> None:
@@ -39,6 +39,17 @@ def test_requirements_are_grouped_by_prompt(report: Report) -> None:
 
 def test_requirements_without_a_check_share_a_line(report: Report) -> None:
     assert "  ? not verified, no check names them: dropout" in [*report_lines(report)]
+
+
+def test_what_was_not_asked_for_is_not_shown(report: Report) -> None:
+    left_out = tuple(
+        each if each.id == "noise" else replace(each, verdict="not verified", evidence=NOT_ASKED)
+        for each in report.requirements
+    )
+    lines = [*report_lines(replace(report, requirements=left_out))]
+
+    assert [line for line in lines if line.startswith("[")] == ["[1/2] preprocessing"]
+    assert not any("aspp" in line for line in lines)
 
 
 def test_findings_name_file_line_and_rule_errors_first(report: Report) -> None:
