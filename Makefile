@@ -18,6 +18,7 @@ quick: $(VENV)/.dev
 
 sandbox: $(VENV)/.dev
 	$(BIN)/pytest -m sandbox
+	.ci/plain-user $(BIN)/python
 
 embedded: $(VENV)/.dev
 	$(BIN)/pytest -m embedded

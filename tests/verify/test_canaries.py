@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import resource
 import secrets
 import socket
 import subprocess
@@ -53,6 +54,17 @@ ATTEMPTS = {
     "changes the mode of a file": "import os; os.chmod(FOLDER + '/secret', 0o777)",
     "changes the times of a file": "import os; os.utime(FOLDER + '/secret', (1, 1))",
     "kills a process": "import os; os.kill(SLEEPER, 9)",
+    "stops a process": "import os; os.kill(SLEEPER, 19)",
+    "binds a process to a core": (
+        "import os; os.sched_setaffinity(SLEEPER, {max(os.sched_getaffinity(0))})"
+    ),
+    "makes a process wait for the idle": (
+        "import os; os.sched_setscheduler(SLEEPER, os.SCHED_IDLE, os.sched_param(0))"
+    ),
+    "limits a process": "import resource as r; r.prlimit(SLEEPER, r.RLIMIT_NOFILE, (20, 20))",
+    "gives a process up to the memory killer": (
+        "open(f'/proc/{SLEEPER}/oom_score_adj', 'w').write('999')"
+    ),
     "lowers the priority of a process": "import os; os.setpriority(os.PRIO_PROCESS, SLEEPER, 19)",
 }
 """What the code tries; all of it is harmless to the machine."""
@@ -81,8 +93,7 @@ class Canaries:
         entries = [(e.name, e.stat().st_mode, e.stat().st_mtime) for e in self.folder.iterdir()]
         with contextlib.suppress(OSError):
             entries.append(((self.folder / "secret").read_text(), 0, 0))
-        alive = self.sleeper.poll() is None
-        return sorted(entries), alive, alive and os.getpriority(os.PRIO_PROCESS, self.sleeper.pid)
+        return sorted(entries), self.sleeper.poll() is None and _state_of(self.sleeper.pid)
 
     def reached(self) -> bool:
         """Tell whether anything came to one of the listeners."""
@@ -93,6 +104,18 @@ class Canaries:
         with contextlib.suppress(BlockingIOError):
             return bool(self.udp.recv(10))
         return False
+
+
+def _state_of(pid: int) -> object:
+    """Return what others could change of a process."""
+    return (
+        Path(f"/proc/{pid}/stat").read_text().split()[2] == "T",  # stopped
+        os.getpriority(os.PRIO_PROCESS, pid),
+        os.sched_getaffinity(pid),
+        os.sched_getscheduler(pid),
+        resource.prlimit(pid, resource.RLIMIT_NOFILE),
+        Path(f"/proc/{pid}/oom_score_adj").read_text(),
+    )
 
 
 @pytest.fixture
