@@ -267,7 +267,10 @@ def launch(
         os.close(fd)
     process = Process(popen, plan, limits, folder)
     config = _config(plan, process, command, limits, readable, env)
-    config |= {"control": control_w, "collect": list(collect), "test": dict(test or {})}
+    rlimits = isolation.resource_limits(plan, limits)
+    config["limits"] = {} if "limits" in plan.off else rlimits
+    config["test"] = {**test, "limits": rlimits} if test else {}
+    config |= {"control": control_w, "collect": list(collect)}
     config["scratch"] = {n: base64.b64encode(d).decode() for n, d in scratch.items()}
     feeder = threading.Thread(
         target=_feed, args=(os.fdopen(config_w, "wb"), json.dumps(config).encode()), daemon=True
@@ -368,7 +371,6 @@ def _config(
         "uid": isolation.drop_uid(plan),
         "drop": _drops_capabilities(plan),
         "no_new_privileges": "privileges" not in plan.off,
-        "limits": {} if "limits" in plan.off else isolation.resource_limits(limits),
         "filter": base64.b64encode(program).decode() if program else None,
         "landlock": paths if guarded and "landlock" not in plan.off else None,
         "collect_cap": limits.output_mib * _MIB,

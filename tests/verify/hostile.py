@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from promptqueue.verify import watch
@@ -100,6 +100,12 @@ class Look:
     pid: int
     code: Path
     """The sandbox's copy of the code, as a folder of the host."""
+    begun: dict[str, Path] = field(default_factory=dict)
+    """Where its links led before it tried anything."""
+
+    def __post_init__(self) -> None:
+        for what in ("ns/user", "ns/net", "ns/mnt", "root"):
+            self.begun[what] = Path(f"/proc/{self.pid}/{what}").readlink()
 
     def tree(self) -> list[int]:
         return [self.pid, *watch.tree(self.pid)]
@@ -109,10 +115,10 @@ class Look:
         return next(line.split(":")[1].strip() for line in lines if line.startswith(f"{name}:"))
 
     def strays(self, what: str) -> bool:
-        """Tell whether a link of some process differs from that of the sandbox's first one."""
-        first = int(self.status("PPid"))
-        links = {Path(f"/proc/{pid}/{what}").readlink() for pid in self.tree()}
-        return links != {Path(f"/proc/{first}/{what}").readlink()}
+        """Tell whether a link of some process leads elsewhere than in the beginning."""
+        return any(
+            Path(f"/proc/{pid}/{what}").readlink() != self.begun[what] for pid in self.tree()
+        )
 
     def holds(self, what: str) -> bool:
         """Tell whether it has a file descriptor whose link names this."""
@@ -212,7 +218,10 @@ def program(canaries: Canaries, text: str) -> str:
 
 
 def lingering(canaries: Canaries, text: str) -> str:
-    """Return an attack that stays when it tried, and says only that."""
+    """Return an attack that begins when it is told to, and stays when it has tried."""
     inner = "".join(f"    {line}\n" for line in text.splitlines())
-    tried = f"try:\n{inner}except BaseException:\n    pass\nprint('tried', flush=True)\n"
-    return f"{_HEAD}{canaries.names()}kept = None\n{tried}time.sleep(60)\n"
+    return (
+        f"{_HEAD}{canaries.names()}kept = None\nprint('ready', flush=True)\nsys.stdin.readline()\n"
+        f"try:\n{inner}except BaseException:\n    pass\n"
+        "print('tried', flush=True)\ntime.sleep(60)\n"
+    )
