@@ -18,6 +18,7 @@ quick: $(VENV)/.dev
 
 sandbox: $(VENV)/.dev
 	$(BIN)/pytest -m sandbox
+	.ci/plain-user $(BIN)/python
 
 # the lunar contract on the reference, the styles and every wrong twin
 contract: $(VENV)/.dev

@@ -57,7 +57,8 @@ def _lock(config: dict[str, Any]) -> dict[str, str]:
     _become(config)
     for name, value in config["limits"].items():
         _limit(getattr(resource, f"RLIMIT_{name}"), value)
-    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+    if config["no_new_privileges"]:
+        _prctl(_PR_SET_NO_NEW_PRIVS, 1)
     os.chdir(config["cwd"])
     for name, data in config["scratch"].items():
         _write(name, base64.b64decode(data))

@@ -59,7 +59,8 @@ class Process:
     def __init__(
         self, popen: subprocess.Popen[bytes], plan: Plan, limits: SandboxLimits, folder: Path
     ) -> None:
-        self._popen, self._plan, self._limits, self._folder = popen, plan, limits, folder
+        self._popen, self._plan, self._limits = popen, plan, limits
+        self.pid, self.folder = popen.pid, folder
         self.stdin = cast(BinaryIO, popen.stdin)
         self.stdout = cast(BinaryIO, popen.stdout)
         self.code, self.scratch = inside(plan, folder)
@@ -80,7 +81,7 @@ class Process:
             self._popen.wait(_END_S)
         except subprocess.TimeoutExpired:
             raise IsolationError(
-                f"process {self._popen.pid} of the sandbox is still there {_END_S:g} s after it "
+                f"process {self.pid} of the sandbox is still there {_END_S:g} s after it "
                 "was killed; look at it with ps, nothing of its verdict counts"
             ) from None
         finally:
@@ -92,7 +93,7 @@ class Process:
         for pipe in (self.stdin, self.stdout, self._popen.stderr):
             with contextlib.suppress(OSError):
                 cast(BinaryIO, pipe).close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def wait(self, timeout_s: float | None = None) -> Outcome:
         """Wait for the end, or kill it after `timeout_s`; the limits hold in any case."""
@@ -111,8 +112,8 @@ class Process:
         if self._popen.poll() is not None:
             return
         if self._plan.backend == "bwrap":
-            pids = watch.tree(self._popen.pid)
-            watch.kill(self._popen.pid)
+            pids = watch.tree(self.pid)
+            watch.kill(self.pid)
             for pid in pids:
                 watch.kill(pid)
             return
@@ -120,7 +121,7 @@ class Process:
         try:
             self._popen.wait(_SWEEP_S)
         except subprocess.TimeoutExpired:
-            watch.kill_tree(self._popen.pid, _SWEEP_S)
+            watch.kill_tree(self.pid, _SWEEP_S)
 
     def stop(self, why: str) -> None:
         """Kill it for a limit; the first reason counts."""
@@ -150,7 +151,7 @@ class Process:
             late = time.monotonic() >= deadline
             control.close()
             status.close()
-            watch.kill_tree(self._popen.pid, _SWEEP_S)
+            watch.kill_tree(self.pid, _SWEEP_S)
             self._threads[0].join(2)
             said = told.get("failed") or ("" if late else self.stderr_text().strip())
             silent = "no word from inside" + (f" within {_START_S:g} s" if late else "")
@@ -188,14 +189,14 @@ class Process:
 
     def _watch(self) -> None:
         while self._popen.poll() is None:
-            pids = watch.tree(self._popen.pid)
-            memory = watch.memory_mib(pids)
-            self._peak = max(self._peak, memory)
+            pids = watch.tree(self.pid)
+            usage = watch.usage(pids)
+            self._peak = max(self._peak, usage.memory_mib)
             if time.monotonic() - self._begin > self._limits.wall_s:
                 return self.stop("time")
-            if memory > self._limits.memory_mib:
+            if usage.memory_mib > self._limits.memory_mib:
                 return self.stop("memory")
-            if len(pids) > self._limits.processes + 3:  # the init, the launcher, a zombie
+            if usage.threads > self._limits.processes + 3:  # the init, the launcher, a zombie
                 return self.stop("processes")
             if crowded := self._crowded():
                 return self.stop(crowded)
@@ -266,7 +267,10 @@ def launch(
         os.close(fd)
     process = Process(popen, plan, limits, folder)
     config = _config(plan, process, command, limits, readable, env)
-    config |= {"control": control_w, "collect": list(collect), "test": dict(test or {})}
+    rlimits = isolation.resource_limits(plan, limits)
+    config["limits"] = {} if "limits" in plan.off else rlimits
+    config["test"] = {**test, "limits": rlimits} if test else {}
+    config |= {"control": control_w, "collect": list(collect)}
     config["scratch"] = {n: base64.b64encode(d).decode() for n, d in scratch.items()}
     feeder = threading.Thread(
         target=_feed, args=(os.fdopen(config_w, "wb"), json.dumps(config).encode()), daemon=True
@@ -368,7 +372,7 @@ def _config(
         "supervised": plan.backend != "bwrap",
         "uid": isolation.drop_uid(plan),
         "drop": _drops_capabilities(plan),
-        "limits": {} if "limits" in plan.off else isolation.resource_limits(limits),
+        "no_new_privileges": "privileges" not in plan.off,
         "filter": base64.b64encode(program).decode() if program else None,
         "landlock": paths if guarded and "landlock" not in plan.off else None,
         "collect_cap": limits.output_mib * _MIB,

@@ -199,5 +199,4 @@ def _questions(plan: Plan, canary: Path, port: int, limits: SandboxLimits) -> di
         "canary": str(canary),
         "port": port,
         "sizes": {} if "mount" in plan.off else sizes,
-        "limits": isolation.resource_limits(limits),
     }

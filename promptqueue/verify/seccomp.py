@@ -89,6 +89,8 @@ _DENIED = {  # name: (x86_64, aarch64)
     "setresgid": (119, 149),
     "setfsuid": (122, 151),
     "setfsgid": (123, 152),
+    "migrate_pages": (256, 238),
+    "move_pages": (279, 239),
 }
 _IDLE = {  # answered "done", and nothing is done: Landlock does not see them; None: not there
     "chmod": (90, None),
@@ -111,8 +113,15 @@ _IDLE = {  # answered "done", and nothing is done: Landlock does not see them; N
     "fremovexattr": (199, 16),
     "setxattrat": (463, 463),
     "removexattrat": (466, 466),
+    "setpriority": (141, 140),  # these reach every process of the same user
+    "ioprio_set": (251, 30),
+    "sched_setparam": (142, 118),
+    "sched_setscheduler": (144, 119),
+    "sched_setaffinity": (203, 122),
+    "sched_setattr": (314, 274),
 }
 _CLONE, _CLONE3, _SOCKETPAIR, _IOCTL = (56, 220), (435, 435), (53, 199), (16, 29)
+_PRLIMIT = (302, 261)
 
 
 def filter_program(machine: str = "") -> bytes | None:
@@ -157,7 +166,8 @@ def _argument_rules(column: int) -> list[bytes]:
     terminal = [_line(_LOAD, _ARG1)]
     for request in _TERMINAL_INPUT:
         terminal += [_line(_JUMP_EQ, request, otherwise=1), deny]
-    blocks = ((_CLONE, clone), (_SOCKETPAIR, pair), (_IOCTL, terminal))
+    limits = [_line(_LOAD, _ARG0), _line(_JUMP_EQ, 0, then=1), deny]  # only its own
+    blocks = ((_CLONE, clone), (_SOCKETPAIR, pair), (_IOCTL, terminal), (_PRLIMIT, limits))
     lines: list[bytes] = []
     for numbers, body in blocks:
         lines += [_line(_JUMP_EQ, numbers[column], otherwise=len(body) + 1), *body]

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from promptqueue.queue.verification import SandboxLimits
@@ -29,15 +30,27 @@ def tree(root: int) -> list[int]:
     return found
 
 
-def memory_mib(pids: list[int]) -> float:
-    """Return MiB of private and shared anonymous memory, forked pages counted in each process."""
-    total = 0
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What processes take together."""
+
+    memory_mib: float
+    """Private and shared anonymous memory, forked pages counted in each process."""
+    threads: int
+    """Each process has at least one."""
+
+
+def usage(pids: list[int]) -> Usage:
+    """Add up what these processes take; those that are gone take nothing."""
+    kib = threads = 0
     for pid in pids:
         with contextlib.suppress(OSError), open(f"/proc/{pid}/status", "rb") as file:
             for line in file:
                 if line.startswith((b"RssAnon:", b"RssShmem:")):
-                    total += int(line.split()[1])
-    return total / 1024
+                    kib += int(line.split()[1])
+                elif line.startswith(b"Threads:"):
+                    threads += int(line.split()[1])
+    return Usage(kib / 1024, threads)
 
 
 def crowd(folders: list[str], limits: SandboxLimits) -> str:

@@ -1,4 +1,4 @@
-"""The sandbox, judged from outside alone: by listeners, files and processes of the host.
+"""The sandbox, judged from outside alone: by listeners, files, processes and lists of the host.
 
 Nothing that the code says of itself counts, but for a secret in its output. The control runs the
 same code without isolation, and shows that the judges do see each leak.
@@ -8,147 +8,127 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import os
 import secrets
-import socket
-import subprocess
-import tempfile
+import select
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from promptqueue.verify.sandbox import Outcome, Sandbox, SandboxLimits, open_sandbox, run
+from promptqueue.verify import watch
+from promptqueue.verify.sandbox import Process, Sandbox, open_sandbox, run
+from tests.verify.canaries import Canaries, canaries
+from tests.verify.hostile import AFTERWARDS, LIMITS, MEANWHILE, Look, lingering, program
 
-LIMITS = SandboxLimits(wall_s=10, memory_mib=512, processes=48, disk_mib=32)
-ATTEMPTS = {
-    "reaches a TCP listener": "import socket; socket.create_connection(('127.0.0.1', TCP), 2)",
-    "reaches a UDP listener": (
-        "import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM)"
-        ".sendto(b'x', ('127.0.0.1', UDP))"
-    ),
-    "reaches an abstract unix socket": (
-        "import socket; socket.socket(socket.AF_UNIX).connect('\\0' + NAME)"
-    ),
-    "reaches a unix socket by its path": (
-        "import socket; socket.socket(socket.AF_UNIX).connect(FOLDER + '/socket')"
-    ),
-    "reads a secret": "print(open(FOLDER + '/secret').read())",
-    "reads a secret by /proc/self/root": (
-        "print(open('/proc/self/root' + FOLDER + '/secret').read())"
-    ),
-    "reads the environment of another process": ("print(open(f'/proc/{SLEEPER}/environ').read())"),
-    "reads a secret through a link": (
-        "import os; os.symlink(FOLDER + '/secret', 'link'); print(open('link').read())"
-    ),
-    "reads a secret through a hard link": (
-        "import os; os.link(FOLDER + '/secret', FOLDER + '/link')"
-    ),
-    "makes a file": "open(FOLDER + '/new', 'w').close()",
-    "makes a folder": "import os; os.mkdir(FOLDER + '/new')",
-    "writes into a file": "open(FOLDER + '/secret', 'a').write('more')",
-    "empties a file": "import os; os.truncate(FOLDER + '/secret', 0)",
-    "removes a file": "import os; os.remove(FOLDER + '/secret')",
-    "renames a file": "import os; os.rename(FOLDER + '/secret', FOLDER + '/gone')",
-    "changes the mode of a file": "import os; os.chmod(FOLDER + '/secret', 0o777)",
-    "changes the times of a file": "import os; os.utime(FOLDER + '/secret', (1, 1))",
-    "kills a process": "import os; os.kill(SLEEPER, 9)",
-    "lowers the priority of a process": "import os; os.setpriority(os.PRIO_PROCESS, SLEEPER, 19)",
-}
-"""What the code tries; all of it is harmless to the machine."""
+pytestmark = pytest.mark.sandbox
+opened = functools.cache(open_sandbox)
+_ROOM = LIMITS.model_copy(update={"processes": 400, "memory_mib": 8192})
 
 
-@dataclasses.dataclass
-class Canaries:
-    """Things of the host that show when somebody was there."""
-
-    folder: Path
-    token: str
-    tcp: socket.socket
-    udp: socket.socket
-    abstract: socket.socket
-    by_path: socket.socket
-    sleeper: subprocess.Popen[bytes]
-
-    def names(self) -> str:
-        """Return what an attacker could know at best, as code."""
-        ports = {"TCP": self.tcp.getsockname()[1], "UDP": self.udp.getsockname()[1]}
-        others = {"NAME": self.token, "FOLDER": str(self.folder), "SLEEPER": self.sleeper.pid}
-        return "".join(f"{key} = {value!r}\n" for key, value in {**ports, **others}.items())
-
-    def state(self) -> object:
-        """Return what must not change."""
-        entries = [(e.name, e.stat().st_mode, e.stat().st_mtime) for e in self.folder.iterdir()]
-        with contextlib.suppress(OSError):
-            entries.append(((self.folder / "secret").read_text(), 0, 0))
-        alive = self.sleeper.poll() is None
-        return sorted(entries), alive, alive and os.getpriority(os.PRIO_PROCESS, self.sleeper.pid)
-
-    def reached(self) -> bool:
-        """Tell whether anything came to one of the listeners."""
-        for listener in (self.tcp, self.abstract, self.by_path):
-            with contextlib.suppress(BlockingIOError):
-                listener.accept()[0].close()
-                return True
-        with contextlib.suppress(BlockingIOError):
-            return bool(self.udp.recv(10))
-        return False
+CROWDS = ("starts many processes", "starts many threads")
 
 
-@pytest.fixture
-def canaries() -> Iterator[Canaries]:
-    token = secrets.token_hex(16)
-    with contextlib.ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir="/var/tmp")))
-        folder.chmod(0o777)
-        (folder / "secret").write_text(token)
-        (folder / "secret").chmod(0o666)
-        tcp = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-        udp = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-        udp.bind(("127.0.0.1", 0))
-        unix = [stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(2)]
-        for each, name in zip(unix, ("\0" + token, str(folder / "socket")), strict=True):
-            each.bind(name)
-            each.listen()
-        for each in (tcp, udp, *unix):
-            each.setblocking(False)
-        sleeper = stack.enter_context(
-            subprocess.Popen(["sleep", "60"], env={"PATH": os.environ["PATH"], "KEY": token})
-        )
-        stack.callback(sleeper.kill)
-        yield Canaries(folder, token, tcp, udp, *unix, sleeper)
+@pytest.fixture(name="canaries")
+def fixture_canaries() -> Iterator[Canaries]:
+    with canaries() as found:
+        yield found
 
 
-def leaks(canaries: Canaries, outcome: Outcome, before: object) -> bool:
+def unprotected() -> Sandbox:
+    """Return what holds nothing back, not even the limits."""
+    bare = open_sandbox("none")
+    off = frozenset({"limits"})
+    return dataclasses.replace(bare, plan=dataclasses.replace(bare.plan, off=off))
+
+
+def written(folder: Path, text: str) -> Path:
+    code = folder / "code"
+    code.mkdir()
+    (code / "main.py").write_text(text)
+    return code
+
+
+def leaks(sandbox: Sandbox, canaries: Canaries, name: str, tmp_path: Path) -> bool:
+    """Run an attack to its end; tell whether anything of it shows."""
+    code = written(tmp_path, program(canaries, AFTERWARDS[name]))
+    before = canaries.state()
+
+    outcome = run(
+        sandbox,
+        ["python", "{code}/main.py"],
+        code=code,
+        limits=LIMITS,
+        readable=[canaries.readable],
+    )
+
     told = canaries.token in outcome.stdout.decode("utf-8", "replace") + outcome.stderr
     return told or canaries.reached() or canaries.state() != before
 
 
-def attempt(sandbox: Sandbox, canaries: Canaries, name: str, tmp_path: Path) -> bool:
-    """Run one attempt; tell whether anything leaked."""
-    code = tmp_path / "code"
-    code.mkdir()
-    (code / "main.py").write_text(canaries.names() + ATTEMPTS[name] + "\n")
-    before = canaries.state()
+def shows(sandbox: Sandbox, canaries: Canaries, name: str, tmp_path: Path) -> bool:
+    """Run an attack until it has tried; tell whether the host sees that it worked."""
+    text, worked = MEANWHILE[name]
+    code = written(tmp_path, lingering(canaries, text))
+    limits = LIMITS if sandbox.isolation.backend != "none" else _ROOM
+    word = secrets.token_hex(16)
+    command = ["python", "{code}/main.py", word]
+    with sandbox.start(command, code=code, limits=limits) as process:
+        assert heard(process) == b"ready\n"
+        tree = watch.tree(process.pid)
+        first = next(pid for pid in tree if _names(Path(f"/proc/{pid}/cmdline"), word))
+        look = Look(canaries, first, process.folder / "code")
+        process.stdin.write(b"\n")
+        if not heard(process):
+            return False  # it was ended for what it did
+        return worked(look)
 
-    outcome = run(sandbox, ["python", "{code}/main.py"], code=code, limits=LIMITS)
 
-    return leaks(canaries, outcome, before)
+def heard(process: Process) -> bytes:
+    assert select.select([process.stdout], [], [], 30)[0]
+    return os.read(process.stdout.fileno(), 10)
 
 
-@pytest.mark.sandbox
 @pytest.mark.parametrize("backend", ["bwrap", "landlock"])
-@pytest.mark.parametrize("name", ATTEMPTS)
+@pytest.mark.parametrize("name", AFTERWARDS)
 def test_nothing_leaks(canaries: Canaries, tmp_path: Path, backend: str, name: str) -> None:
-    assert not attempt(open_sandbox(backend), canaries, name, tmp_path)
+    assert not leaks(opened(backend), canaries, name, tmp_path)
 
 
-@pytest.mark.sandbox
-@pytest.mark.parametrize("name", ATTEMPTS)
+@pytest.mark.parametrize("name", AFTERWARDS)
 def test_without_isolation_the_judges_see_the_leak(
     canaries: Canaries, tmp_path: Path, name: str
 ) -> None:
-    assert attempt(open_sandbox("none"), canaries, name, tmp_path)
+    if name == "binds a process to a core" and len(os.sched_getaffinity(0)) == 1:
+        pytest.skip("there is only one")
+    assert leaks(unprotected(), canaries, name, tmp_path)
+
+
+@pytest.mark.parametrize("backend", ["bwrap", "landlock"])
+@pytest.mark.parametrize("name", MEANWHILE)
+def test_nothing_is_gained(canaries: Canaries, tmp_path: Path, backend: str, name: str) -> None:
+    if name in CROWDS and backend == "landlock":
+        pytest.skip("the kernel counts the user's other processes, too; the next test is for these")
+    assert not shows(opened(backend), canaries, name, tmp_path)
+
+
+@pytest.mark.parametrize("name", CROWDS)
+def test_the_watch_ends_a_crowd_that_no_limit_binds(
+    canaries: Canaries, tmp_path: Path, name: str
+) -> None:
+    code = written(tmp_path, lingering(canaries, MEANWHILE[name][0]))
+
+    outcome = run(unprotected(), ["python", "{code}/main.py"], code=code, limits=LIMITS)
+
+    assert outcome.stopped == "processes"
+
+
+@pytest.mark.parametrize("name", MEANWHILE)
+def test_without_isolation_the_judges_see_the_gain(
+    canaries: Canaries, tmp_path: Path, name: str
+) -> None:
+    assert shows(unprotected(), canaries, name, tmp_path)
 
 
 LINGERING = {
@@ -165,7 +145,6 @@ LINGERING = {
 }
 
 
-@pytest.mark.sandbox
 @pytest.mark.parametrize("backend", ["bwrap", "landlock", "none"])
 @pytest.mark.parametrize("name", LINGERING)
 def test_nothing_is_left_running(tmp_path: Path, backend: str, name: str) -> None:
@@ -180,7 +159,7 @@ def test_nothing_is_left_running(tmp_path: Path, backend: str, name: str) -> Non
     (code / "main.py").write_text(LINGERING[name].replace("{stay}", stay) + "\n")
     limits = LIMITS.model_copy(update={"wall_s": 2.0})
 
-    outcome = run(open_sandbox(backend), ["python", "{code}/main.py"], code=code, limits=limits)
+    outcome = run(opened(backend), ["python", "{code}/main.py"], code=code, limits=limits)
 
     assert outcome.stopped == ("time" if "never ends" in name else "")
     assert not [path for path in Path("/proc").glob("[0-9]*/cmdline") if _names(path, token)]

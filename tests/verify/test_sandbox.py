@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import socket
-import subprocess
 import time
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from promptqueue.verify import isolation
 from promptqueue.verify.sandbox import Outcome, Sandbox, SandboxLimits, open_sandbox, run, self_test
 
 LIMITS = SandboxLimits(wall_s=10, memory_mib=512, processes=48, disk_mib=32)
+LOCKS = ("limits", "landlock", "seccomp")
 
 
 @pytest.fixture(scope="module", params=["bwrap", "landlock"])
@@ -92,19 +91,27 @@ def test_bubblewrap_that_fails_is_no_verdict(full: Sandbox, tmp_path: Path) -> N
         judge(broken, "", tmp_path)
 
 
-@pytest.mark.parametrize(
-    "layer",
-    ["environment", "mount", "pid", "network", "ipc", "disk", "limits", "landlock", "seccomp"],
-)
-def test_the_self_test_notices_a_missing_layer(full: Sandbox, layer: str) -> None:
-    ablated = dataclasses.replace(full.plan, off=frozenset({layer}))
-    assert layer in self_test(ablated)
+ABLATIONS = [
+    *(("bwrap", (name,)) for name in ("environment", "mount", "pid", "network", "ipc", "disk")),
+    *((backend, (name,)) for backend in ("bwrap", "landlock") for name in LOCKS),
+    ("bwrap", ("uid", "capabilities")),
+    ("landlock", ("capabilities",)),
+    # bubblewrap has it of its own; and the other two cannot be had without it
+    ("landlock", ("privileges", "landlock", "seccomp")),
+]
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root has them to begin with")
-def test_the_self_test_notices_root_and_its_capabilities(full: Sandbox) -> None:
-    ablated = dataclasses.replace(full.plan, off=frozenset({"uid", "capabilities"}))
-    assert {"uid", "capabilities"} <= set(self_test(ablated))
+@pytest.mark.parametrize(("backend", "layers"), ABLATIONS)
+def test_the_self_test_notices_a_missing_layer(backend: str, layers: tuple[str, ...]) -> None:
+    if "capabilities" in layers and os.geteuid() != 0:
+        pytest.skip("only root has them to begin with")
+    plan = open_sandbox(backend).plan
+    assert set(self_test(dataclasses.replace(plan, off=frozenset(layers)))) >= set(layers)
+
+
+def test_every_layer_that_is_promised_has_its_ablation() -> None:
+    ablated = {layer for _, layers in ABLATIONS for layer in layers}
+    assert ablated == set(open_sandbox("bwrap").isolation.layers)
 
 
 def test_root_without_its_powers_uses_a_user_namespace() -> None:
@@ -112,85 +119,22 @@ def test_root_without_its_powers_uses_a_user_namespace() -> None:
     assert self_test(plans[0]) == {}
 
 
-HELD = {  # what it tries; it prints LEAK when that worked
-    "environ": "import os; print('LEAK' if 'PQ_SECRET' in os.environ else '')",
-    "proc_environ": """
-import glob
-for p in glob.glob('/proc/[0-9]*/environ'):
-    try:
-        print('LEAK' if b'PQ_SECRET' in open(p, 'rb').read() else '')
-    except OSError: pass""",
-    "read_secret": "print('LEAK', open(SECRET).read())",
+UNSEEN = {  # prints LEAK when it worked: from outside, it would be seen by the harm alone
     "shadow": "print('LEAK', open('/etc/shadow').read())",
-    "code": "import sys; open(sys.argv[0], 'w').write('LEAK'); print('LEAK')",
-    "host_write": "open(SECRET, 'w').write('x'); print('LEAK')",
-    "host_delete": "import os; os.remove(SECRET); print('LEAK')",
-    "dotdot": "print('LEAK', open('../../../../..' + SECRET).read())",
-    "proc_root": "print('LEAK', open('/proc/1/root' + SECRET).read())",
-    "self_root": "print('LEAK', open('/proc/self/root' + SECRET).read())",
-    "hardlink": "import os; os.link(SECRET, 'x'); print('LEAK')",
-    "venv": "import site; open(site.__file__, 'a').write(''); print('LEAK')",
-    "tcp": "import socket; socket.create_connection(('127.0.0.1', PORT)); print('LEAK')",
-    "udp": "import socket; socket.socket(2, 2); print('LEAK')",
-    "unix": "import socket; socket.socket(1, 1); print('LEAK')",
-    "netlink": "import socket; socket.socket(16, 3); print('LEAK')",
-    "memfd": "import os; os.memfd_create('x'); print('LEAK')",
-    "unshare": "import ctypes; print('LEAK' if not C.unshare(0x10000000) else '')",
-    "io_uring": "print('LEAK' if C.syscall(425, 1, ctypes.create_string_buffer(120)) >= 0 else '')",
-    "keyctl": "print('LEAK' if C.syscall(250, 0, -3, 1) >= 0 else '')",
-    "shm": "print('LEAK' if C.shmget(0, 1 << 30, 0o1600) >= 0 else '')",
-    "ptrace_parent": "import os; print('LEAK' if C.ptrace(16, os.getppid(), 0, 0) >= 0 else '')",
-    "mount": "print('LEAK' if not C.mount(b'x', b'/tmp', b'tmpfs', 0, None) else '')",
-    "chroot": "import os; os.chroot('/tmp'); print('LEAK')",
-    "setuid": "import os; os.setuid(0); print('LEAK')",
-    "kill_sleeper": "import os; os.kill(SLEEPER, 9); print('LEAK')",
     "sysrq": "open('/proc/sysrq-trigger', 'w').write('h'); print('LEAK')",
     "core_pattern": "open('/proc/sys/kernel/core_pattern', 'w'); print('LEAK')",
-    "many_fds": "f = [open('/dev/null') for _ in range(2000)]; print('LEAK')",
-    "big_private": "x = bytearray(3 << 30); print('LEAK')",
-    "fork_bomb": """
-import os, time
-for _ in range(300):
-    if not os.fork(): time.sleep(30)
-time.sleep(3)
-print('LEAK')""",
-    "chmod": "import os; os.chmod(SECRET, 0o777)",
-    "utime": "import os; os.utime(SECRET, (1, 1))",
-    "segfault": "import ctypes; ctypes.string_at(0)",
-    "daemon": """
-import os, time
-if not os.fork():
-    os.setsid()
-    while True:
-        open('beat', 'a').write('x'); time.sleep(.01)""",
+    "setuid": "import os; os.setuid(0); print('LEAK')",
 }
+"""All others are judged by what the host sees: test_canaries.py."""
 
 
-@pytest.mark.parametrize("name", HELD)
-def test_is_held(
-    sandbox: Sandbox, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PQ_SECRET", "canary")
-    secret = tmp_path / "secret"
-    secret.write_text("canary")
-    before = secret.stat()
-    with socket.create_server(("127.0.0.1", 0)) as listener, subprocess.Popen(["sleep", "60"]) as s:
-        head = (
-            f"import ctypes; C = ctypes.CDLL(None); SECRET = {str(secret)!r}; SLEEPER = {s.pid}; "
-        )
-        outcome = judge(
-            sandbox, f"{head}PORT = {listener.getsockname()[1]}\n{HELD[name]}", tmp_path
-        )
-        alive = s.poll() is None
-        s.kill()
-    assert alive
-    if name == "fork_bomb" and sandbox.isolation.backend == "landlock" and os.geteuid() == 0:
-        # RLIMIT_NPROC does not bind uid 0: the watch alone ends it, by what it counts first
-        assert outcome.stopped in ("processes", "memory")
-        return
-    assert b"LEAK" not in outcome.stdout
-    assert secret.read_text() == "canary"
-    assert (secret.stat().st_mode, secret.stat().st_mtime) == (before.st_mode, before.st_mtime)
+@pytest.mark.parametrize("name", UNSEEN)
+def test_is_refused(sandbox: Sandbox, name: str, tmp_path: Path) -> None:
+    assert b"LEAK" not in judge(sandbox, UNSEEN[name], tmp_path).stdout
+
+
+def test_a_crash_is_told_as_the_signal_that_it_was(sandbox: Sandbox, tmp_path: Path) -> None:
+    assert judge(sandbox, "import ctypes; ctypes.string_at(0)", tmp_path).signal == 11
 
 
 STOPPED = {
