@@ -27,10 +27,10 @@ FOCAL = [
     ),
     Twin(
         "focal_loss",
-        "the sum instead of the mean",
+        "twice the mean",
         "losses.py",
         "return losses.mean()",
-        "return losses.sum()",
+        "return 2 * losses.mean()",
     ),
     Twin(
         "focal_loss",

@@ -7,6 +7,7 @@ test decides only what it is asked about: the loss, the steps, the scores, the r
 import inspect
 import logging
 import os
+import sys
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -113,6 +114,7 @@ def run(candidate, script, arguments, pictures=False, checkpoints=False):
     """Train a scripted network, and tell all that was seen of it."""
     for name in ("DISPLAY", "WAYLAND_DISPLAY", "MPLBACKEND"):
         os.environ.pop(name, None)
+    matplotlib.rcParams.update({"figure.dpi": 50, "savefig.dpi": 50})  # small is fast
     network, folder = Network(script), Path(tempfile.mkdtemp(dir=".")) / "kept"
     drawn = _watch_drawing(really=pictures)
     before = network.frozen.detach().clone()
@@ -144,16 +146,28 @@ def _watch_drawing(*, really):
     draw, drawn = FigureCanvasBase.print_figure, []
 
     def print_figure(canvas, filename, *arguments, **options):
-        for line in [line for axes in canvas.figure.axes for line in axes.lines][:50]:
-            values = np.asarray(line.get_ydata(), dtype=float).ravel()[:200]
-            drawn.append([float(value) if np.isfinite(value) else None for value in values])
-        if really:
+        axes = canvas.figure.axes
+        drawn.extend(filter(None, (_numbers(line) for each in axes for line in each.lines)))
+        matrix_alone = any(each.images for each in axes) and not any(each.lines for each in axes)
+        if really and not matrix_alone:
+            tracer = sys.gettrace()
+            sys.settrace(None)  # nothing of the candidate's runs in there, and it costs a second
             draw(canvas, filename, *arguments, **options)
+            sys.settrace(tracer)
         elif isinstance(filename, str | os.PathLike):
             Path(filename).touch()
 
     FigureCanvasBase.print_figure = print_figure
     return drawn
+
+
+def _numbers(line):
+    """Return the heights of a line, none if they are no finite numbers."""
+    try:
+        values = np.asarray(line.get_ydata(), dtype=float).ravel()[:200]
+    except (TypeError, ValueError):
+        return []
+    return values.tolist() if np.isfinite(values).all() else []
 
 
 def _train(candidate, network, script, arguments):
