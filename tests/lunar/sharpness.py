@@ -46,7 +46,7 @@ def wrong(twin: Twin, verdicts: Mapping[str, str]) -> list[str]:
     return [
         name
         for name, verdict in verdicts.items()
-        if verdict != ("not met" if name == twin.requirement else "met")
+        if verdict != ("not met" if name == twin.requirement else "met") and name not in twin.stops
     ]
 
 
@@ -64,7 +64,7 @@ def judged(
 
 def sample(twin: Twin, names: Sequence[str], others: int | None, seed: int) -> list[str]:
     """Return the twin's requirement and a seeded choice of others, in the queue's order."""
-    rest = [name for name in names if name != twin.requirement]
+    rest = [name for name in names if name not in (twin.requirement, *twin.stops)]
     if others is not None:
         rest = random.Random(f"{seed} {twin.name}").sample(rest, min(others, len(rest)))
     return [name for name in names if name in (*rest, twin.requirement)]

@@ -30,6 +30,9 @@ class Twin:
     """What the twin has instead."""
     language: str = "en"
     """That its comments are judged by."""
+    stops: tuple[str, ...] = ()
+    """Requirements that nobody can meet with it: a program whose loader hands out what no network
+    takes does not run."""
 
     @property
     def name(self) -> str:
