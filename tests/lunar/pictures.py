@@ -53,16 +53,27 @@ def repeated_picture(folder: Path, pixels: NDArray[np.uint8], count: int) -> Non
         Image.fromarray(pixels).save(folder / "same" / f"{number:03d}.png")
 
 
-def edge_angle(image: NDArray[np.float32]) -> float:
-    """Return by how many degrees the upright edge of an image (64×64) leans.
+def upright_edge() -> NDArray[np.uint8]:
+    """Return an image (64×64), light to the right of an upright edge, with a strip on its top."""
+    pixels = np.full((64, 64), 60, np.uint8)
+    pixels[:, 32:] = 180
+    pixels[:8] = 230
+    return pixels
 
-    Where each of the middle rows crosses it, and the line through these places; nothing that a
-    rotation brings in from beyond the corners lies in this window.
+
+def edge_angle(image: NDArray[np.float32]) -> float:
+    """Return by how many degrees `upright_edge` was turned before it was mirrored.
+
+    A mirroring turns the sign of the angle around, so what left and right, top and bottom look
+    like counts as well. The rest is where each of the middle rows crosses the edge, and the line
+    through these places; nothing from beyond the corners, and no strip, gets into this window.
     """
     window = image[16:48, 8:56]
     left, right = window[:, :4].mean(), window[:, -4:].mean()
     crossings = ((window - right) / (left - right)).sum(axis=1)
-    return math.degrees(math.atan(np.polyfit(np.arange(32), crossings, 1)[0]))
+    mirrored = (left > right) != (image[2:6, 24:40].mean() < image[-6:-2, 24:40].mean())
+    angle = math.degrees(math.atan(np.polyfit(np.arange(32), crossings, 1)[0]))
+    return -angle if mirrored else angle
 
 
 def bright_quarter(image: NDArray[np.float32]) -> tuple[bool, bool]:

@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from tests.lunar.pictures import LEVELS, bright_quarter, edge_angle, flat_pictures, repeated_picture
+from tests.lunar.pictures import (
+    LEVELS,
+    bright_quarter,
+    edge_angle,
+    flat_pictures,
+    repeated_picture,
+    upright_edge,
+)
 from tests.lunar.style import Style
 
 pytestmark = pytest.mark.usefixtures("seeded")
@@ -63,9 +70,7 @@ def test_flat_training_images_vary_in_brightness_and_have_noise(
 def test_training_images_are_turned_to_both_sides_but_never_too_far(
     style: Style, tmp_path: Path
 ) -> None:
-    pixels = np.full((64, 64), 60, np.uint8)
-    pixels[:, 32:] = 180
-    repeated_picture(tmp_path, pixels, 30)
+    repeated_picture(tmp_path, upright_edge(), 30)
     angles = [edge_angle(view) for view in views(style, tmp_path)]
     assert -15.5 < min(angles) < -13
     assert 13 < max(angles) < 15.5
@@ -81,9 +86,7 @@ def test_training_images_are_mirrored_both_ways(style: Style, tmp_path: Path) ->
 
 
 def test_an_edge_is_sharpened(style: Style, tmp_path: Path) -> None:
-    pixels = np.full((64, 64), 60, np.uint8)
-    pixels[:, 32:] = 180
-    repeated_picture(tmp_path, pixels, 4)
+    repeated_picture(tmp_path, upright_edge(), 4)
     _, val = style.preprocessing.create_train_val_dataloaders(tmp_path, 0.5, 8, 0, 64)
     row = next(iter(val))[0][0, 0, 30] * 255
     # What a Gaussian of σ = 1.1 cut to 5 pixels leaves of a step: the tails of its weights.

@@ -95,17 +95,28 @@ def test_a_training_leaves_history_curves_and_the_best_model(style: Style, tmp_p
         assert type(value) in (int, float)
     _, kind = size_and_format(tmp_path / "new" / "place" / "training_history.png")
     assert kind == "PNG"
-    _assert_the_best_comes_back(style, tmp_path / "new" / "place", result["best_f1"], val)
-
-
-def _assert_the_best_comes_back(style: Style, folder: Path, best: float, val: DataLoader) -> None:
     fresh = style.model.create_model("simple", num_classes=3)
-    loaded = style.training.load_model(fresh, folder / "best_model.pth", torch.device("cpu"))
+    path = tmp_path / "new" / "place" / "best_model.pth"
+    assert reloaded_f1(style, fresh, path, val) == pytest.approx(result["best_f1"])
+
+
+def reloaded_f1(style: Style, model: nn.Module, path: Path, val: DataLoader) -> float:
+    loaded = style.training.load_model(model, path, torch.device("cpu"))
     assert not loaded.training
     with torch.no_grad():
         pairs = [(labels, loaded(images).argmax(1)) for images, labels in val]
     labels, answers = (torch.cat(parts).numpy() for parts in zip(*pairs, strict=True))
-    assert f1_score(labels, answers, average="macro", zero_division=0) == pytest.approx(best)
+    return f1_score(labels, answers, average="macro", zero_division=0)
+
+
+def test_the_best_model_comes_back_and_not_the_last(style: Style, tmp_path: Path) -> None:
+    train, _ = loaders(size=8)
+    images, labels = train.dataset.tensors
+    val = DataLoader(TensorDataset(images, (labels + 1) % 3), batch_size=8)  # it learns to be wrong
+    result = style.training.train_model(linear(), train, val, 8, 1e-3, save_dir=tmp_path)
+    assert result["best_f1"] > result["history"][-1]["f1"]
+    found = reloaded_f1(style, linear(), tmp_path / "best_model.pth", val)
+    assert found == pytest.approx(result["best_f1"])
 
 
 def test_training_stops_when_f1_no_longer_rises(style: Style, tmp_path: Path) -> None:
