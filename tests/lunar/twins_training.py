@@ -67,7 +67,7 @@ ADAMW = [
         "other betas",
         "engine.py",
         "weight_decay=decay, fused",
-        "weight_decay=decay, betas=(0.9, 0.99), fused",
+        "weight_decay=decay, betas=(0.5, 0.999), fused",
     ),
     Twin(
         "adamw",

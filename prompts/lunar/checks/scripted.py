@@ -70,13 +70,15 @@ def states(answer, name="weights"):
     return rows[np.concatenate([[True], changed])]
 
 
-def movements(answer):
-    """Return how far the weights moved in each epoch, on average over them."""
+def steps(answer):
+    """Return how far the weights moved with each batch, on average over them, by epoch."""
     far = []
     for epoch in range(1, epochs_run(answer) + 1):
         own = [call for call in calls(answer) if call[0] == epoch]
-        after = [call[3] for call in own if call[1]] or [own[-1][3]]
-        far.append(float(np.abs(after[0] - own[0][3]).mean()))
+        last = next((place for place, call in enumerate(own) if call[1]), len(own) - 1)
+        seen = [call[3] for call in own[: last + 1]]
+        pairs = zip(seen[:-1], seen[1:], strict=True)
+        far.append([float(np.abs(after - before).mean()) for before, after in pairs])
     return far
 
 
