@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import platform
-import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,6 +14,7 @@ from promptqueue.verify.candidate import fresh_seed
 from promptqueue.verify.contract import Contract, Selection, run_contract
 from promptqueue.verify.report import GATES, Check, Finding, Gate, Report, Requirement, Verdict
 from promptqueue.verify.sandbox import Isolation, open_sandbox
+from promptqueue.verify.scratch import scratch_folder
 from promptqueue.verify.snapshot import Snapshot, take_snapshot
 from promptqueue.verify.static import outputs_of, static_findings
 
@@ -51,9 +51,9 @@ def verify(
     snapshot = take_snapshot(folder, [*outputs])
     gates: dict[Gate, str] = {}
     findings: list[Finding] = []
-    with tempfile.TemporaryDirectory(prefix="promptqueue-") as scratch:
-        Path(scratch).chmod(0o755)  # whoever runs the code is another user
-        code = Path(scratch) / "code"
+    with scratch_folder() as scratch:
+        scratch.chmod(0o755)  # whoever runs the code is another user
+        code = scratch / "code"
         snapshot.write_to(code)
         for gate, found in static_findings(snapshot, outputs, code):
             watch(found)

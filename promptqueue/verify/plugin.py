@@ -11,7 +11,6 @@ import json
 import random
 import re
 import sys
-import tempfile
 import zlib
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -25,6 +24,7 @@ from promptqueue.queue.load import LoadedQueue, load_queue
 from promptqueue.verify.candidate import Candidate, CandidateError, fresh_seed, modules_of
 from promptqueue.verify.report import Check
 from promptqueue.verify.sandbox import Sandbox, open_sandbox, run
+from promptqueue.verify.scratch import scratch_folder
 from promptqueue.verify.snapshot import take_snapshot
 from promptqueue.verify.static import outputs_of
 
@@ -53,6 +53,7 @@ class PipelineResult:
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("promptqueue")
     group.addoption("--candidate", metavar="FOLDER", help="the generated code")
+    group.addoption("--private-copy", action="store_true", help="of it: nobody will change it")
     group.addoption("--queue", metavar="QUEUE", help="the queue file it came from")
     group.addoption("--challenge-seed", type=int, default=None, help="of all fresh inputs")
     group.addoption("--isolation", default="auto", choices=["auto", "bwrap", "landlock", "none"])
@@ -96,10 +97,13 @@ def sandbox(pytestconfig: pytest.Config) -> Sandbox:
 @pytest.fixture(scope="session")
 def code_folder(pytestconfig: pytest.Config, loaded_queue: LoadedQueue) -> Iterator[Path]:
     """Return a private copy of the declared files."""
-    with tempfile.TemporaryDirectory(prefix="promptqueue-") as scratch:
-        Path(scratch).chmod(0o755)
-        folder = Path(scratch) / "code"
-        source = Path(pytestconfig.getoption("--candidate"))
+    source = Path(pytestconfig.getoption("--candidate"))
+    if pytestconfig.getoption("--private-copy"):
+        yield source
+        return
+    with scratch_folder() as scratch:
+        scratch.chmod(0o755)  # whoever runs the code is another user
+        folder = scratch / "code"
         take_snapshot(source, [*outputs_of(loaded_queue.queue)]).write_to(folder)
         yield folder
 
