@@ -16,6 +16,7 @@ from typing import Any
 from promptqueue.queue.verification import Verification
 from promptqueue.verify import wire
 from promptqueue.verify.lint import one_line
+from promptqueue.verify.replies import Answered, Failed, Raised, Ready, Reply, read_reply
 from promptqueue.verify.sandbox import Process, Sandbox
 from promptqueue.verify.snapshot import Copy
 
@@ -84,6 +85,8 @@ class Candidate:
     reached: dict[str, set[int]] = field(default_factory=dict)
     """File to the lines of its functions that questions ran, as the sandbox tells: a hint."""
     _process: Process | None = None
+    _worker: int = 0
+    """Its process number."""
     _asked: int = 0
     _spent_s: float = 0.0
     _dead: dict[str, str] = field(default_factory=dict)
@@ -119,7 +122,8 @@ class Candidate:
             "time_s": self.settings.question if time_s is None else time_s,
             "dead": self._dead,
         }
-        answer = self._understood(self._exchanged(question), question)
+        reply = self._exchanged(question)
+        answer = self._understood(reply, question)
         if finite and not wire.finite(answer):
             raise CandidateError("the answer has numbers that are not finite (NaN or infinity)")
         return answer
@@ -133,7 +137,7 @@ class Candidate:
         """End the worker and all that runs in its sandbox."""
         process, self._process = self._process, None
         if process is not None:
-            process.__exit__(None, None, None)
+            process.close()
 
     def __enter__(self) -> Candidate:
         return self
@@ -152,31 +156,37 @@ class Candidate:
             self._sources[module] = path.read_text("utf-8")
         return self._sources[module]
 
-    def _exchanged(self, question: dict[str, Any]) -> dict[str, Any]:
+    def _exchanged(self, question: dict[str, Any]) -> Reply:
         """Send a question and return the reply; a worker that is in no state to go on is ended."""
         if self._spent_s > self.settings.limits.wall_s:
             text = f"the time of all questions, {self.settings.limits.wall_s:g} s, is used up"
-            return {"failed": "time over", "text": text}
+            return Failed(failed="time over", text=text)
         process = self._started()
         patience, begin = float(question["time_s"]) + _GRACE_S, time.monotonic()
         try:
             wire.send(process.stdin.fileno(), question, patience_s=patience)
             reply = wire.receive(process.stdout.fileno(), deadline=time.monotonic() + patience)
+        except wire.WireTimeout as error:
+            return Failed(failed="time", text=self._end() or str(error))
         except wire.WireError as error:
-            detail = self._end(process)
-            kind = "time" if isinstance(error, wire.WireTimeout) else "worker"
-            return {"failed": kind, "stage": "", "text": detail or str(error)}
+            return Failed(failed="worker", text=self._end() or str(error))
         finally:
             self._spent_s += time.monotonic() - begin
-        if not isinstance(reply, dict):
-            return {"failed": "garbage", "text": "the answer is no mapping"}
-        return reply
+        if not self._alone:
+            process.sweep(keep=self._worker)
+        return read_reply(reply)
 
-    def _end(self, process: Process) -> str:
+    @property
+    def _alone(self) -> bool:
+        """Tell whether the worker ends by itself what a question leaves running."""
+        return "pid" in self.sandbox.isolation.layers
+
+    def _end(self) -> str:
         """End the worker; return why the sandbox stopped it, if it did."""
-        self._process = None
-        outcome = process.wait(0.2)
-        process.__exit__(None, None, None)
+        process, self._process = self._process, None
+        assert process is not None
+        with process:
+            outcome = process.wait(0.2)
         return outcome.detail if outcome.stopped else ""
 
     def _started(self) -> Process:
@@ -187,7 +197,7 @@ class Candidate:
             "code": "{code}",
             "package": self.code.package,
             "scratch": "{scratch}",
-            "alone": "pid" in self.sandbox.isolation.layers,
+            "alone": self._alone,
         }
         process = self.sandbox.start(
             ["python", "-I", str(_TRAVELS[0]), json.dumps(config)],
@@ -197,56 +207,61 @@ class Candidate:
             env={"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"},
         )
         try:
-            ready = wire.receive(process.stdout.fileno(), deadline=time.monotonic() + _BOOT_S)
-        except wire.WireError as error:
-            outcome = process.wait(1)
-            process.__exit__(None, None, None)
-            raise RuntimeError(
-                f"the worker did not start ({error}; {outcome.detail or outcome.stderr[-500:]})"
-            ) from error
-        if ready["absent"]:
-            process.kill()
-            raise RuntimeError(
-                f"not installed: {', '.join(ready['absent'])}; the queue preloads it"
-            )
+            self._worker = _ready(process)
+        except BaseException:
+            process.close()
+            raise
         self._process = process
         return process
 
-    def _understood(self, reply: dict[str, Any], question: dict[str, Any]) -> Any:
-        """Return the answer of a reply; whoever wrote it may have written anything."""
-        raised, tampered = reply.get("raised"), reply.get("tampered", [])
-        if "failed" in reply:
-            raise CandidateError(self._failure(reply, question))
-        if isinstance(raised, dict):
-            text = one_line(f"{raised.get('kind')}: {raised.get('text')}", _MESSAGE_CAP)
-            raise CandidateError(text, str(raised.get("at", "")))
-        if "answer" not in reply or not isinstance(tampered, list):
-            raise CandidateError("the answer is garbage")
-        self.tampered.update(map(str, tampered))
-        self._note(reply.get("lines"))
-        answer = reply["answer"]
-        return Answer(answer) if isinstance(answer, dict) else answer
+    def _understood(self, reply: Reply, question: Mapping[str, Any]) -> Any:
+        """Return the answer of a reply, or raise what it says."""
+        match reply:
+            case Failed():
+                raise CandidateError(self._failure(reply, question))
+            case Raised(raised=error):
+                text = one_line(f"{error.kind}: {error.text}", _MESSAGE_CAP)
+                raise CandidateError(text, one_line(error.at))
+            case Answered(answer=answer):
+                self.tampered.update(reply.tampered)
+                self._note(reply.lines)
+                return Answer(answer) if isinstance(answer, dict) else answer
 
-    def _note(self, lines: object) -> None:
-        for path, numbers in lines.items() if isinstance(lines, dict) else ():
-            if isinstance(numbers, list):
-                own = {number for number in numbers if type(number) is int}
-                self.reached.setdefault(str(path), set()).update(own)
+    def _note(self, lines: Mapping[str, Sequence[int]]) -> None:
+        for path, numbers in lines.items():
+            self.reached.setdefault(path, set()).update(numbers)
 
-    def _failure(self, reply: Mapping[str, Any], question: Mapping[str, Any]) -> str:
-        stage, limit = str(reply.get("stage") or ""), f"{question['time_s']:g} s"
-        doing = stage if stage.startswith("importing ") else "answering"
-        if reply["failed"] == "time":
+    def _failure(self, reply: Failed, question: Mapping[str, Any]) -> str:
+        limit = f"{question['time_s']:g} s"
+        doing = reply.stage if reply.stage.startswith("importing ") else "answering"
+        if reply.failed == "time":
             text = f"{doing} did not end within {limit}"
-        elif reply["failed"] == "ended":
-            text = f"{doing}, the process {_told_status(reply.get('status'))} without an answer"
+        elif reply.failed == "ended":
+            text = f"{doing}, the process {_told_status(reply.status)} without an answer"
         else:
-            text = one_line(
-                f"no usable answer: {reply.get('text') or 'the worker ended'}", _MESSAGE_CAP
-            )
+            text = one_line(f"no usable answer: {reply.text or 'the worker ended'}", _MESSAGE_CAP)
         if doing != "answering":  # it would happen again, and cost its time each time
             self._dead[doing.removeprefix("importing ")] = text
         return text
+
+
+def _ready(process: Process) -> int:
+    """Wait until the worker is ready, and return its number.
+
+    Raises:
+        RuntimeError: it does not start, or misses a module.
+    """
+    try:
+        told = wire.receive(process.stdout.fileno(), deadline=time.monotonic() + _BOOT_S)
+    except wire.WireError as error:
+        outcome = process.wait(1)
+        raise RuntimeError(
+            f"the worker did not start ({error}; {outcome.detail or outcome.stderr[-500:]})"
+        ) from error
+    ready = Ready.model_validate(told)
+    if ready.absent:
+        raise RuntimeError(f"not installed: {', '.join(ready.absent)}; the queue preloads it")
+    return ready.pid
 
 
 def modules_of(paths: Sequence[str]) -> tuple[str, ...]:
@@ -263,8 +278,8 @@ def fresh_seed() -> int:
     return int.from_bytes(os.urandom(4), "big")
 
 
-def _told_status(status: object) -> str:
-    if not isinstance(status, int):
+def _told_status(status: int | None) -> str:
+    if status is None:
         return "closed its wire"
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)

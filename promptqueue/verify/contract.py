@@ -10,7 +10,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +19,7 @@ from promptqueue.errors import PromptQueueError, UsageError
 from promptqueue.queue.inputs import Value
 from promptqueue.queue.load import LoadedQueue
 from promptqueue.verify.report import Check, Gate
+from promptqueue.verify.scratch import scratch_folder
 
 _BUILTIN = Path(__file__).with_name("builtin")
 _FINE = (0, 1, 5)
@@ -73,12 +73,12 @@ def run_contract(
     files = _files(loaded, selection)
     if not files:
         return Contract()
-    with tempfile.TemporaryDirectory(prefix="promptqueue-") as scratch:
-        findings = Path(scratch) / "findings.jsonl"
+    with scratch_folder() as scratch:
+        findings = scratch / "findings.jsonl"
         command = [
             *(sys.executable, "-m", "pytest", "-c", str(_BUILTIN / "pytest.ini")),
             *("--rootdir", str(loaded.folder.resolve()), "-p", "promptqueue.verify.plugin"),
-            *("--candidate", str(code), "--queue", str(loaded.path.resolve())),
+            *("--candidate", str(code), "--private-copy", "--queue", str(loaded.path.resolve())),
             *("--challenge-seed", str(seed), "--isolation", isolation, "--findings", str(findings)),
             *("--inputs", json.dumps(inputs, ensure_ascii=False)),
             *(word for gate in selection.gates for word in ("--gate", gate)),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import platform
-import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
@@ -26,6 +25,7 @@ from promptqueue.verify.report import (
     Verdict,
 )
 from promptqueue.verify.sandbox import Isolation, open_sandbox
+from promptqueue.verify.scratch import scratch_folder
 from promptqueue.verify.sentences import sentences
 from promptqueue.verify.snapshot import Snapshot, take_snapshot
 from promptqueue.verify.static import outputs_of, static_findings
@@ -66,9 +66,9 @@ def verify(
     snapshot = take_snapshot(folder, [*outputs])
     gates: dict[Gate, str] = {}
     findings: list[Finding] = []
-    with tempfile.TemporaryDirectory(prefix="promptqueue-") as scratch:
-        Path(scratch).chmod(0o755)  # whoever runs the code is another user
-        code = snapshot.write_to(Path(scratch) / "code").folder
+    with scratch_folder() as scratch:
+        scratch.chmod(0o755)  # whoever runs the code is another user
+        code = snapshot.write_to(scratch / "code").folder
         for gate, found in static_findings(snapshot, outputs, code):
             watch(found)
             findings += found

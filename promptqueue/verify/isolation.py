@@ -35,6 +35,14 @@ ENVIRONMENT = {
 
 
 @dataclass(frozen=True, slots=True)
+class Places:
+    """Where the command finds its files, by its own eyes."""
+
+    code: str
+    scratch: str
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """One backend with the switches that were found to work here."""
 
@@ -69,6 +77,21 @@ def _threads_of_user() -> int:
             if os.stat(f"/proc/{name}").st_uid == uid:
                 found += len(os.listdir(f"/proc/{name}/task"))
     return found
+
+
+def places(plan: Plan, code: Path, outside: Path | None) -> Places:
+    """Return the folders of the code and of the working files as the command sees them.
+
+    Args:
+        plan: how it is kept apart.
+        code: of the host.
+        outside: the host's folder of the working files, where the sandbox has none of its own.
+    """
+    if outside is not None:
+        return Places(str(code.resolve()), str(outside))
+    if "mount" not in plan.off:
+        return Places("/code", "/scratch")
+    return Places("/tmp/code", "/tmp")  # noqa: S108 - the ablated sandbox has no other
 
 
 def interpreter_paths() -> list[Path]:
@@ -113,15 +136,15 @@ def bwrap_command(
     return [*line, "--chdir", "/", "--", *python]
 
 
-def landlock_paths(plan: Plan, readable: Sequence[Path], code: str, scratch: str) -> dict[str, Any]:
+def landlock_paths(plan: Plan, readable: Sequence[Path], places: Places) -> dict[str, Any]:
     """Return what Landlock leaves open, for either backend."""
     own = [str(path) for path in (*interpreter_paths(), *readable)]
     devices = [f"/dev/{name}" for name in ("null", "zero", "full", "random", "urandom")]
     facts = ["/proc/cpuinfo", "/proc/meminfo"]
-    write = [scratch, *devices]
+    write = [places.scratch, *devices]
     if plan.backend == "bwrap":
         write += ["/tmp", "/dev/shm"]  # noqa: S108 - the sandbox's own
-    return {"read": ["/usr", *_SYSTEM, *_ETC, *facts, *own, code], "write": write}
+    return {"read": ["/usr", *_SYSTEM, *_ETC, *facts, *own, places.code], "write": write}
 
 
 def find_bwraps() -> list[str]:

@@ -6,11 +6,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import random
 import sys
-import tempfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -32,7 +32,8 @@ from promptqueue.verify.findings import (
     write_finding,
 )
 from promptqueue.verify.sandbox import Sandbox, open_sandbox, run
-from promptqueue.verify.snapshot import Copy, take_snapshot
+from promptqueue.verify.scratch import scratch_folder
+from promptqueue.verify.snapshot import Copy, copy_at, take_snapshot
 from promptqueue.verify.static import outputs_of
 
 __all__ = ["pytest_collection_modifyitems", "pytest_runtest_makereport", "pytest_sessionfinish"]
@@ -56,6 +57,7 @@ class PipelineResult:
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("promptqueue")
     group.addoption("--candidate", metavar="FOLDER", help="the generated code")
+    group.addoption("--private-copy", action="store_true", help="of it: nobody will change it")
     group.addoption("--queue", metavar="QUEUE", help="the queue file it came from")
     group.addoption("--challenge-seed", type=int, default=None, help="of all fresh inputs")
     group.addoption("--isolation", default="auto", choices=["auto", "bwrap", "landlock", "none"])
@@ -118,11 +120,15 @@ def sandbox(pytestconfig: pytest.Config) -> Sandbox:
 @pytest.fixture(scope="session")
 def code(pytestconfig: pytest.Config, loaded_queue: LoadedQueue) -> Iterator[Copy]:
     """Return a private copy of the files."""
-    with tempfile.TemporaryDirectory(prefix="promptqueue-") as scratch:
-        Path(scratch).chmod(0o755)
-        source = Path(pytestconfig.getoption("--candidate"))
-        snapshot = take_snapshot(source, [*outputs_of(loaded_queue.queue)])
-        copy = snapshot.write_to(Path(scratch) / "code")
+    source = Path(pytestconfig.getoption("--candidate"))
+    with contextlib.ExitStack() as stack:
+        if pytestconfig.getoption("--private-copy"):
+            copy = copy_at(source)
+        else:
+            scratch = stack.enter_context(scratch_folder())
+            scratch.chmod(0o755)  # whoever runs the code is another user
+            snapshot = take_snapshot(source, [*outputs_of(loaded_queue.queue)])
+            copy = snapshot.write_to(scratch / "code")
         pytestconfig.stash[COPY] = copy
         yield copy
 

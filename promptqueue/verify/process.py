@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import dataclasses
-import fcntl
-import io
 import json
 import os
 import select
-import shutil
 import subprocess
-import sys
-import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Self, cast
 
 from promptqueue.errors import IsolationError
 from promptqueue.queue.verification import SandboxLimits
-from promptqueue.verify import isolation, seccomp, watch
-from promptqueue.verify.isolation import Plan
+from promptqueue.verify import watch
+from promptqueue.verify.isolation import Places, Plan
 
 _POLL_S = 0.05
 _START_S = 10.0
@@ -54,16 +48,30 @@ class Outcome:
 
 
 class Process:
-    """A command in its sandbox; leave its `with` block and nothing of it runs."""
+    """A command in its sandbox; `close` it, or leave its `with` block, and nothing of it runs.
+
+    Args:
+        popen: the outermost process.
+        plan: how it is kept apart.
+        limits: what the whole tree may use.
+        places: where the command finds its code and its working files.
+        belongings: what goes when it is closed.
+    """
 
     def __init__(
-        self, popen: subprocess.Popen[bytes], plan: Plan, limits: SandboxLimits, folder: Path
+        self,
+        popen: subprocess.Popen[bytes],
+        plan: Plan,
+        limits: SandboxLimits,
+        *,
+        places: Places,
+        belongings: ExitStack,
     ) -> None:
         self._popen, self._plan, self._limits = popen, plan, limits
-        self.pid, self.folder = popen.pid, folder
+        self._scratch, self._belongings = places.scratch, belongings
+        self.pid = popen.pid
         self.stdin = cast(BinaryIO, popen.stdin)
         self.stdout = cast(BinaryIO, popen.stdout)
-        self.code, self.scratch = inside(plan, folder)
         self.found: dict[str, str] = {}
         self.files: dict[str, bytes] = {}
         self.stopped, self._peak, self._ended = "", 0.0, None
@@ -76,6 +84,14 @@ class Process:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End everything that runs in the sandbox; once is enough, more does no harm.
+
+        Raises:
+            IsolationError: a process is there still, although it was killed.
+        """
         self.kill()
         try:
             self._popen.wait(_END_S)
@@ -93,7 +109,7 @@ class Process:
         for pipe in (self.stdin, self.stdout, self._popen.stderr):
             with contextlib.suppress(OSError):
                 cast(BinaryIO, pipe).close()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self._belongings.close()
 
     def wait(self, timeout_s: float | None = None) -> Outcome:
         """Wait for the end, or kill it after `timeout_s`; the limits hold in any case."""
@@ -122,6 +138,15 @@ class Process:
             self._popen.wait(_SWEEP_S)
         except subprocess.TimeoutExpired:
             watch.kill_tree(self.pid, _SWEEP_S)
+
+    def sweep(self, keep: int) -> None:
+        """Kill what a process of the sandbox has started, but not that process itself.
+
+        Args:
+            keep: its number on the host.
+        """
+        if not watch.kill_below(keep, _SWEEP_S):
+            self.stop("processes")  # they are born faster than they die
 
     def stop(self, why: str) -> None:
         """Kill it for a limit; the first reason counts."""
@@ -206,7 +231,7 @@ class Process:
 
     def _crowded(self) -> str:
         if self._plan.backend != "bwrap":
-            return watch.folder_crowd(Path(self.scratch), self._limits)
+            return watch.folder_crowd(Path(self._scratch), self._limits)
         places = [f"/proc/{self._init}/root{path}" for path in ("/scratch", "/tmp", "/dev/shm")]  # noqa: S108
         return watch.crowd(places, self._limits)
 
@@ -228,101 +253,9 @@ class Process:
         )
 
 
-def launch(
-    plan: Plan,
-    command: Sequence[str],
-    *,
-    code: Path,
-    limits: SandboxLimits,
-    readable: Sequence[Path] = (),
-    scratch: Mapping[str, bytes] = {},
-    env: Mapping[str, str] = {},
-    collect: Sequence[str] = (),
-    test: Mapping[str, Any] | None = None,
-) -> Process:
-    """Start the launcher in its sandbox and return when every door is shut."""
-    for name in (*scratch, *collect):
-        _check_inside(name)
-    folder = _staged(code)
-    config_r, config_w = os.pipe()
-    control_r, control_w = os.pipe()
-    status_r, status_w = os.pipe()
-    line = [sys.executable, "-I", "-S", str(isolation.LAUNCHER), str(config_r), "supervise"]
-    if plan.backend == "bwrap":
-        folders = {"code": folder / "code", "limits": limits, "readable": readable}
-        line = isolation.bwrap_command(
-            plan, status_fd=status_w, config_fd=config_r, **cast(Any, folders)
-        )
-    popen = subprocess.Popen(
-        line,
-        bufsize=0,
-        env=dict(os.environ) if "environment" in plan.off else {},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        pass_fds=(config_r, control_w, status_w),
-        start_new_session=True,
-    )
-    for fd in (config_r, control_w, status_w):
-        os.close(fd)
-    process = Process(popen, plan, limits, folder)
-    config = _config(plan, process, command, limits, readable, env)
-    rlimits = isolation.resource_limits(plan, limits)
-    config["limits"] = {} if "limits" in plan.off else rlimits
-    config["test"] = {**test, "limits": rlimits} if test else {}
-    config |= {"control": control_w, "collect": list(collect)}
-    config["scratch"] = {n: base64.b64encode(d).decode() for n, d in scratch.items()}
-    feeder = threading.Thread(
-        target=_feed, args=(os.fdopen(config_w, "wb"), json.dumps(config).encode()), daemon=True
-    )
-    feeder.start()  # more than a pipe holds would wait for a launcher that may never read
-    for stream in (process.stdin, process.stdout):
-        with contextlib.suppress(OSError):
-            fcntl.fcntl(stream.fileno(), 1031, _MIB)  # F_SETPIPE_SZ: large answers in few reads
-    try:
-        status = os.fdopen(status_r, "rb")
-        process.begin(os.fdopen(control_r, "rb"), status)
-    except BaseException:
-        process.__exit__()
-        raise
-    return process
-
-
-def _check_inside(name: str) -> None:
-    if Path(name).is_absolute() or ".." in Path(name).parts or os.path.normpath(name) != name:
-        raise ValueError(f"{name!r} is no plain path below the working folder")
-
-
-def inside(plan: Plan, folder: Path) -> tuple[str, str]:
-    """Return the folders of the code and of the working files as the command sees them."""
-    if plan.backend == "bwrap" and "mount" not in plan.off:
-        return "/code", "/scratch"
-    if plan.backend == "bwrap":
-        return "/tmp/code", "/tmp"  # noqa: S108 - the ablated sandbox has no other
-    return str(folder / "code"), str(folder / "scratch")
-
-
-def run(sandbox: Any, command: Sequence[str], *, stdin: bytes = b"", **keywords: Any) -> Outcome:
-    """Run a command to its end and collect its output, up to the limit; `keywords` as `start`."""
-    with sandbox.start(command, **keywords) as process:
-        feeder = threading.Thread(target=_feed, args=(process.stdin, stdin), daemon=True)
-        feeder.start()
-        kept, cap = io.BytesIO(), keywords["limits"].output_mib * _MIB
-        while data := os.read(process.stdout.fileno(), _MIB):
-            kept.write(data[: cap - kept.tell()])
-            if kept.tell() >= cap:
-                process.stop("output")
-                break
-        outcome: Outcome = process.wait()
-    return dataclasses.replace(outcome, stdout=kept.getvalue())
-
-
-def _line(pipe: BinaryIO, deadline: float) -> bytes:
-    """Return the next line, or nothing; each comes in one write, which a pipe does not divide."""
-    if not select.select([pipe], [], [], max(0.0, deadline - time.monotonic()))[0]:
-        return b""
-    line = pipe.readline(_MIB)
-    return line if line.endswith(b"\n") else b""
+def feed(pipe: BinaryIO, data: bytes) -> None:
+    """Write `data` into a pipe in a thread: more than a pipe holds may never be read."""
+    threading.Thread(target=_feed, args=(pipe, data), daemon=True).start()
 
 
 def _feed(pipe: BinaryIO, data: bytes) -> None:
@@ -332,53 +265,9 @@ def _feed(pipe: BinaryIO, data: bytes) -> None:
             view = view[os.write(pipe.fileno(), view) :]
 
 
-def _staged(code: Path) -> Path:
-    """Copy the code where every user id may read it; links stay links."""
-    folder = Path(tempfile.mkdtemp(prefix="promptqueue-sandbox-"))
-    shutil.copytree(code, folder / "code", symlinks=True, copy_function=shutil.copyfile)
-    (folder / "scratch").mkdir()
-    for place, _, names in os.walk(folder / "code"):
-        Path(place).chmod(0o755)
-        for path in (Path(place) / name for name in names):
-            if not path.is_symlink():
-                path.chmod(0o644)
-    return folder
-
-
-def _config(
-    plan: Plan,
-    process: Process,
-    command: Sequence[str],
-    limits: SandboxLimits,
-    readable: Sequence[Path],
-    env: Mapping[str, str],
-) -> dict[str, Any]:
-    home = "/tmp/home" if plan.backend == "bwrap" else process.scratch  # noqa: S108
-    variables = isolation.ENVIRONMENT | {"HOME": home, "TMPDIR": process.scratch} | dict(env)
-    words = (
-        [sys.executable if command[0] == "python" else command[0], *command[1:]] if command else []
-    )
-    guarded = plan.backend != "none"
-    program = seccomp.filter_program() if guarded and "seccomp" not in plan.off else None
-    paths = isolation.landlock_paths(plan, readable, process.code, process.scratch)
-
-    def filled(word: str) -> str:
-        return word.replace("{code}", process.code).replace("{scratch}", process.scratch)
-
-    return {
-        "env": {name: filled(value) for name, value in variables.items()},
-        "command": [*map(filled, words)],
-        "cwd": process.scratch,
-        "supervised": plan.backend != "bwrap",
-        "uid": isolation.drop_uid(plan),
-        "drop": _drops_capabilities(plan),
-        "no_new_privileges": "privileges" not in plan.off,
-        "filter": base64.b64encode(program).decode() if program else None,
-        "landlock": paths if guarded and "landlock" not in plan.off else None,
-        "collect_cap": limits.output_mib * _MIB,
-    }
-
-
-def _drops_capabilities(plan: Plan) -> bool:
-    root = os.geteuid() == 0 and plan.backend != "none"
-    return root and not plan.user_namespace and "capabilities" not in plan.off
+def _line(pipe: BinaryIO, deadline: float) -> bytes:
+    """Return the next line, or nothing; each comes in one write, which a pipe does not divide."""
+    if not select.select([pipe], [], [], max(0.0, deadline - time.monotonic()))[0]:
+        return b""
+    line = pipe.readline(_MIB)
+    return line if line.endswith(b"\n") else b""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
 import secrets
 import socket
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +17,8 @@ from promptqueue.errors import IsolationError
 from promptqueue.queue.verification import SandboxLimits
 from promptqueue.verify import isolation
 from promptqueue.verify.isolation import Plan
-from promptqueue.verify.process import Outcome, Process, launch, run
+from promptqueue.verify.process import Outcome, Process, feed
+from promptqueue.verify.start import Errand, launch
 
 __all__ = [
     "Isolation",
@@ -99,7 +101,8 @@ class Sandbox:
 
         Args:
             command: "python" in front means this interpreter; `{code}` and `{scratch}` are filled.
-            code: folder that appears read-only as `Process.code`.
+            code: folder that appears read-only as `{code}`; no copy is made, and whoever runs the
+                code must be able to read it (`Snapshot.write_to` makes such a folder).
             limits: what the whole tree of processes may use.
             readable: more files and folders, read-only at their own path.
             scratch: files to begin with, by their path below the working folder.
@@ -109,13 +112,29 @@ class Sandbox:
         Raises:
             IsolationError: the sandbox did not start.
         """
-        given: dict[str, Any] = {
-            "readable": readable,
-            "scratch": scratch,
-            "env": env,
-            "collect": collect,
-        }
-        return launch(self.plan, command, code=code, limits=limits, **given)
+        brought: dict[str, Any] = {"readable": readable, "scratch": scratch, "env": env}
+        return launch(self.plan, Errand(command, code, limits, collect=collect, **brought))
+
+
+def run(
+    sandbox: Sandbox,
+    command: Sequence[str],
+    *,
+    stdin: bytes = b"",
+    limits: SandboxLimits,
+    **keywords: Any,
+) -> Outcome:
+    """Run a command to its end and collect its output, up to the limit; as `Sandbox.start`."""
+    with sandbox.start(command, limits=limits, **keywords) as process:
+        feed(process.stdin, stdin)
+        kept, cap = io.BytesIO(), limits.output_mib << 20
+        while data := os.read(process.stdout.fileno(), 1 << 20):
+            kept.write(data[: cap - kept.tell()])
+            if kept.tell() >= cap:
+                process.stop("output")
+                break
+        outcome = process.wait()
+    return replace(outcome, stdout=kept.getvalue())
 
 
 def open_sandbox(requested: Literal["auto", "bwrap", "landlock", "none"] = "auto") -> Sandbox:
@@ -153,8 +172,8 @@ def self_test(plan: Plan) -> dict[str, str]:
         code = folder / "code"
         code.mkdir()
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-        test = _questions(plan, canary, listener.getsockname()[1], limits)
-        process = stack.enter_context(launch(plan, [], code=code, limits=limits, test=test))
+        test = _questions(plan, canary, listener.getsockname()[1], limits.disk_mib << 20)
+        process = stack.enter_context(launch(plan, Errand([], code, limits, test=test)))
         found = process.found
         if plan.backend == "landlock" and os.geteuid() == 0:
             found.pop("uid", None)
@@ -189,8 +208,7 @@ def _isolation(plan: Plan) -> Isolation:
     return Isolation("landlock", layers, missing, (_WEAKER,))
 
 
-def _questions(plan: Plan, canary: Path, port: int, limits: SandboxLimits) -> dict[str, Any]:
-    size = limits.disk_mib << 20
+def _questions(plan: Plan, canary: Path, port: int, size: int) -> dict[str, Any]:
     sizes = {"/": 0, "/dev": 0, "/dev/shm": size, "/tmp": size, "/scratch": size}  # noqa: S108
     return {
         "namespaces": dict(isolation.host_namespaces()),

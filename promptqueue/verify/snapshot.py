@@ -98,6 +98,12 @@ def take_snapshot(folder: Path, paths: Sequence[str]) -> Snapshot:
     return Snapshot(texts, digests, tuple(findings), package)
 
 
+def copy_at(folder: Path) -> Copy:
+    """Return the copy whose files lie in `folder`."""
+    package = _package(folder)
+    return Copy(folder.resolve().parents[package.count(".")] if package else folder, package)
+
+
 def _package(folder: Path) -> str:
     """Return the dotted name of the package that a folder is; empty if it is none."""
     names: list[str] = []

@@ -91,12 +91,20 @@ def kill_tree(root: int, patience_s: float) -> None:
         root: a child of this process that adopts its orphans.
         patience_s: when to give up on descendants that fork faster than they are found.
     """
+    kill_below(root, patience_s)
+    kill(root)
+
+
+def kill_below(root: int, patience_s: float) -> bool:
+    """Kill the descendants of a subreaper; tell whether none is left, in time."""
     deadline = time.monotonic() + patience_s
-    while (pids := [pid for pid in tree(root) if _runs(pid)]) and time.monotonic() < deadline:
+    while pids := [pid for pid in tree(root) if _runs(pid)]:
+        if time.monotonic() > deadline:
+            return False
         for pid in pids:
             kill(pid)
         time.sleep(0.01)  # the kernel needs a moment to take them away
-    kill(root)
+    return True
 
 
 def _runs(pid: int) -> bool:

@@ -62,7 +62,7 @@ def main() -> None:
     libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)  # no child may look into this process
     libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     absent = [name for name in config["preload"] if not _preload(name)]
-    wire.send(answers, {"ready": True, "absent": absent})
+    wire.send(answers, {"pid": os.getpid(), "absent": absent})
     while True:
         try:
             question = wire.receive(questions, deadline=float("inf"))
@@ -157,19 +157,29 @@ def _status_of(child: int, deadline: float) -> int | None:
 
 
 def _end_all(child: int, *, alone: bool) -> None:
-    """End the child and what it started; in a PID namespace of our own that is nearly everybody."""
+    """End the child and what it started; in a PID namespace of our own that is nearly everybody.
+
+    Where there is none, others come home to this process as well, and the host ends them: without
+    /proc they are not known here, and numbers could be those of the user's own processes.
+    """
     for end in (os.killpg, os.kill):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             end(child, signal.SIGKILL)
     try:
         with contextlib.suppress(ChildProcessError):  # its end may have been waited for
             os.waitpid(child, 0)
+        _reap()
         while alone:
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
             _sweep(child)
+            _reap()
     except ChildProcessError:
         return  # nobody is left
+
+
+def _reap() -> None:
+    """Take the dead away; raises ChildProcessError where no child is left."""
+    while os.waitpid(-1, os.WNOHANG)[0]:
+        pass
 
 
 def _sweep(child: int) -> None:

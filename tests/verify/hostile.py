@@ -99,7 +99,7 @@ class Look:
     canaries: Canaries
     pid: int
     code: Path
-    """The sandbox's copy of the code, as a folder of the host."""
+    """Its folder on the host."""
     begun: dict[str, Path] = field(default_factory=dict)
     """Where its links led before it tried anything."""
 

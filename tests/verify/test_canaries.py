@@ -78,7 +78,7 @@ def shows(sandbox: Sandbox, canaries: Canaries, name: str, tmp_path: Path) -> bo
         assert heard(process) == b"ready\n"
         tree = watch.tree(process.pid)
         first = next(pid for pid in tree if _names(Path(f"/proc/{pid}/cmdline"), word))
-        look = Look(canaries, first, process.folder / "code")
+        look = Look(canaries, first, code)
         process.stdin.write(b"\n")
         if not heard(process):
             return False  # it was ended for what it did

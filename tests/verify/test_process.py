@@ -111,7 +111,7 @@ def test_a_supervisor_that_is_held_up_is_killed_with_all_below_it(
     supervisor = min(tree)
     assert len(tree) >= 3
     os.kill(supervisor, signal.SIGSTOP)
-    ends_within(15, lambda: started.__exit__())
+    ends_within(15, started.close)
     assert not (set(watch.tree(os.getpid())) - before)
     assert not [pid for pid in tree if runs(pid)]
 
@@ -127,5 +127,5 @@ def test_a_process_that_outlives_its_death_is_no_verdict(
         patch.setattr(watch, "kill", lambda *_: None)
         patch.setattr(process, "_END_S", 0.2)
         with pytest.raises(IsolationError, match=f"process {supervisor} .* still there"):
-            ends_within(20, lambda: started.__exit__())
+            ends_within(20, started.close)
     watch.kill_tree(supervisor, 5)

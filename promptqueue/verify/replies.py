@@ -1,0 +1,72 @@
+"""What may come back over the wire: three shapes, and nothing else is believed."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from promptqueue.queue.types import Strict
+
+
+class _Exact(Strict):
+    """Converts nothing either: a number in the place of a text is garbage."""
+
+    model_config = ConfigDict(strict=True)
+
+
+class Ready(_Exact):
+    """The worker's first words; no code under test has run by then."""
+
+    pid: int
+    """The worker's number, as its own PID namespace has it."""
+    absent: list[str]
+    """Modules to preload that are not installed."""
+
+
+class Answered(_Exact):
+    """What the probe returned."""
+
+    answer: Any
+    tampered: list[str]
+    """Functions of other libraries that the code replaced."""
+    lines: dict[str, list[int]]
+    """File to the lines of its functions that ran."""
+
+
+class ToldException(_Exact):
+    """An exception, as text."""
+
+    kind: str
+    text: str
+    at: str
+    """File and line of the code; empty where it has no part in it."""
+
+
+class Raised(_Exact):
+    """The code or the probe raised an exception."""
+
+    raised: ToldException
+
+
+class Failed(_Exact):
+    """There is no answer."""
+
+    failed: Literal["time", "time over", "ended", "worker", "garbage"]
+    stage: str = ""
+    """What it was doing: `answering`, or `importing model`."""
+    status: int | None = None
+    """Of waitpid, where it ended."""
+    text: str = ""
+
+
+Reply = Answered | Raised | Failed
+_REPLY: TypeAdapter[Reply] = TypeAdapter(Reply)
+
+
+def read_reply(message: object) -> Reply:
+    """Return a decoded frame as what it says it is; whoever wrote it may have written anything."""
+    try:
+        return _REPLY.validate_python(message)
+    except ValidationError:
+        return Failed(failed="garbage", text="the answer is garbage")

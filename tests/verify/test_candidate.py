@@ -1,0 +1,114 @@
+"""Questions to hostile code: what each leaves behind, and what its replies may look like."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from promptqueue.queue.verification import Verification
+from promptqueue.verify.candidate import Candidate
+from promptqueue.verify.replies import Answered, Failed, Raised, read_reply
+from promptqueue.verify.sandbox import open_sandbox
+
+STAY = """
+import os, sys, time
+
+def daemon(token):
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            program = "import time; time.sleep(60)"
+            os.execv(sys.executable, [sys.executable, "-c", program, token])
+        os._exit(0)
+    os.wait()
+    time.sleep(0.2)
+
+def seven():
+    return 7
+"""
+PROBES = """
+def daemon(candidate, token):
+    return candidate.stay.daemon(token)
+
+def seven(candidate):
+    return candidate.stay.seven()
+"""
+
+
+@contextlib.contextmanager
+def asked(backend: str, folder: Path) -> Iterator[Candidate]:
+    (folder / "code").mkdir()
+    (folder / "code" / "stay.py").write_text(STAY)
+    (folder / "probes.py").write_text(PROBES)
+    with Candidate(open_sandbox(backend), folder / "code", folder, Verification(), 1) as candidate:
+        yield candidate
+
+
+def named(token: str) -> list[Path]:
+    """Return the processes of the host whose command line has this word."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            found += [path] if token.encode() in path.read_bytes() else []
+    return found
+
+
+@pytest.mark.parametrize("backend", ["bwrap", "landlock", "none"])
+def test_a_daemon_does_not_outlive_its_question(tmp_path: Path, backend: str) -> None:
+    token = secrets.token_hex(16)
+    with asked(backend, tmp_path) as candidate:
+        candidate.ask("probes.seven")
+        worker = candidate._process
+        candidate.ask("probes.daemon", token=token)
+
+        assert not named(token)
+        assert candidate.ask("probes.seven") == 7
+        assert candidate._process is worker
+
+
+RAISED = {"kind": "ValueError", "text": "no values", "at": "stats.py:3"}
+
+
+@pytest.mark.parametrize(
+    ("message", "shape"),
+    [
+        ({"answer": 7, "tampered": []}, Answered),
+        ({"answer": None, "tampered": ["math.sqrt"]}, Answered),
+        ({"raised": RAISED}, Raised),
+        ({"failed": "time", "stage": "answering"}, Failed),
+        ({"failed": "ended", "stage": "", "status": None}, Failed),
+    ],
+)
+def test_a_reply_has_one_of_three_shapes(message: object, shape: type) -> None:
+    assert isinstance(read_reply(message), shape)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        None,
+        7,
+        [],
+        {},
+        {"answer": 7},
+        {"answer": 7, "tampered": 5},
+        {"answer": 7, "tampered": [5]},
+        {"answer": 7, "tampered": [], "raised": RAISED},
+        {"answer": 7, "tampered": [], "verdict": "passed"},
+        {"raised": 5},
+        {"raised": {"kind": "ValueError"}},
+        {"raised": {**RAISED, "at": 3}},
+        {"failed": "not at all"},
+        {"failed": "ended", "status": "0"},
+    ],
+    ids=repr,
+)
+def test_any_other_reply_is_garbage(message: object) -> None:
+    reply = read_reply(message)
+
+    assert isinstance(reply, Failed)
+    assert reply.failed == "garbage"
