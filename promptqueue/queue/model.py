@@ -15,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from promptqueue.chat.message import Params
+from promptqueue.chat.question import Params
 from promptqueue.errors import UsageError
 from promptqueue.queue.interface import interface_of
 from promptqueue.queue.types import Count, Identifier, OutputPath, Scalar, Seconds, Strict

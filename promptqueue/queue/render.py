@@ -12,7 +12,7 @@ from typing import Any
 
 from jinja2 import TemplateError, TemplateNotFound
 
-from promptqueue.chat.message import Message
+from promptqueue.chat.question import Message
 from promptqueue.errors import PromptQueueError, QueueFileError
 from promptqueue.queue.document import Location
 from promptqueue.queue.inputs import Value
