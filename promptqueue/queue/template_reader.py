@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping, Set
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from jinja2 import Environment, TemplateAssertionError, TemplateNotFound, TemplateSyntaxError, nodes
 from jinja2.sandbox import SandboxedEnvironment
@@ -29,8 +28,7 @@ _LOOKED_AT = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(NamedTuple):
     """One template text and where it comes from."""
 
     name: str
@@ -40,8 +38,7 @@ class Source:
     """Path as messages show it; None for text in place."""
 
 
-@dataclass(frozen=True, slots=True)
-class Use:
+class Use(NamedTuple):
     """A variable that a template uses, or a fault in it."""
 
     source: Source
@@ -51,8 +48,7 @@ class Use:
     an unknown variable."""
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(NamedTuple):
     """Something that keeps a template from being rendered."""
 
     source: Source
@@ -60,8 +56,7 @@ class Fault:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(NamedTuple):
     """What one template and all that it includes need."""
 
     sources: tuple[Source, ...]
@@ -69,8 +64,7 @@ class Reading:
     faults: tuple[Fault, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Parsed:
+class _Parsed(NamedTuple):
     """One template: what of its tree is looked at."""
 
     parts: tuple[nodes.Node, ...]
@@ -155,8 +149,7 @@ class TemplateReader:
             faults.append(Fault(parent, reference.line, message))
 
 
-@dataclass(frozen=True, slots=True)
-class _Reference:
+class _Reference(NamedTuple):
     """An `extends`, `include` or `import`."""
 
     names: tuple[str, ...]
