@@ -25,6 +25,8 @@ from promptqueue.cli import (
 )
 from promptqueue.errors import Interrupted, PromptQueueError, StorageError
 
+_NAME = "promptqueue"
+"""However it was started: usage says it, and the scripts of the shells go by it."""
 _WINGS = (
     run_commands,
     steering_commands,
@@ -40,7 +42,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _stop)
     atexit.register(signal.signal, signal.SIGINT, signal.SIG_DFL)  # what Python still tidies up
     try:
-        _command_line(sys.argv[1:])()
+        _command_line(sys.argv[1:])(prog_name=_NAME)
     except PromptQueueError as error:
         _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
@@ -60,7 +62,7 @@ def main() -> None:
 def _command_line(arguments: Sequence[str]) -> typer.Typer:
     """Return the command that is called; all of them where it is none, as for `--help`."""
     app = typer.Typer(
-        name="promptqueue",
+        name=_NAME,
         help="A conveyor that turns a queue of small prompts into source files.",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
