@@ -1,14 +1,45 @@
-"""What comes back from a model, event by event; `Chat` is the seam that tests replace."""
+"""What goes to a model and what comes back; `Chat` is the seam that tests replace."""
 
 from __future__ import annotations
 
+import functools
+import hashlib
+import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
 from promptqueue.chat.question import Message as Message
 from promptqueue.chat.question import Params as Params
-from promptqueue.chat.question import Request as Request
+
+
+@dataclass(frozen=True)  # no slots: the key is kept once it was computed
+class Request:
+    """One question to a model: everything that decides the answer, and nothing else."""
+
+    messages: tuple[Message, ...]
+    model: str
+    params: Params = field(default_factory=Params)
+    sample: int = 0
+    """Which of several independent samples of the same question this is."""
+
+    def canonical(self) -> str:
+        """Return the JSON that the key is the digest of (stable across runs and versions)."""
+        body = {
+            "messages": [{"role": m.role, "content": m.content} for m in self.messages],
+            "model": self.model,
+            "params": {**self.params.given(), "extra": dict(self.params.extra)},
+            "sample": self.sample,
+        }
+        return json.dumps(body, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+    def key(self) -> str:
+        """Return the SHA-256 of the question; limits and retry policy are no part of it."""
+        return self._key
+
+    @functools.cached_property
+    def _key(self) -> str:
+        return hashlib.sha256(self.canonical().encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

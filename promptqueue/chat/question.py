@@ -1,15 +1,12 @@
-"""What is asked of a model: messages, parameters, and the request made of both.
+"""What a question to a model is made of: messages and parameters.
 
 On its own, since it is all of a call that reading a queue needs.
 """
 
 from __future__ import annotations
 
-import functools
-import hashlib
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -56,32 +53,3 @@ class Params(BaseModel):
     def given(self) -> dict[str, Any]:
         """Return only what was set, `extra` left out."""
         return self.model_dump(exclude_none=True, exclude={"extra"})
-
-
-@dataclass(frozen=True)  # no slots: the key is kept once it was computed
-class Request:
-    """One question to a model: everything that decides the answer, and nothing else."""
-
-    messages: tuple[Message, ...]
-    model: str
-    params: Params = field(default_factory=Params)
-    sample: int = 0
-    """Which of several independent samples of the same question this is."""
-
-    def canonical(self) -> str:
-        """Return the JSON that the key is the digest of (stable across runs and versions)."""
-        body = {
-            "messages": [{"role": m.role, "content": m.content} for m in self.messages],
-            "model": self.model,
-            "params": {**self.params.given(), "extra": dict(self.params.extra)},
-            "sample": self.sample,
-        }
-        return json.dumps(body, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-
-    def key(self) -> str:
-        """Return the SHA-256 of the question; limits and retry policy are no part of it."""
-        return self._key
-
-    @functools.cached_property
-    def _key(self) -> str:
-        return hashlib.sha256(self.canonical().encode()).hexdigest()
