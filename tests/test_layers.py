@@ -15,8 +15,8 @@ ROOMS = {  # a heavy library and the only places that may import it
     "openai": {"chat/transport.py", "chat/client.py", "chat/attempt.py"},
     "httpx2": {"chat/transport.py", "chat/client.py", "chat/attempt.py"},
     "jinja2": {
-        *("queue/templates.py", "queue/template_review.py", "queue/review.py"),
-        *("queue/render.py", "queue/load.py"),
+        *("queue/templates.py", "queue/template_reader.py", "queue/template_review.py"),
+        *("queue/review.py", "queue/render.py", "queue/load.py"),
     },
     "yaml": {"queue/document.py", "verify/lint.py", "cli/complete.py"},
     "typer": {

@@ -100,7 +100,7 @@ def test_the_verdict_that_the_readme_shows_is_the_real_one(tmp_path: Path) -> No
     (wrong / "stats.py").write_text(text.replace("sorted(values)", "list(values)"), "utf-8")
     queue = str(ROOT / "tests/packs/tiny/tiny.yaml")
 
-    done = Shell(tmp_path).run("verify", "wrong", "--queue", queue, "--seed", "7")
+    done = Shell(tmp_path).run_apart("verify", "wrong", "--queue", queue, "--seed", "7")
 
     assert done.stdout + done.stderr in block("console", "verify wrong")
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from promptqueue.chat.validation import load_toml
+from promptqueue.chat.toml_file import load_toml
 from promptqueue.errors import EndpointError, UsageError
 
 EMBEDDED = "embedded"

@@ -5,54 +5,12 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Protocol
+from typing import ClassVar, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field
-
-Role = Literal["system", "user", "assistant"]
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One entry of a conversation."""
-
-    role: Role
-    content: str
-
-
-class Params(BaseModel):
-    """Sampling parameters of one call; `None` leaves the choice to the endpoint."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    temperature: float | None = Field(None, ge=0, le=2, strict=True)
-    """Sampling temperature; 0 is greedy."""
-    top_p: float | None = Field(None, gt=0, le=1, strict=True)
-    """Nucleus sampling mass."""
-    max_tokens: int | None = Field(None, ge=1, strict=True)
-    """Most tokens of one reply; sent under the name that the endpoint understands."""
-    seed: int | None = Field(None, strict=True)
-    """Best effort at most endpoints; the embedded one honours it."""
-    stop: tuple[str, ...] | None = None
-    """Strings that end a reply."""
-    frequency_penalty: float | None = Field(None, ge=-2, le=2, strict=True)
-    presence_penalty: float | None = Field(None, ge=-2, le=2, strict=True)
-    reasoning_effort: str | None = None
-    """For reasoning models: low, medium, high."""
-    extra: Mapping[str, Any] = Field(default_factory=dict)
-    """Further fields of the request body, for servers that know more."""
-
-    def over(self, base: Params) -> Params:
-        """Return these parameters laid over `base`: what is set here wins."""
-        merged = base.given() | self.given()
-        merged["extra"] = {**base.extra, **self.extra}
-        return Params(**merged)
-
-    def given(self) -> dict[str, Any]:
-        """Return only what was set, `extra` left out."""
-        return self.model_dump(exclude_none=True, exclude={"extra"})
+from promptqueue.chat.question import Message as Message
+from promptqueue.chat.question import Params as Params
 
 
 @dataclass(frozen=True)  # no slots: the key is kept once it was computed

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from promptqueue.chat.endpoints import Config, Endpoint, Price
-from promptqueue.chat.validation import load_toml
+from promptqueue.chat.toml_file import load_toml
 
 SHIPPED_PATH = Path(__file__).with_name("prices.toml")
 PRICES_VARIABLE = "PROMPTQUEUE_PRICES"

@@ -76,13 +76,16 @@ class RepetitionWatch:
         self._looked_at = 0
         marked = any(map(str.isalnum, line))
         for period, earlier in enumerate(self._last, start=1):
-            self._extend_run(period, equal=line == earlier, marked=marked)
+            if line == earlier:
+                self._extend_run(period, marked=marked)
+            else:
+                self._runs[period] = self._marks[period] = 0
         self._last = [line, *self._last[: CYCLE_LINES - 1]]
         self._count_up(line)
 
-    def _extend_run(self, period: int, *, equal: bool, marked: bool) -> None:
-        self._runs[period] = self._runs[period] + 1 if equal else 0
-        self._marks[period] = self._marks[period] + marked if equal else 0
+    def _extend_run(self, period: int, *, marked: bool) -> None:
+        self._runs[period] += 1
+        self._marks[period] += marked
         length = self._runs[period] + period  # the first copy is no repetition of anything
         enough = length >= max(MIN_LINES, MIN_CYCLES * period)
         if enough and self._marks[period] and not self._found:
@@ -95,6 +98,8 @@ class RepetitionWatch:
         for period, earlier in enumerate(self._shapes, start=1):
             self._counted[period] = self._counted[period] + 1 if shape == earlier else 0
         self._shapes = [shape, *self._shapes[: CYCLE_LINES - 1]]
+        if max(self._counted) < COUNTED_CYCLES:  # nearly always
+            return
         table = max(self._counted[1:COUNTED_LINES])  # a table has every longer period as well
         for period in range(COUNTED_LINES, CYCLE_LINES + 1):
             length = self._counted[period] + period

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,12 @@ _SENT_HEADERS = frozenset(
         "x-stainless-raw-response",  # openai looks at it again when the response is there
     }
 )
+_AT_ONCE_S = 0.0001
+"""What is read faster than this had arrived before."""
+_RUSH_S = 0.0006
+"""Events that follow each other faster than this are let gather: to wake up for each of them
+takes as long as to read it."""
+_REST_S = 0.005
 _LISTING_TIMEOUT_S = 30.0
 """/models is answered from memory; nobody wants to wait for it as long as for a reply."""
 
@@ -86,7 +93,7 @@ class Transport:
             create = self._client().chat.completions.with_streaming_response.create
             with create(**{**body, "messages": []}, extra_body=extra) as response:
                 # Not through openai's own stream: its parser takes 75 µs per event, ours 10.
-                yield response.http_response.iter_bytes()
+                yield gathered(response.http_response.iter_bytes())
 
     def prepare(self) -> None:
         """Load the openai package now (half a second), so that no reply's time includes it."""
@@ -169,6 +176,21 @@ class Transport:
         own = {name.lower() for name in self._headers}
         for name in set(request.headers) - _SENT_HEADERS - own:
             del request.headers[name]
+
+
+def gathered(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Hand on what arrives, and let a fast stream gather before it is waited for again.
+
+    Never waits while there is something to read, nor for a model of less than 1,600 events a
+    second.
+    """
+    begin = time.monotonic()
+    for data in chunks:
+        waited_s = time.monotonic() - begin
+        yield data
+        if _AT_ONCE_S < waited_s < _RUSH_S:
+            time.sleep(_REST_S)
+        begin = time.monotonic()
 
 
 def is_loopback(url: str) -> bool:

@@ -1,21 +1,15 @@
-"""Reads what users wrote, and says in plain words what pydantic finds wrong with it."""
+"""Says in plain words what pydantic finds wrong with what users wrote."""
 
 from __future__ import annotations
 
 import difflib
-import re
-import tomllib
 import types
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
-from typing import Any, TypeVar, Union, get_args, get_origin
+from typing import Any, Union, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from promptqueue.errors import UsageError
-
-M = TypeVar("M", bound=BaseModel)
 Location = Sequence[str | int]
 
 _KINDS = {
@@ -29,8 +23,6 @@ _KINDS = {
     "mapping": "a mapping (lines of `key: value`)",
 }
 """First word of pydantic's name of any other error to what was needed."""
-_TABLE = "a table (a line `[name]`, and lines of `key = value` below it)"
-"""What TOML calls a mapping."""
 _SHOWN = 60
 """Characters of a wrong value that a message repeats."""
 _SENTENCES = {
@@ -45,30 +37,6 @@ _SENTENCES = {
     "literal_error": "this must be {expected}, not {}",
 }
 """Pydantic's name of an error to what we say; `{}` is what was found."""
-_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
-
-
-def load_toml(path: Path, model: type[M]) -> M:
-    """Read a TOML file of the user.
-
-    Raises:
-        UsageError: it is missing, no TOML, or has unknown or wrong entries; all are listed.
-    """
-    try:
-        data = tomllib.loads(path.read_text("utf-8"))
-    except FileNotFoundError as error:
-        raise UsageError(f"{path} does not exist; name a file that does") from error
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}; name another file") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is not UTF-8 text; correct the file or remove it") from error
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise UsageError(f"{path} is not TOML: {error}; correct the file or remove it") from error
-    try:
-        return model.model_validate(data)
-    except ValidationError as error:
-        problems = (f"{path}: {_toml_problem(detail, model)}" for detail in error.errors())
-        raise UsageError("\n".join(problems)) from error
 
 
 def sentence(detail: ErrorDetails, keys: Iterable[str] = ()) -> str:
@@ -127,24 +95,6 @@ def keys_at(root: type[BaseModel], location: Location) -> list[str]:
         if isinstance(part, str) and part in model.model_fields:
             model = next(_models_in(model.model_fields[part].annotation), model)
     return [info.alias or name for name, info in model.model_fields.items()]
-
-
-def _toml_problem(detail: ErrorDetails, model: type[BaseModel]) -> str:
-    location = detail["loc"]
-    if detail["type"] == "extra_forbidden":
-        words = unknown_key(str(location[-1]), keys_at(model, location[:-1]))
-    elif detail["type"] == "missing":
-        words = "this key is missing; add it"
-    elif detail["type"].startswith(("model", "mapping", "dict")):
-        words = f"{_TABLE} is needed here, not {shown(detail['input'])}"
-    else:
-        words = sentence(detail)
-    return f"{'.'.join(map(_toml_key, location))}: {words}"
-
-
-def _toml_key(part: str | int) -> str:
-    key = str(part)
-    return key if _BARE_KEY.fullmatch(key) else f'"{key}"'
 
 
 def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import gc
 import os
 import signal
 import sys
@@ -26,48 +25,24 @@ from promptqueue.cli import (
 )
 from promptqueue.errors import Interrupted, PromptQueueError, StorageError
 
-app = typer.Typer(
-    name="promptqueue",
-    help="A conveyor that turns a queue of small prompts into source files.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # plain help is what pipes and screen readers want, and starts faster
-    context_settings={"help_option_names": ["-h", "--help"]},
+_NAME = "promptqueue"
+"""However it was started: usage says it, and the scripts of the shells go by it."""
+_WINGS = (
+    run_commands,
+    steering_commands,
+    queue_commands,
+    past_commands,
+    doctor_command,
+    verify_command,
 )
-run_commands.register(app)
-steering_commands.register(app)
-queue_commands.register(app)
-past_commands.register(app)
-doctor_command.register(app)
-verify_command.register(app)
-
-
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"promptqueue {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _options(
-    version: Annotated[
-        bool,
-        typer.Option(
-            "--version", callback=_print_version, is_eager=True, help="Print the version."
-        ),
-    ] = False,
-) -> None:
-    """Take the options that stand before a command."""
 
 
 def main() -> None:
     """Run the command line; the only place that turns errors into exit codes."""
     signal.signal(signal.SIGTERM, _stop)
     atexit.register(signal.signal, signal.SIGINT, signal.SIG_DFL)  # what Python still tidies up
-    _start_fast()
-    _keep_only_the_called(sys.argv[1:])
     try:
-        app()
+        _command_line(sys.argv[1:])(prog_name=_NAME)
     except PromptQueueError as error:
         _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
@@ -84,19 +59,41 @@ def main() -> None:
         _fail(_report_fault(), PromptQueueError.exit_code)
 
 
-def _start_fast() -> None:
-    """Spare what a short-lived command does not need (a third of the time of `check`)."""
-    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # it would search all packages
-    gc.set_threshold(50_000)  # imports make many objects, and hardly any garbage
-    atexit.register(gc.freeze)  # nor is any worth searching for when the process ends
-
-
-def _keep_only_the_called(arguments: Sequence[str]) -> None:
-    """Drop the other commands: typer builds the options of all before it looks for one."""
+def _command_line(arguments: Sequence[str]) -> typer.Typer:
+    """Return the command that is called; all of them where it is none, as for `--help`."""
+    app = typer.Typer(
+        name=_NAME,
+        help="A conveyor that turns a queue of small prompts into source files.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,  # plain help is what pipes and screen readers want; starts faster
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_options)
+    for wing in _WINGS:
+        wing.register(app)
+    # Typer builds the options of all commands before it looks for the one.
     name = next((argument for argument in arguments if not argument.startswith("-")), "")
     called = [command for command in app.registered_commands if command.name == name]
-    if called:
-        app.registered_commands = called
+    app.registered_commands = called or app.registered_commands
+    return app
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"promptqueue {__version__}")
+        raise typer.Exit
+
+
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """Take the options that stand before a command."""
 
 
 def _stop(_signal: int, _frame: FrameType | None) -> None:

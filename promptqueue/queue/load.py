@@ -18,7 +18,8 @@ from promptqueue.queue.document import Document, Location, read_document
 from promptqueue.queue.model import Queue
 from promptqueue.queue.problem import Problem
 from promptqueue.queue.review import review_queue
-from promptqueue.queue.templates import Source, make_environment
+from promptqueue.queue.template_reader import Source
+from promptqueue.queue.templates import make_environment
 
 _ROUNDS = 8
 """How often what is wrong is left out and the rest read again."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import (
     BeforeValidator,
@@ -15,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from promptqueue.chat.message import Params
+from promptqueue.chat.question import Params
 from promptqueue.errors import UsageError
 from promptqueue.queue.interface import interface_of
 from promptqueue.queue.types import Count, Identifier, OutputPath, Scalar, Seconds, Strict
@@ -213,8 +213,7 @@ class Queue(Strict):
         return step.refine or self.defaults.refine
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(NamedTuple):
     """One prompt and the reply to it."""
 
     prompt: str

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from promptqueue.chat.validation import suggest as suggest
 
@@ -11,8 +10,7 @@ _MAX_WIDTH = 160
 """Of a line in a message; more of it helps nobody."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where something stands; lines and columns count from 1."""
 
     path: str
@@ -20,8 +18,7 @@ class Place:
     column: int
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(NamedTuple):
     """One thing that is wrong with a file."""
 
     place: Place

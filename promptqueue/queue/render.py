@@ -6,13 +6,12 @@ import hashlib
 import json
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from jinja2 import TemplateError, TemplateNotFound
 
-from promptqueue.chat.message import Message
+from promptqueue.chat.question import Message
 from promptqueue.errors import PromptQueueError, QueueFileError
 from promptqueue.queue.document import Location
 from promptqueue.queue.inputs import Value
@@ -23,8 +22,7 @@ from promptqueue.queue.templates import CONTEXT, LAYOUT
 Results = Mapping[str, StepResult]
 
 
-@dataclass(frozen=True, slots=True)
-class _ContextFile:
+class _ContextFile(NamedTuple):
     path: str
     form: str
     info: str

@@ -14,8 +14,8 @@ from promptqueue.queue.inputs import checked_value
 from promptqueue.queue.interface import parse_quietly
 from promptqueue.queue.model import Input, Queue, Step
 from promptqueue.queue.problem import suggest as suggest
+from promptqueue.queue.template_reader import Source
 from promptqueue.queue.template_review import review_templates
-from promptqueue.queue.templates import Source
 from promptqueue.queue.types import Scalar
 
 _SAMPLES = "samples above 1 has no effect yet: nothing judges which sample is best"

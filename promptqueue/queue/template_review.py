@@ -11,7 +11,7 @@ from jinja2.sandbox import SandboxedEnvironment
 from promptqueue.queue.document import Document, Location
 from promptqueue.queue.model import Queue, Step
 from promptqueue.queue.problem import Place, Problem, suggest
-from promptqueue.queue.templates import Fault, Reading, Source, TemplateReader, Use
+from promptqueue.queue.template_reader import Fault, Reading, Source, TemplateReader, Use
 
 _Template = tuple[Location, Source, list[str] | None]
 """Where a template is named, what it is, and the earlier steps; None for the role."""

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from promptqueue.chat import transport
 from promptqueue.chat.failure import Failure
 from promptqueue.chat.message import Message, Usage
 from promptqueue.chat.reading import Reading, ThinkSplitter, read_usage
@@ -257,3 +258,54 @@ def test_missing_usage_is_estimated_and_marked():
 def test_a_missing_prompt_count_is_estimated_and_marked():
     reading = read([{**chunk({"content": "x"}), "usage": {"completion_tokens": 7}}])
     assert reading.counted((Message("user", "ab" * 50),)) == Usage(25, 7, estimated=True)
+
+
+class Clock:
+    """Stands in for the time module: only what is waited for takes time."""
+
+    def __init__(self):
+        self.now = 0.0
+        self.slept = []
+
+    def monotonic(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.slept.append(seconds)
+        self.now += seconds
+
+    def network(self, gaps_s):
+        """Yield a byte after each gap."""
+        for gap_s in gaps_s:
+            self.now += gap_s
+            yield b"x"
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(transport, "time", clock)
+    return clock
+
+
+@pytest.mark.parametrize(
+    ("gaps_s", "slept"),
+    [
+        ([0.0005, 0.0005, 0.0005], [0.005] * 3),
+        ([0.5, 0.02, 0.01, 0.001], []),
+        ([0.5, 0.0005, 0.1], [0.005]),
+        ([0.5, 0.00001, 0.00001], []),
+    ],
+    ids=["2,000 events a second", "a model", "a model that hurries once", "what had gathered"],
+)
+def test_only_a_stream_that_hurries_is_left_to_gather(clock, gaps_s, slept):
+    assert list(transport.gathered(clock.network(gaps_s))) == [b"x"] * len(gaps_s)
+    assert clock.slept == pytest.approx(slept)
+
+
+def test_what_has_arrived_is_handed_on_before_the_next_is_waited_for(clock):
+    chunks = transport.gathered(clock.network([0.0005, 0.0005]))
+    next(chunks)
+    assert clock.slept == []
+    chunks.close()
+    assert clock.slept == []

@@ -1,13 +1,21 @@
-"""Runs the real command in a process of its own, in a clean environment."""
+"""Runs the command in a clean environment: here, or in a process of its own."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
+from unittest import mock
+
+from promptqueue.cli.app import main
 
 COMMAND = [sys.executable, "-m", "promptqueue"]
 QUEUE = """\
@@ -50,14 +58,27 @@ class Shell:
     def configure(self, base_url: str) -> None:
         self.write("config.toml", CONFIG.format(base_url=base_url))
 
-    def run(self, *arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end in this process, which has loaded everything already."""
+        with self._inside(arguments), _captured() as (out, err):
+            try:
+                main()
+                code: object = 0
+            except SystemExit as end:
+                code = end.code or 0
+            texts = [_read(out), _read(err)]
+        assert isinstance(code, int)
+        return subprocess.CompletedProcess(["promptqueue", *arguments], code, *texts)
+
+    def run_apart(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end in a process of its own."""
         return subprocess.run(
             [*COMMAND, *arguments],
             cwd=self.folder,
             env=self.environment(),
             capture_output=True,
             text=True,
-            timeout=timeout,
+            timeout=600,
             check=False,
         )
 
@@ -71,6 +92,40 @@ class Shell:
             text=True,
         )
 
+    @contextlib.contextmanager
+    def _inside(self, arguments: tuple[str, ...]) -> Iterator[None]:
+        """Make this process look like one that was started in the folder."""
+        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
+        handlers = {number: signal.getsignal(number) for number in numbers}
+        with (
+            contextlib.chdir(self.folder),
+            mock.patch.dict(os.environ, self.environment(), clear=True),
+            mock.patch.object(sys, "argv", ["promptqueue", *arguments]),
+        ):
+            try:
+                yield
+            finally:
+                for number, handler in handlers.items():
+                    signal.signal(number, handler)
+
     def journal(self) -> str:
         paths = sorted(self.folder.glob(".promptqueue/runs/*/journal.jsonl"))
         return paths[-1].read_text("utf-8") if paths else ""
+
+
+@contextlib.contextmanager
+def _captured() -> Iterator[tuple[IO[str], IO[str]]]:
+    """Give the command files to print to: real ones, so that they have a number."""
+    with (
+        tempfile.TemporaryFile("w+", encoding="utf-8", newline="") as out,
+        tempfile.TemporaryFile("w+", encoding="utf-8", newline="") as err,
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        yield out, err
+
+
+def _read(file: IO[str]) -> str:
+    file.flush()
+    file.seek(0)
+    return file.read()

@@ -49,18 +49,8 @@ def variables(kind: str, line: str) -> dict[str, str]:
 
 
 def asked(shell: Shell, kind: str, line: str) -> subprocess.CompletedProcess[str]:
-    environment = {"_PROMPTQUEUE_COMPLETE": f"complete_{kind}", **variables(kind, line)}
-    # the program's own name decides what the variables are called
-    code = "import sys; sys.argv = ['promptqueue']; from promptqueue.__main__ import main; main()"
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=shell.folder,
-        env={**shell.environment(), **environment},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    shell.environ = {"_PROMPTQUEUE_COMPLETE": f"complete_{kind}", **variables(kind, line)}
+    return shell.run()
 
 
 def offered(shell: Shell, kind: str, line: str) -> list[str]:

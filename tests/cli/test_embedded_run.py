@@ -18,7 +18,7 @@ SMOKE = Path(__file__).parent.parent.parent / "prompts" / "smoke.yaml"
 
 
 def test_without_any_endpoint_the_embedded_model_writes_the_files(at_home: Shell) -> None:
-    done = at_home.run("run", str(SMOKE), timeout=600)
+    done = at_home.run_apart("run", str(SMOKE))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "endpoint: embedded, on this machine (no other endpoint is configured)" in done.stdout
     defined = {
@@ -36,7 +36,7 @@ def test_a_separately_started_server_is_used_by_its_address(
 ) -> None:
     with EmbeddedServer(weights, log_path=tmp_path / "log.txt") as server:
         at_home.environ |= {"OPENAI_BASE_URL": server.base_url, "OPENAI_API_KEY": server.api_key}
-        done = at_home.run("run", str(SMOKE), "--json", timeout=600)
+        done = at_home.run_apart("run", str(SMOKE), "--json")
     assert done.returncode == 0, done.stdout + done.stderr
     events = [json.loads(line) for line in done.stdout.splitlines()]
     assert "OPENAI_BASE_URL" in events[0]["endpoint"]

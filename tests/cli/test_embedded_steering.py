@@ -69,7 +69,7 @@ def test_a_correction_at_a_terminal_is_followed_and_used_by_the_next_step(
     asked = asked_prompts(at_home)
     assert CORRECTION[language] in asked[1]
     assert "def spread(values" in asked[2]  # what the next step was told of the module
-    replayed = at_home.run("replay")
+    replayed = at_home.run_apart("replay")
     assert replayed.returncode == 0, replayed.stdout + replayed.stderr
 
 
@@ -83,11 +83,11 @@ def asked_prompts(shell: Shell) -> list[str]:
 
 @pytest.mark.parametrize(("queue", "budget"), [("lunar.yaml", 2000), ("smoke.yaml", 700)])
 def test_a_budget_stops_a_run_in_time(at_home: Shell, queue: str, budget: int) -> None:
-    done = at_home.run("run", str(PROMPTS / queue), "--limit", f"tokens={budget}", timeout=600)
+    done = at_home.run_apart("run", str(PROMPTS / queue), "--limit", f"tokens={budget}")
     assert done.returncode == 4, done.stdout + done.stderr
     assert "the limit tokens is reached" in done.stderr
     assert "promptqueue resume" in done.stderr
-    shown = json.loads(at_home.run("show", "--json").stdout)
+    shown = json.loads(at_home.run_apart("show", "--json").stdout)
     usages = [call["usage"] for call in shown["calls"] if call["usage"]]
     spent = sum(usage["prompt"] + usage["completion"] for usage in usages)
     assert spent <= budget
@@ -96,7 +96,7 @@ def test_a_budget_stops_a_run_in_time(at_home: Shell, queue: str, budget: int) -
 
 
 def test_the_doctor_examines_the_embedded_server(at_home: Shell) -> None:
-    done = at_home.run(
+    done = at_home.run_apart(
         "doctor", "--endpoint", "embedded", "--context", "512", "--json", timeout=600
     )
     assert done.returncode == 0, done.stderr

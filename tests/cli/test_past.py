@@ -111,9 +111,7 @@ def test_show_gives_a_reply_byte_for_byte(shell: Shell, server: FakeEndpoint) ->
     text = "Ответ:\r\n\n```python path=one.py\ndef one():\n    return '✓'\n```\n\n"
     server.enqueue(stream(text), TWO)
     name = run(shell)
-    assert (
-        say(shell, "show", name, "one", "--reply").encode() == text.replace("\r\n", "\n").encode()
-    )
+    assert say(shell, "show", name, "one", "--reply") == text
 
 
 def test_the_timeline_has_a_line_for_each_call_and_each_wait(

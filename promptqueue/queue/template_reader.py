@@ -1,0 +1,242 @@
+"""What templates are made of and what they use, unrendered."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping, Set
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jinja2 import Environment, TemplateAssertionError, TemplateNotFound, TemplateSyntaxError, nodes
+from jinja2.sandbox import SandboxedEnvironment
+
+from promptqueue.queue.templates import BUILT_IN, CONTEXT, LAYOUT, CompiledOnce
+
+_FOLDER = "names start at the folder of the queue file, and never lead out of it"
+_VARIABLES = frozenset({"inputs", "step", "steps"})  # all that a template sees
+_GIVEN = frozenset({"self", "loop", "caller", "super", "varargs", "kwargs"})
+"""Names that Jinja itself gives to blocks, loops and macros."""
+_REFERENCES = (nodes.Extends, nodes.FromImport, nodes.Import, nodes.Include)
+_LOOKED_AT = (
+    *_REFERENCES,
+    nodes.Filter,
+    nodes.Getattr,
+    nodes.Getitem,
+    nodes.Macro,
+    nodes.Name,
+    nodes.Test,
+)
+
+
+class Source(NamedTuple):
+    """One template text and where it comes from."""
+
+    name: str
+    """File name relative to the queue, or the key of the queue file for text in place."""
+    text: str
+    file: str | None
+    """Path as messages show it; None for text in place."""
+
+
+class Use(NamedTuple):
+    """A variable that a template uses, or a fault in it."""
+
+    source: Source
+    line: int
+    name: str
+    """`inputs.language`, `steps.model`, `steps.model.reply`, `step.title`, or the bare name of
+    an unknown variable."""
+
+
+class Fault(NamedTuple):
+    """Something that keeps a template from being rendered."""
+
+    source: Source
+    line: int
+    message: str
+
+
+class Reading(NamedTuple):
+    """What one template and all that it includes need."""
+
+    sources: tuple[Source, ...]
+    uses: tuple[Use, ...]
+    faults: tuple[Fault, ...]
+
+
+class _Parsed(NamedTuple):
+    """One template: what of its tree is looked at."""
+
+    parts: tuple[nodes.Node, ...]
+    unknown: frozenset[str]
+    """Names that it reads and that Jinja does not know; others may be set in its parents."""
+
+
+class TemplateReader:
+    """Reads the templates of one queue, each file once however many steps share it."""
+
+    def __init__(self, environment: SandboxedEnvironment, folder: Path) -> None:
+        self._environment = environment
+        self._folder = folder
+        self._parsed: dict[str, _Parsed | Fault] = {}
+
+    def read(self, source: Source) -> Reading:
+        """Read a template and, through its includes, all that it is made of; render nothing."""
+        sources: dict[str, Source] = {}
+        parsed: dict[str, _Parsed] = {}
+        faults: list[Fault] = []
+        waiting = [source]
+        while waiting:
+            current = waiting.pop(0)
+            if current.name in sources:
+                continue
+            sources[current.name] = current
+            found = self._parse(current)
+            if isinstance(found, Fault):
+                faults.append(found)
+                continue
+            parsed[current.name] = found
+            for reference in _references(found.parts):
+                waiting.extend(self._included(current, reference, faults))
+        return Reading(tuple(sources.values()), tuple(_uses(sources, parsed)), tuple(faults))
+
+    def _parse(self, source: Source) -> _Parsed | Fault:
+        if source.name not in self._parsed:
+            self._parsed[source.name] = self._parse_anew(source)
+        return self._parsed[source.name]
+
+    def _parse_anew(self, source: Source) -> _Parsed | Fault:
+        try:
+            tree = self._environment.parse(source.text)
+            parts = tuple(tree.find_all(_LOOKED_AT))  # once: walking takes longer than parsing
+            _refuse_unknown(self._environment, parts)
+            self._compile(source, tree)
+        except TemplateSyntaxError as error:  # an unknown filter or test is one, too
+            return Fault(source, error.lineno, f"template: {error.message}")
+        except (RecursionError, SyntaxError):  # Python allows 20 loops in each other
+            return Fault(source, 1, "template: nested too deeply")
+        return _Parsed(parts, frozenset(_names_read(parts)) - self._environment.globals.keys())
+
+    def _compile(self, source: Source, tree: nodes.Template) -> None:
+        """Find what only compiling finds; the code of a file is kept for rendering."""
+        code = self._environment.compile(tree, source.name, source.file)
+        loader = self._environment.loader
+        if source.file is not None and isinstance(loader, CompiledOnce):
+            loader.codes[source.name] = code
+
+    def _included(
+        self, parent: Source, reference: _Reference, faults: list[Fault]
+    ) -> Iterator[Source]:
+        """Yield what is included; a name of which no alternative is there is a fault."""
+        assert self._environment.loader is not None
+        found = reference.optional
+        for name in reference.names:
+            try:
+                text, _, _ = self._environment.loader.get_source(self._environment, name)
+            except TemplateNotFound:
+                continue
+            except UnicodeDecodeError:
+                message = f"the template {name!r} is not UTF-8 text"
+                faults.append(Fault(parent, reference.line, message))
+            else:
+                if not name.startswith(BUILT_IN):
+                    yield Source(name, text, str(self._folder / name))
+            found = True
+        if not found:
+            names = " or ".join(map(repr, reference.names))
+            hint = f"built in are {LAYOUT} and {CONTEXT}" if BUILT_IN in names else _FOLDER
+            message = f"the template {names} does not exist; {hint}"
+            faults.append(Fault(parent, reference.line, message))
+
+
+class _Reference(NamedTuple):
+    """An `extends`, `include` or `import`."""
+
+    names: tuple[str, ...]
+    """The first of them that exists is taken."""
+    line: int
+    optional: bool
+
+
+def _references(parts: Iterable[nodes.Node]) -> Iterator[_Reference]:
+    """Yield what a template refers to by name; a computed name is known only when rendered."""
+    for node in parts:
+        if not isinstance(node, _REFERENCES):
+            continue
+        target: nodes.Expr = node.template
+        items = target.items if isinstance(target, nodes.List | nodes.Tuple) else [target]
+        names = [item.value for item in items if isinstance(item, nodes.Const)]
+        if len(names) == len(items) and all(isinstance(name, str) for name in names):
+            optional = isinstance(node, nodes.Include) and node.ignore_missing
+            yield _Reference(tuple(names), node.lineno, optional)
+
+
+def _refuse_unknown(environment: Environment, parts: Iterable[nodes.Node]) -> None:
+    """Find unknown filters and tests also where Jinja waits until they are called."""
+    for node in parts:
+        if not isinstance(node, (nodes.Filter, nodes.Test)):
+            continue
+        kind = "filter" if isinstance(node, nodes.Filter) else "test"
+        known = environment.filters if kind == "filter" else environment.tests
+        if node.name not in known:
+            close = difflib.get_close_matches(node.name, list(known), n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise TemplateAssertionError(f"no {kind} {node.name!r}{hint}", node.lineno)
+
+
+def _uses(sources: Mapping[str, Source], parsed: Mapping[str, _Parsed]) -> Iterator[Use]:
+    own = set(_GIVEN)
+    for found in parsed.values():  # an included template sees what its parent has set
+        own.update(_declared(found.parts))
+    seen = _VARIABLES - own
+    for name, found in parsed.items():
+        unknown = found.unknown - own - _VARIABLES
+        for node in found.parts:
+            use = _use_of(node, unknown, seen)
+            if use:
+                yield Use(sources[name], node.lineno, use)
+
+
+def _names_read(parts: Iterable[nodes.Node]) -> Iterator[str]:
+    return (node.name for node in parts if isinstance(node, nodes.Name) and node.ctx == "load")
+
+
+def _declared(parts: Iterable[nodes.Node]) -> Iterator[str]:
+    for node in parts:
+        if isinstance(node, nodes.Name):
+            if node.ctx != "load":
+                yield node.name
+        elif isinstance(node, nodes.FromImport):
+            yield from _imported(node)
+        elif isinstance(node, nodes.Import):
+            yield node.target
+        elif isinstance(node, nodes.Macro):
+            yield node.name
+
+
+def _imported(node: nodes.FromImport) -> Iterator[str]:
+    for name in node.names:
+        yield name[1] if isinstance(name, tuple) else name
+
+
+def _use_of(node: nodes.Node, unknown: Set[str], seen: Set[str]) -> str | None:
+    if isinstance(node, nodes.Name):
+        return node.name if node.name in unknown else None
+    path = _path_of(node)
+    deepest = 3 if path and path[0] == "steps" else 2
+    if not path or path[0] not in seen or not 2 <= len(path) <= deepest:
+        return None
+    return ".".join(path)
+
+
+def _path_of(node: nodes.Node) -> tuple[str, ...]:
+    """Return `("steps", "model", "reply")` for `steps.model.reply`; nothing where computed."""
+    if isinstance(node, nodes.Name):
+        return (node.name,)
+    key: Any = None
+    if isinstance(node, nodes.Getattr):
+        key = node.attr
+    elif isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Const):
+        key = node.arg.value
+    base = _path_of(node.node) if isinstance(node, nodes.Getattr | nodes.Getitem) else ()
+    return (*base, key) if base and isinstance(key, str) else ()
