@@ -22,7 +22,7 @@ sandbox: $(VENV)/.dev
 
 # the lunar contract on the reference, the styles and every wrong twin
 contract: $(VENV)/.dev
-	$(BIN)/pytest -m contract
+	$(BIN)/pytest -n 2 -m contract
 
 # every wrong twin by every requirement: an hour on two cores; ARGS="--requirement noise" for less
 sharpness: $(VENV)/.dev
