@@ -129,7 +129,8 @@ def _add_run_gates(
         done = [check for check in checks if check.outcome != "skipped"]
         gates[gate] = "failed" if bad else "passed" if done == checks else "not run in full"
         if gate != "contract":
-            findings += [_finding(gate, check) for check in bad]
+            # a module that fails because of one that it imports says the same of the same line
+            findings += dict.fromkeys(_finding(gate, check) for check in bad)
 
 
 def _why_not(gate: Gate, loaded: LoadedQueue, snapshot: Snapshot) -> str:

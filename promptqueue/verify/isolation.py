@@ -15,6 +15,7 @@ from typing import Any
 from promptqueue.queue.verification import SandboxLimits
 
 LAUNCHER = Path(__file__).with_name("launcher.py")
+SELF_TEST = Path(__file__).with_name("self_test.py")
 _MIB = 1 << 20
 _TMPFS = ("/dev/shm", "/tmp", "/scratch")  # noqa: S108 - paths inside the sandbox
 _SYSTEM = ("/bin", "/sbin", "/lib", "/lib32", "/lib64")
@@ -116,6 +117,7 @@ def bwrap_command(
     readable: Sequence[Path],
     status_fd: int,
     config_fd: int,
+    tested: bool,
 ) -> list[str]:
     """Return the whole command line; nothing of the host is writable in it."""
     off = plan.off
@@ -129,7 +131,8 @@ def bwrap_command(
     line += _writable(limits, off)
     places = [*interpreter_paths(), *_outermost(readable)]
     line += _bound([(path, str(path)) for path in places])
-    line += ["--ro-bind", str(LAUNCHER), "/tmp/launcher.py"]  # noqa: S108 - inside
+    for path in (LAUNCHER, SELF_TEST) if tested else (LAUNCHER,):
+        line += ["--ro-bind", str(path), f"/tmp/{path.name}"]  # noqa: S108 - inside
     line += ["--ro-bind", str(code), "/code" if "mount" not in off else "/tmp/code"]  # noqa: S108
     line += [] if "disk" in off or "mount" in off else ["--remount-ro", "/"]
     python = [sys.executable, "-I", "-S", "/tmp/launcher.py", str(config_fd)]  # noqa: S108

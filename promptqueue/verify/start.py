@@ -93,6 +93,7 @@ def _command_line(plan: Plan, errand: Errand, config_fd: int, status_fd: int) ->
         readable=errand.readable,
         status_fd=status_fd,
         config_fd=config_fd,
+        tested=bool(errand.test),
     )
 
 

@@ -213,8 +213,8 @@ MEANWHILE: dict[str, tuple[str, Callable[[Look], bool]]] = {
 
 
 def program(canaries: Canaries, text: str) -> str:
-    """Return an attack as a program that knows all that it can."""
-    return f"{_HEAD}{canaries.names()}{text}\n"
+    """Return an attack as a program that knows all that it can, and says that it has begun."""
+    return f"{_HEAD}{canaries.names()}print('begun', flush=True)\n{text}\n"
 
 
 def lingering(canaries: Canaries, text: str) -> str:

@@ -63,6 +63,7 @@ def leaks(sandbox: Sandbox, canaries: Canaries, name: str, tmp_path: Path) -> bo
         readable=[canaries.readable],
     )
 
+    assert outcome.stdout.startswith(b"begun"), outcome.stderr
     told = canaries.token in outcome.stdout.decode("utf-8", "replace") + outcome.stderr
     return told or canaries.reached() or canaries.state() != before
 

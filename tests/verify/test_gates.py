@@ -158,6 +158,18 @@ def test_a_module_that_hangs_costs_its_time_once(loaded: LoadedQueue, folder: Pa
     assert any("ImportError: importing stats did not end within 2 s" in text for text in told)
 
 
+def test_a_module_that_fails_because_of_another_is_no_second_finding(
+    loaded: LoadedQueue, folder: Path
+) -> None:
+    (folder / "stats.py").write_text("import no_such_package\n")
+
+    findings = verify(loaded, folder).findings
+
+    told = [(each.at, each.message) for each in findings if each.gate == "import"]
+    words = "ModuleNotFoundError: No module named 'no_such_package'"
+    assert told == [("stats.py:1", words)]
+
+
 def test_what_reading_finds_is_told_before_the_code_runs(
     loaded: LoadedQueue, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

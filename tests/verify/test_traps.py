@@ -33,9 +33,16 @@ def in_user_namespace() -> Sandbox:
 
 
 def judge(sandbox: Sandbox, text: str, tmp_path: Path, limits: SandboxLimits = LIMITS) -> Outcome:
-    (tmp_path / "code").mkdir()
-    (tmp_path / "code" / "main.py").write_text(text)
-    return run(sandbox, ["python", "{code}/main.py"], code=tmp_path / "code", limits=limits)
+    code = written(tmp_path, text)
+    return run(sandbox, ["python", "{code}/main.py"], code=code, limits=limits)
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    """Put a program where every user may read it, unlike `tmp_path` itself."""
+    code = tmp_path / "code"
+    code.mkdir()
+    (code / "main.py").write_text(text)
+    return code
 
 
 @pytest.mark.parametrize("walls", ["all", "without"])
@@ -72,17 +79,18 @@ def test_a_secret_that_was_deleted_from_the_environment_stays_secret(
 ) -> None:
     """The kernel goes on to show a process as it was started, whatever it deleted since."""
     token = secrets.token_hex(16)
-    text = "import sys; print(open(f'/proc/{sys.argv[1]}/environ').read())"
-    (tmp_path / "main.py").write_text(text)
+    text = "import sys; print('begun'); print(open(f'/proc/{sys.argv[1]}/environ').read())"
+    code = written(tmp_path, text)
 
     done = subprocess.run(
-        [sys.executable, "-c", _PARENT, backend, str(tmp_path)],
+        [sys.executable, "-c", _PARENT, backend, str(code)],
         env={**os.environ, "PQ_SECRET": token},
         capture_output=True,
         text=True,
         check=True,
     )
 
+    assert "begun" in done.stdout
     assert (token in done.stdout) == (backend == "none")
 
 
@@ -142,9 +150,9 @@ for number in range(5):  # a single one would be too large
 print("tried", flush=True)
 time.sleep(60)
 """
-    (tmp_path / "main.py").write_text(text)
+    code = written(tmp_path, text)
     with without(in_user_namespace(), *layers).start(
-        ["python", "{code}/main.py"], code=tmp_path, limits=LIMITS
+        ["python", "{code}/main.py"], code=code, limits=LIMITS
     ) as process:
         assert select.select([process.stdout], [], [], 30)[0]
         roots = [Path(f"/proc/{pid}/root{place}") for pid in watch.tree(process.pid)]
@@ -171,12 +179,12 @@ def test_what_lies_in_a_closed_folder_can_be_given_to_read(tmp_path: Path) -> No
     (closed / "deep").mkdir(parents=True)
     (closed / "deep" / "given").write_text("given")
     closed.chmod(0o700)
-    (tmp_path / "main.py").write_text(f"print(open({str(closed)!r} + '/deep/given').read())")
+    code = written(tmp_path, f"print(open({str(closed)!r} + '/deep/given').read())")
 
     outcome = run(
         open_sandbox("bwrap"),
         ["python", "{code}/main.py"],
-        code=tmp_path,
+        code=code,
         limits=LIMITS,
         readable=[closed / "deep"],
     )
