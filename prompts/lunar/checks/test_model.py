@@ -151,7 +151,7 @@ def test_four_blocks_of_width_512_attend_over_positions(candidate, evidence):
     told = f"{len(chain)} blocks with self-attention over {tokens} positions, width "
     told += ", ".join(map(str, widths))
     if blocks and len(blocks) < len(chain):
-        told += f", but only {len(blocks)} different ones"
+        told += f", of which {len(blocks)} distinct"
     if narrow:
         told += f"; an output depends on {narrow[0]['reached']} of {narrow[0]['positions']} inputs"
     evidence(f"{told}; 4 of width 512 asked")
