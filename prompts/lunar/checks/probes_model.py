@@ -20,6 +20,7 @@ CONV2D = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
 PRODUCTS = ("mul", "mul_", "__mul__", "__rmul__", "__imul__", "multiply")
 DROPOUTS = ("dropout", "dropout1d", "dropout2d", "alpha_dropout", "feature_alpha_dropout")
 IN_PLACE = ("mul_", "__imul__")
+SIZES = ((1, 3, 256, 256), (3, 3, 256, 256), (1, 3, 512, 512))
 REACH = 55  # cells of the map that an impulse is put into: dilation 18 stays within
 BLOCK = 65_521  # numbers; a prime, so that no two rows of weights become the same
 DRAWS = ("normal_", "uniform_", "kaiming_uniform_")
@@ -184,7 +185,13 @@ def sizes(candidate, kind, classes):
     with torch.no_grad():
         logits = model(torch.rand(1, 3, 256, 256))
     here = _shapes(model, "cpu")
-    return {"logits": logits, "here": here, "gpu": _shapes(model, "cuda")}
+    told = [name for name, shape in here.items() if not isinstance(shape, str)]
+    with torch.no_grad():
+        for size in SIZES:  # what hangs on values cannot be told without computing them
+            if _name(size) not in told:
+                here[_name(size)] = _shape(model, torch.rand(size))
+    gpu = _shapes(model, "cuda") if told else {}
+    return {"logits": logits, "here": here, "gpu": {name: gpu[name] for name in told}}
 
 
 # ------------------------------------------------------------------ the model
@@ -592,14 +599,14 @@ def _sample(name, module, count):
 
 def _shapes(model, device):
     """Return the shapes of the logits as on `device`, without computing them: no GPU is needed."""
-    shapes = {}
     torch.__future__.set_overwrite_module_params_on_conversion(True)
     with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
         model.to(device)
-        for batch, side in ((1, 256), (3, 256), (1, 512)):
-            images = torch.rand(batch, 3, side, side, device=device)
-            shapes[f"{batch}×3×{side}×{side}"] = _shape(model, images)
-    return shapes
+        return {_name(size): _shape(model, torch.rand(size, device=device)) for size in SIZES}
+
+
+def _name(size):
+    return "×".join(map(str, size))
 
 
 def _shape(model, images):
