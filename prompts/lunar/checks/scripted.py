@@ -1,5 +1,7 @@
 """Scripts for the network of probes_training.py, and readers of what it saw."""
 
+from itertools import pairwise
+
 import numpy as np
 
 CLASSES = 6
@@ -77,8 +79,7 @@ def steps(answer):
         own = [call for call in calls(answer) if call[0] == epoch]
         last = next((place for place, call in enumerate(own) if call[1]), len(own) - 1)
         seen = [call[3] for call in own[: last + 1]]
-        pairs = zip(seen[:-1], seen[1:], strict=True)
-        far.append([float(np.abs(after - before).mean()) for before, after in pairs])
+        far.append([float(np.abs(after - before).mean()) for before, after in pairwise(seen)])
     return far
 
 
