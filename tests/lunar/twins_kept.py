@@ -73,7 +73,13 @@ LOGGING = [
         'log.info("an epoch is over")',
     ),
     Twin("logging", "epochs from 0", "training.py", '"epoch": epoch + 1,', '"epoch": epoch,'),
-    Twin("logging", "no validation loss", "training.py", '        "val_loss": val_loss,\n', ""),
+    Twin(
+        "logging",
+        "no validation loss",
+        "training.py",
+        '"history": self.history,',
+        '"history": [each | {"val_loss": None} for each in self.history],',
+    ),
     Twin(
         "logging",
         "tensors in the history",

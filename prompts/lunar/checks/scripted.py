@@ -1,6 +1,6 @@
 """Scripts for the network of probes_training.py, and readers of what it saw."""
 
-import itertools
+from itertools import pairwise
 
 import numpy as np
 
@@ -79,8 +79,7 @@ def steps(answer):
         own = [call for call in calls(answer) if call[0] == epoch]
         last = next((place for place, call in enumerate(own) if call[1]), len(own) - 1)
         seen = [call[3] for call in own[: last + 1]]
-        pairs = itertools.pairwise(seen)
-        far.append([float(np.abs(after - before).mean()) for before, after in pairs])
+        far.append([float(np.abs(after - before).mean()) for before, after in pairwise(seen)])
     return far
 
 
