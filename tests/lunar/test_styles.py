@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models import resnet50
 
@@ -68,11 +68,19 @@ def test_the_frozen_layers_stay_put_and_all_others_learn(hybrid: nn.Module) -> N
     still = [
         value for name, value in hybrid.state_dict().items() if torch.equal(value, before[name])
     ]
-    trunk = resnet50().state_dict()
-    frozen = [
-        v for name, v in trunk.items() if name.startswith(("conv1", "bn1", "layer1", "layer2"))
-    ]
-    assert Counter(value.shape for value in still) == Counter(value.shape for value in frozen)
+    assert shapes(still) == shapes(frozen(resnet50().state_dict()))
+    locked = [weight for weight in hybrid.parameters() if not weight.requires_grad]
+    assert shapes(locked) == shapes(frozen(dict(resnet50().named_parameters())))
+
+
+def frozen(trunk: dict[str, Tensor]) -> list[Tensor]:
+    """Return what of a ResNet50 must stay put: stem and first two layers."""
+    stem = ("conv1", "bn1", "layer1", "layer2")
+    return [value for name, value in trunk.items() if name.startswith(stem)]
+
+
+def shapes(values: list[Tensor]) -> Counter[torch.Size]:
+    return Counter(value.shape for value in values)
 
 
 def test_hybrid_takes_any_batch_in_eval_mode_and_drops_out_only_in_training(

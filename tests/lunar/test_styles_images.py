@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from torch.utils.data import DataLoader
 
 from tests.lunar.pictures import (
     LEVELS,
@@ -41,6 +43,45 @@ def test_reads_every_format_as_the_same_level(style: Style, tmp_path: Path) -> N
     )
     assert len(train.dataset) + len(images) == len(paths)
     assert len(images) == pytest.approx(0.85 * len(paths), abs=1)
+
+
+def test_every_file_is_in_one_of_the_sets_and_always_in_the_same(
+    style: Style, tmp_path: Path
+) -> None:
+    for number in range(20):  # a class for each file: the labels say which file it is
+        (tmp_path / f"{number:02d}").mkdir()
+        Image.new("L", (32, 32), 9).save(tmp_path / f"{number:02d}" / "only.png")
+    make = style.preprocessing.create_train_val_dataloaders
+    first, second = ([labels_of(loader) for loader in make(tmp_path, 0.2, 8, 0, 32)] for _ in "ab")
+    assert [len(labels) for labels in first] == [16, 4]
+    assert sorted(first[0] + first[1]) == list(range(20))
+    assert sorted(first[1]) != [0, 1, 2, 3]
+    assert [sorted(labels) for labels in first] == [sorted(labels) for labels in second]
+    assert first[0] != sorted(first[0])  # training is shuffled
+
+
+def labels_of(loader: DataLoader) -> list[int]:
+    return torch.cat([labels for _, labels in loader]).tolist()
+
+
+def test_files_are_opened_when_their_turn_comes(style: Style, tmp_path: Path) -> None:
+    repeated_picture(tmp_path, np.full((32, 32), 50, np.uint8), 5)
+    _, val = style.preprocessing.create_train_val_dataloaders(tmp_path, 0.4, 8, 0, 32)
+    for path in tmp_path.glob("same/*"):
+        Image.new("L", (32, 32), 200).save(path)
+    torch.testing.assert_close(next(iter(val))[0], torch.full((2, 3, 32, 32), 200 / 255))
+
+
+@pytest.mark.parametrize(("workers", "prefetch"), [(0, None), (2, 2)])
+def test_loaders_prefetch_where_there_are_workers(
+    style: Style, tmp_path: Path, workers: int, prefetch: int | None
+) -> None:
+    repeated_picture(tmp_path, np.full((32, 32), 50, np.uint8), 5)
+    for loader in style.preprocessing.create_train_val_dataloaders(tmp_path, num_workers=workers):
+        assert (loader.batch_size, loader.num_workers) == (8, workers)
+        assert loader.prefetch_factor == prefetch
+        assert loader.persistent_workers == bool(workers)
+        assert loader.pin_memory == torch.cuda.is_available()
 
 
 @pytest.mark.parametrize("size", [256, 512])
