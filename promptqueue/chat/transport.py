@@ -43,7 +43,7 @@ _RUSH = 8
 _RUSH_S = 0.005
 """So many pieces within so short a time are a rush, which is let gather: to wake up for each of
 them takes as long as to read it."""
-_REST_S = 0.005
+_REST_S = 0.01
 _LISTING_TIMEOUT_S = 30.0
 """/models is answered from memory; nobody wants to wait for it as long as for a reply."""
 
