@@ -32,7 +32,7 @@ def break_median(shell: Shell) -> None:
 
 
 def test_right_code_is_green(shell: Shell) -> None:
-    done = shell.run_apart("verify", "generated")
+    done = shell.run("verify", "generated")
 
     assert (done.returncode, done.stderr) == (0, "")
     assert "isolation: bwrap (full)" in done.stdout
@@ -42,7 +42,7 @@ def test_right_code_is_green(shell: Shell) -> None:
 def test_wrong_code_is_red_for_what_is_wrong_alone(shell: Shell) -> None:
     break_median(shell)
 
-    done = shell.run_apart("verify", "--json", "--seed", "5")
+    done = shell.run("verify", "--json", "--seed", "5")
     verdicts = {each["id"]: each["verdict"] for each in json.loads(done.stdout)["requirements"]}
 
     assert done.returncode == 100
@@ -53,14 +53,14 @@ def test_wrong_code_is_red_for_what_is_wrong_alone(shell: Shell) -> None:
 def test_the_same_seed_gives_the_same_bytes(shell: Shell) -> None:
     break_median(shell)
 
-    first, second = (shell.run_apart("verify", "--json", "--seed", "5").stdout for _ in range(2))
+    first, second = (shell.run("verify", "--json", "--seed", "5").stdout for _ in range(2))
 
     assert first == second
-    assert shell.run_apart("verify", "--json", "--seed", "6").stdout != first
+    assert shell.run("verify", "--json", "--seed", "6").stdout != first
 
 
 def test_reports_are_written_beside_the_output(shell: Shell) -> None:
-    shell.run_apart("verify", "--junit", "report.xml", "--sarif", "report.sarif")
+    shell.run("verify", "--junit", "report.xml", "--sarif", "report.sarif")
 
     suite = ElementTree.parse(shell.folder / "report.xml").find("testsuite")
     assert suite is not None
@@ -69,7 +69,7 @@ def test_reports_are_written_beside_the_output(shell: Shell) -> None:
 
 
 def test_explain_tells_one_requirement(shell: Shell) -> None:
-    done = shell.run_apart("verify", "--explain", "median")
+    done = shell.run("verify", "--explain", "median")
 
     assert "tiny.yaml:" in done.stdout
     assert "test_median_of_fresh_numbers[6]" in done.stdout
@@ -77,7 +77,7 @@ def test_explain_tells_one_requirement(shell: Shell) -> None:
 
 
 def test_a_chosen_check_leaves_the_others_unverified(shell: Shell) -> None:
-    done = shell.run_apart("verify", "--json", "-k", "test_median")
+    done = shell.run("verify", "--json", "-k", "test_median")
     verdicts = {each["id"]: each["verdict"] for each in json.loads(done.stdout)["requirements"]}
 
     assert verdicts == {"mean": "not verified", "median": "met", "report": "not verified"}
@@ -87,7 +87,7 @@ def test_a_chosen_check_leaves_the_others_unverified(shell: Shell) -> None:
 def test_code_that_cannot_run_is_told_by_file_and_line(shell: Shell) -> None:
     shell.write("generated/tiny/stats.py", "import statistics\n\nmean = statistic.mean\n")
 
-    done = shell.run_apart("verify")
+    done = shell.run("verify")
 
     assert done.returncode == 100
     assert "stats.py:3: Undefined name `statistic` [F821]" in done.stdout
@@ -99,7 +99,7 @@ def test_a_changed_queue_is_told(shell: Shell) -> None:
     path = shell.folder / "generated" / "tiny" / "manifest.json"
     path.write_text(path.read_text().replace('"queue_digest": ""', '"queue_digest": "0"'))
 
-    assert "tiny.yaml has changed since" in shell.run_apart("verify").stderr
+    assert "tiny.yaml has changed since" in shell.run("verify").stderr
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_a_changed_queue_is_told(shell: Shell) -> None:
 def test_bad_input_is_told(shell: Shell, arguments: list[str], code: int, words: str) -> None:
     (shell.folder / "empty").mkdir()
 
-    done = shell.run_apart("verify", *arguments)
+    done = shell.run("verify", *arguments)
 
     assert done.returncode == code
     assert words in done.stdout + done.stderr
@@ -132,7 +132,7 @@ def test_bad_input_is_told(shell: Shell, arguments: list[str], code: int, words:
 def test_a_manifest_that_names_no_queue_is_told(shell: Shell, manifest: str) -> None:
     shell.write("generated/tiny/manifest.json", manifest)
 
-    done = shell.run_apart("verify")
+    done = shell.run("verify")
 
     assert done.returncode == 2
     assert "--queue QUEUE" in done.stderr
@@ -155,7 +155,7 @@ def test_without_isolation_nothing_is_run(shell: Shell) -> None:
 
 
 def test_doctor_tells_which_walls_hold(shell: Shell) -> None:
-    done = shell.run_apart("doctor", "--sandbox")
+    done = shell.run("doctor", "--sandbox")
 
     assert done.returncode == 0
     assert done.stdout.split()[:2] == ["ok", "bwrap"]
