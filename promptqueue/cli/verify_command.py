@@ -80,6 +80,7 @@ def verify(
     Ends with 0 if all is green, 100 if a check failed, 125 if the code cannot be kept apart here.
     """
     from promptqueue.queue.load import load_queue
+    from promptqueue.reports.terminal import heading
     from promptqueue.run.manifest import find_targets
     from promptqueue.verify.contract import Selection
     from promptqueue.verify.gates import verify as judge
@@ -94,15 +95,20 @@ def verify(
             _check_name(loaded, name)
         _warn_of_change(loaded, target)
         told: list[Finding] = []
+        values = _inputs(loaded, target, settings or [], inputs)
+        if not json:
+            typer.echo(heading(target.folder, loaded.queue.name, values))
         report = judge(
             loaded,
             target.folder,
             seed=seed,
             isolation=isolation,
             selection=Selection(
-                keyword=keyword, first_only=first_only, requirements=tuple(only or ())
+                keyword=keyword,
+                first_only=first_only,
+                requirements=(explain,) if explain else tuple(only or ()),
             ),
-            inputs=_inputs(loaded, target, settings or [], inputs),
+            inputs=values,
             watch=partial(_tell, told, quiet=json or explain is not None),
         )
         reports.append(report)
@@ -151,8 +157,8 @@ def _tell(told: list[Finding], findings: Sequence[Finding], *, quiet: bool) -> N
 
     if quiet:
         return
-    told += findings
-    for line in finding_lines(findings):
+    told += [each for each in findings if each.severity == "error"]
+    for line in finding_lines([each for each in findings if each.severity == "error"]):
         typer.echo(line)
 
 

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 from promptqueue.verify.report import NOT_ASKED, Check, Finding, Report, Requirement
 
 _SIGNS = {"met": "✓", "not met": "✗", "error": "!", "not verified": "?"}
-_WARNINGS_SHOWN = 5
+_SHARED = 2
+"""From so many requirements on, a cause is worth a line of its own at the end."""
+
+
+def heading(folder: Path, queue: str, inputs: Mapping[str, object]) -> str:
+    """Return the first line: what is judged, and by what."""
+    given = ", ".join(f"{name}={value}" for name, value in inputs.items())
+    return f"{folder}: judged by the queue {queue}" + (f", {given}" if given else "")
 
 
 def report_lines(
@@ -20,13 +29,13 @@ def report_lines(
         details: also show what pytest said of each check that failed.
         told: findings that the reader has seen already.
     """
-    yield f"{report.folder}: {len(report.files)} files of the queue {report.queue}"
     yield report.isolation.told() if report.isolation else "nothing was run"
     yield from _gates(report)
-    yield from finding_lines([each for each in report.findings if each not in told])
+    rest = [each for each in report.findings if each not in told]
+    yield from finding_lines(rest, warnings=details)
     steps = dict.fromkeys(each.step for each in report.requirements)
     width = max((len(each.id) for each in report.requirements), default=0)
-    causes: dict[tuple[str, str], str] = {}
+    causes: dict[str, list[str]] = {}
     for number, step in enumerate(steps, 1):
         own = [e for e in report.requirements if e.step == step and e.evidence != NOT_ASKED]
         if not own:
@@ -40,6 +49,7 @@ def report_lines(
         yield f"warning: the code replaced {', '.join(report.tampered)}"
     if details:
         yield from _details(report.checks)
+    yield from _first_to_mend(causes)
     yield _total(report)
 
 
@@ -62,16 +72,23 @@ def explain_lines(report: Report, name: str) -> Iterator[str]:
                 yield from (f"          {line}" for line in check.detail.splitlines())
 
 
-def finding_lines(findings: Sequence[Finding]) -> Iterator[str]:
-    """Yield a line for each error, and for the first few warnings."""
+def finding_lines(findings: Sequence[Finding], *, warnings: bool = False) -> Iterator[str]:
+    """Yield a line for each error, or for several of one kind in one file; count the warnings.
+
+    Args:
+        findings: of any gates.
+        warnings: show these, too.
+    """
+    lines: dict[Finding, list[int]] = {}
     for each in findings:
-        if each.severity == "error":
-            yield f"  ✗ {_placed(each)}"
-    warnings = [each for each in findings if each.severity == "warning"]
-    for each in warnings[:_WARNINGS_SHOWN]:
-        yield f"  · {_placed(each)}"
-    if len(warnings) > _WARNINGS_SHOWN:
-        yield f"  · and {len(warnings) - _WARNINGS_SHOWN} more warnings: --json lists them"
+        if each.severity == "error" or warnings:
+            lines.setdefault(replace(each, line=0), []).append(each.line)
+    for each, numbers in lines.items():
+        sign = "✗" if each.severity == "error" else "·"
+        yield f"  {sign} {each.gate}: {_placed(each, numbers)}"
+    left = sum(each.severity == "warning" for each in findings)
+    if left and not warnings:
+        yield f"  · ruff: {left} warning{'s' if left > 1 else ''}, shown by --details"
 
 
 def _gates(report: Report) -> Iterator[str]:
@@ -85,21 +102,34 @@ def _gates(report: Report) -> Iterator[str]:
         yield "gates failed: " + ", ".join(failed)
 
 
-def _placed(finding: Finding) -> str:
+def _placed(finding: Finding, numbers: Sequence[int]) -> str:
     rule = f" [{finding.rule}]" if finding.rule else ""
-    place = f"{finding.at}: " if finding.at else ""
-    return f"{place}{finding.message}{rule}"
+    known = ", ".join(str(number) for number in dict.fromkeys(numbers) if number)
+    place = f"{finding.path}{':' if known and finding.path else ''}{known}"
+    return f"{place + ': ' if place else ''}{finding.message}{rule}"
 
 
-def _requirement(each: Requirement, width: int, causes: dict[tuple[str, str], str]) -> str:
+def _requirement(each: Requirement, width: int, causes: dict[str, list[str]]) -> str:
     """Return a line; a cause that several share is told once, and then by who had it first."""
-    grade = f" ({', '.join(each.grades)})" if each.grades else ""
-    head = f"  {_SIGNS[each.verdict]} {each.id:{width}}  {each.verdict}{grade}"
+    grades = [grade for grade in each.grades if grade != "outcome"]
+    worth = f" ({', '.join(each.grades)})" if grades else ""
+    head = f"  {_SIGNS[each.verdict]} {each.id:{width}}  {each.verdict}{worth}"
     told = _with_place(each.evidence or each.text, each.at)
-    first = each.id
-    if each.verdict in ("not met", "error") and each.evidence:
-        first = causes.setdefault((each.evidence, each.at), each.id)
-    return f"{head}: {told}" if first == each.id else f"{head}: for the same reason as {first}"
+    if each.verdict not in ("not met", "error"):
+        return f"{head}: {told}"
+    sharing = causes.setdefault(told, [])
+    sharing.append(each.id)
+    why = told if len(sharing) == 1 else f"as {sharing[0]}"
+    return f"{head}: {'no answer: ' if each.unanswered else ''}{why}"
+
+
+def _first_to_mend(causes: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """Yield what keeps several requirements from being judged, the widest first."""
+    shared = [(why, names) for why, names in causes.items() if len(names) >= _SHARED]
+    if shared:
+        yield "mend first, since it stands in the way of several:"
+    for why, names in sorted(shared, key=lambda each: -len(each[1])):
+        yield f"  {len(names)} requirements ({', '.join(names)}): {why}"
 
 
 def _with_place(text: str, at: str) -> str:
@@ -114,9 +144,11 @@ def _details(checks: Sequence[Check]) -> Iterator[str]:
 
 
 def _total(report: Report) -> str:
-    counts = [f"{report.count('met')} of {len(report.requirements)} requirements met"]
+    asked = [each for each in report.requirements if each.evidence != NOT_ASKED]
+    counts = [f"{report.count('met')} of {len(asked)} requirements met"]
     for verdict in ("not met", "error", "not verified"):
-        if report.count(verdict):
-            counts.append(f"{report.count(verdict)} {verdict}")
+        count = sum(each.verdict == verdict for each in asked)
+        if count:
+            counts.append(f"{count} {verdict}")
     colour = "green" if report.green else "red"
     return f"{colour}: {', '.join(counts)} (seed {report.seed})"

@@ -37,7 +37,7 @@ def find_targets(path: Path, queue: Path | None = None) -> list[Target]:
     if not path.is_dir():
         raise UsageError(f"{path} is no folder; name one that holds generated files")
     if queue is not None:
-        return [Target(path, queue, "", {})]
+        return [Target(path, queue, "", _inputs_of(path))]
     if (path / MANIFEST).exists():
         return [_target(path)]
     below = sorted(manifest.parent for manifest in path.glob(f"*/{MANIFEST}"))
@@ -47,6 +47,14 @@ def find_targets(path: Path, queue: Path | None = None) -> list[Target]:
             "(promptqueue run QUEUE), or say what it answers to with --queue QUEUE"
         )
     return [_target(folder) for folder in below]
+
+
+def _inputs_of(folder: Path) -> Mapping[str, Value]:
+    """Return the inputs that a manifest tells; none where there is none that can be read."""
+    try:
+        return dict(json.loads((folder / MANIFEST).read_text("utf-8"))["inputs"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
 
 
 def _target(folder: Path) -> Target:

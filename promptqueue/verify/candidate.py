@@ -7,6 +7,8 @@ import json
 import os
 import signal
 import time
+import zlib
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,7 +74,7 @@ class Candidate:
         code: a copy of the generated files.
         probes: folder of the pack's probes.
         settings: what the queue file says of judging.
-        seed: of all questions; each adds its number.
+        seed: of all questions; each has one of its own that follows from it.
     """
 
     sandbox: Sandbox
@@ -87,7 +89,7 @@ class Candidate:
     _process: Process | None = None
     _worker: int = 0
     """Its process number."""
-    _asked: int = 0
+    _asked: Counter[str] = field(default_factory=Counter)
     _spent_s: float = 0.0
     _dead: dict[str, str] = field(default_factory=dict)
     _sources: dict[str, str] = field(default_factory=dict)
@@ -112,13 +114,12 @@ class Candidate:
             CandidateError: no answer in time, an exception, a crash, garbage.
         """
         module, _, function = probe.rpartition(".")
-        self._asked += 1
         question = {
             "name": f"{module}.py",
             "source": self._source(module),
             "function": function,
             "arguments": arguments,
-            "seed": self.seed + self._asked,
+            "seed": self._seed_of(probe, arguments),
             "time_s": self.settings.question if time_s is None else time_s,
             "dead": self._dead,
         }
@@ -149,6 +150,13 @@ class Candidate:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _seed_of(self, probe: str, arguments: Mapping[str, Any]) -> int:
+        """Return another seed for each question, whatever other questions were asked before."""
+        plain = {name: v for name, v in arguments.items() if isinstance(v, int | float | str)}
+        key = f"{probe} {sorted(plain.items())}"
+        self._asked[key] += 1
+        return (self.seed << 32) + zlib.crc32(f"{key} {self._asked[key]}".encode())
 
     def _source(self, module: str) -> str:
         if module not in self._sources:
@@ -220,6 +228,7 @@ class Candidate:
             case Failed():
                 raise CandidateError(self._failure(reply, question))
             case Raised(raised=error):
+                self._note(reply.lines)
                 text = one_line(f"{error.kind}: {error.text}", _MESSAGE_CAP)
                 raise CandidateError(text, one_line(error.at))
             case Answered(answer=answer):

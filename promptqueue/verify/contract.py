@@ -22,7 +22,8 @@ from promptqueue.verify.report import Check, Gate
 from promptqueue.verify.scratch import scratch_folder
 
 _BUILTIN = Path(__file__).with_name("builtin")
-_FINE = (0, 1, 5)
+_NOTHING_RAN = 5
+_FINE = (0, 1, _NOTHING_RAN)
 """All passed, some failed, none were there."""
 
 
@@ -91,6 +92,8 @@ def run_contract(
             command, cwd=scratch, env=_environment(), capture_output=True, check=False
         )
         output = (done.stdout + done.stderr).decode("utf-8", "replace")
+        if done.returncode == _NOTHING_RAN and selection.keyword:
+            raise UsageError(f"-k {selection.keyword!r} fits no check; see their names with --json")
         if done.returncode not in _FINE:
             raise _broken(done.returncode, output)
         return _read(findings)

@@ -65,14 +65,15 @@ def _check(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestRe
     elif error is not None and (isinstance(error, CandidateError) or not notes):
         notes = [line]
     reached = _take_reached(item.config)
+    unanswered = isinstance(error, CandidateError)
     at = error.at or error.about if isinstance(error, CandidateError) else ""
-    if outcome == "failed":
-        at = at or _place(item, reached)
+    if outcome == "failed" and not unanswered:  # where no answer came, nobody knows the line
+        at = _place(item, reached)
     evidence = _ADDRESS.sub("", next(iter(notes), ""))
-    detail = "" if isinstance(error, CandidateError) else _ADDRESS.sub("", report.longreprtext)
+    detail = "" if unanswered else _ADDRESS.sub("", report.longreprtext)
     told_lines = tuple(f"{path}:{ranges(lines)}" for path, lines in sorted(reached.items()))
     described = _described(item, outcome, evidence)
-    return replace(described, at=at, detail=detail, reached=told_lines)
+    return replace(described, at=at, detail=detail, reached=told_lines, unanswered=unanswered)
 
 
 def _take_reached(config: pytest.Config) -> dict[str, set[int]]:

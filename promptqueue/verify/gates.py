@@ -127,7 +127,7 @@ def _add_run_gates(
             continue
         bad = [check for check in checks if check.outcome in ("failed", "error")]
         done = [check for check in checks if check.outcome != "skipped"]
-        gates[gate] = "failed" if bad else "passed" if done == checks else "not run in full"
+        gates[gate] = "failed" if bad else "passed" if done == checks else "left out in part"
         if gate != "contract":
             # a module that fails because of one that it imports says the same of the same line
             findings += dict.fromkeys(_finding(gate, check) for check in bad)
@@ -167,7 +167,8 @@ def _requirements(
 
 def _judged(name: str, text: str, step: Step, place: str, guards: Sequence[Check]) -> Requirement:
     bad = [check for check in guards if check.outcome != "passed"]
-    first = min(bad or guards, key=lambda check: bool(not check.evidence), default=None)
+    telling = sorted(bad or guards, key=lambda check: (check.unanswered, not check.evidence))
+    first = next(iter(telling), None)
     return Requirement(
         id=name,
         step=step.id,
@@ -178,6 +179,7 @@ def _judged(name: str, text: str, step: Step, place: str, guards: Sequence[Check
         checks=tuple(check.name for check in guards),
         evidence=first.evidence if first else "no check of the contract names it",
         at=first.at if first else "",
+        unanswered=bool(bad and first and first.unanswered),
     )
 
 

@@ -166,11 +166,22 @@ def reference(loaded_queue: LoadedQueue) -> Callable[[str], ModuleType]:
     return lambda name: importlib.import_module(package + name)
 
 
+@pytest.fixture(scope="session")
+def fresh(pytestconfig: pytest.Config) -> Callable[[str], random.Random]:
+    """Return what gives a generator of fresh inputs to a name, for fixtures that tests share.
+
+    The same seed and name give the same inputs, whatever else is asked.
+    """
+    seed = pytestconfig.option.challenge_seed << 32
+    return lambda name: random.Random(seed + zlib.crc32(name.encode()))  # noqa: S311
+
+
 @pytest.fixture
-def challenge(request: pytest.FixtureRequest) -> random.Random:
+def challenge(
+    request: pytest.FixtureRequest, fresh: Callable[[str], random.Random]
+) -> random.Random:
     """Return a generator of fresh inputs: nobody knew its seed when the code was written."""
-    name = zlib.crc32(request.node.name.encode())
-    return random.Random((request.config.option.challenge_seed << 32) + name)  # noqa: S311
+    return fresh(request.node.name)
 
 
 @pytest.fixture

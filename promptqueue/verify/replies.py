@@ -47,6 +47,8 @@ class Raised(_Exact):
     """The code or the probe raised an exception."""
 
     raised: ToldException
+    lines: dict[str, list[int]]
+    """As in `Answered`."""
 
 
 class Failed(_Exact):

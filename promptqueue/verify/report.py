@@ -59,6 +59,8 @@ class Check:
     """All that pytest said of a failure."""
     reached: tuple[str, ...] = ()
     """Files with the lines of their functions that it ran, as `a.py:3-7,9`: a hint."""
+    unanswered: bool = False
+    """The code gave no usable answer, so that nothing could be measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,8 @@ class Requirement:
     checks: tuple[str, ...] = ()
     evidence: str = ""
     at: str = ""
+    unanswered: bool = False
+    """The evidence is why the code gave no usable answer; what was asked for was not measured."""
     sentence: str = ""
     """What the prompt says of it."""
     sentence_at: str = ""

@@ -219,14 +219,17 @@ def _newest(child: int) -> int:
 def _be_the_child(question: dict[str, Any], config: dict[str, Any], out: int, stage: int) -> None:
     """Answer one question and end; nothing here returns."""
     os.setsid()
+    reached = exercised.Exercised(_files(config))
     try:
-        answer = _answered(question, config, stage)
+        answer = _answered(question, config, stage, reached)
     except BaseException as error:  # SystemExit of the candidate is an answer, too
         answer = {"raised": _told(error, _files(config))}
+    answer["lines"] = reached.lines()
     try:
         frame = wire.encode(answer)
     except wire.WireError as error:
-        frame = wire.encode({"raised": {"kind": "Unsendable", "text": str(error), "at": ""}})
+        unsendable = {"kind": "Unsendable", "text": str(error), "at": ""}
+        frame = wire.encode({"raised": unsendable, "lines": {}})
     with contextlib.suppress(BaseException):
         wire.write_all(out, frame, deadline=float("inf"))
     os._exit(0)
@@ -237,7 +240,9 @@ def _files(config: dict[str, Any]) -> str:
     return "/".join([config["code"], *filter(None, config["package"].split("."))])
 
 
-def _answered(question: dict[str, Any], config: dict[str, Any], stage: int) -> dict[str, Any]:
+def _answered(
+    question: dict[str, Any], config: dict[str, Any], stage: int, reached: Any
+) -> dict[str, Any]:
     _seed(int(question["seed"]))
     probes = types.ModuleType("_probes")
     exec(compile(question["source"], question["name"], "exec"), probes.__dict__)  # noqa: S102
@@ -246,10 +251,10 @@ def _answered(question: dict[str, Any], config: dict[str, Any], stage: int) -> d
     before = _identities()
     candidate = Candidate(config["package"], stage, question.get("dead") or {})
     os.write(stage, b"answering\n")
-    with exercised.Exercised(_files(config)) as reached:
+    with reached:
         result = probe(candidate, **question["arguments"])
     changed = sorted(name for name, each in _identities().items() if before.get(name, each) != each)
-    return {"answer": result, "tampered": changed, "lines": reached.lines()}
+    return {"answer": result, "tampered": changed}
 
 
 class Candidate:

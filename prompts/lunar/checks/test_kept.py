@@ -1,7 +1,5 @@
 """The contract of the step training, continued: when it stops, and what it leaves on disk."""
 
-import random
-
 import numpy as np
 import pytest
 from scripted import calls, column, epochs_run, script, shown, value_of
@@ -11,11 +9,6 @@ DEFAULT = [1, 0, 1, 1, 0, 1, 0, 2, 2, "many", 1, 0, 1, 2, 1]
 """Levels of the validation scores by epoch: the best is the eighth, and seven worse ones follow."""
 SHORT = [1, 0, 1, 2, 2, "many", 1]
 EPOCHS = 24
-
-
-@pytest.fixture(scope="session")
-def fresh(pytestconfig):
-    return random.Random(pytestconfig.option.challenge_seed + 1)
 
 
 def predicted(level):
@@ -53,7 +46,7 @@ def default_run(candidate, fresh):
     """Return what was seen of a training whose patience is the default."""
     return candidate.ask(
         "probes_training.run",
-        script=series(fresh, DEFAULT),
+        script=series(fresh("default run"), DEFAULT),
         arguments={"num_epochs": EPOCHS},
         checkpoints=True,
     )
@@ -62,7 +55,7 @@ def default_run(candidate, fresh):
 @pytest.fixture(scope="session")
 def short_runs(candidate, fresh):
     """Return what was seen of two trainings with patience 3, which differ only in their rate."""
-    given = series(fresh, SHORT)
+    given = series(fresh("short runs"), SHORT)
     asked = {"num_epochs": EPOCHS, "patience": 3}
     return [
         candidate.ask(

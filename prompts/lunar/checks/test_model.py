@@ -2,7 +2,6 @@
 
 import ast
 import math
-import random
 import re
 
 import numpy as np
@@ -12,12 +11,6 @@ STAGES = ("stem", "layer1", "layer2", "layer3", "layer4")
 FROZEN, THAWED = STAGES[:3], STAGES[3:]
 PATIENCE_S = 90  # a forward pass takes 0.2 s, and ten times that on a busy machine
 DEVICE = re.compile(r"(cuda|mps|xpu|hip)(:\d+)?")
-
-
-@pytest.fixture(scope="session")
-def fresh(pytestconfig):
-    """Return a generator for questions that several checks share."""
-    return random.Random(pytestconfig.option.challenge_seed)
 
 
 @pytest.fixture(scope="session")
@@ -38,7 +31,7 @@ def step(candidate):
 @pytest.fixture(scope="session")
 def imagenet(candidate, fresh):
     """Return what became of pretrained weights, and the value that all of them had."""
-    value = fresh.uniform(0.01, 0.02)
+    value = fresh("imagenet").uniform(0.01, 0.02)
     return candidate.ask("probes_model.pretrained", PATIENCE_S, value=value), value
 
 
@@ -50,7 +43,7 @@ def layers(candidate):
 @pytest.fixture(scope="session")
 def network(candidate, fresh):
     """Return the answers to images of all promised sizes, and the number of classes."""
-    classes = fresh.randint(6, 12)
+    classes = fresh("network").randint(6, 12)
     return candidate.ask("probes_model.sizes", PATIENCE_S, kind="hybrid", classes=classes), classes
 
 

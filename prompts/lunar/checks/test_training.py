@@ -1,7 +1,6 @@
 """The contract of the step training: the loss, the optimiser's path, the scores and the records."""
 
 import math
-import random
 
 import numpy as np
 import pytest
@@ -25,22 +24,18 @@ TRUTH = [0] * 1 + [1] * 12 + [2] * 3 + [4] * 7
 
 
 @pytest.fixture(scope="session")
-def fresh(pytestconfig):
-    return random.Random(pytestconfig.option.challenge_seed)
-
-
-@pytest.fixture(scope="session")
 def explicit_run(candidate, fresh):
     """Return what was asked and what was seen of one epoch of six steps, nothing by default."""
-    numbers = np.random.default_rng(fresh.getrandbits(32))
+    chance = fresh("explicit run")
+    numbers = np.random.default_rng(chance.getrandbits(32))
     asked = {
         "num_epochs": 1,
-        "learning_rate": round(fresh.uniform(0.005, 0.02), 4),
-        "weight_decay": round(fresh.uniform(0.3, 0.9), 2),
-        "gamma": round(fresh.choice([fresh.uniform(0.8, 1.6), fresh.uniform(2.5, 3.6)]), 2),
+        "learning_rate": round(chance.uniform(0.005, 0.02), 4),
+        "weight_decay": round(chance.uniform(0.3, 0.9), 2),
+        "gamma": round(chance.choice([chance.uniform(0.8, 1.6), chance.uniform(2.5, 3.6)]), 2),
     }
     given = script(
-        fresh,
+        chance,
         epochs=1,
         steps=6,
         batch=2,
@@ -56,14 +51,15 @@ def default_run(candidate, fresh):
 
     Every gradient is 1 or -1, so that the steps are as long as the learning rate.
     """
-    predictions = [[fresh.choice([0, 1, 1, 2, 3]) for _ in TRUTH] for _ in range(EPOCHS)]
+    chance = fresh("default run")
+    predictions = [[chance.choice([0, 1, 1, 2, 3]) for _ in TRUTH] for _ in range(EPOCHS)]
     given = script(
-        fresh,
+        chance,
         epochs=EPOCHS,
         steps=1,
         truth=TRUTH,
         predictions=np.array(predictions),
-        gradients=np.array([[fresh.choice([-1.0, 1.0]) for _ in range(6)]]),
+        gradients=np.array([[chance.choice([-1.0, 1.0]) for _ in range(6)]]),
     )
     asked = {"num_epochs": EPOCHS, "patience": 50}
     return given, candidate.ask("probes_training.run", script=given, arguments=asked)
