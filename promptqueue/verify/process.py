@@ -145,7 +145,7 @@ class Process:
         Args:
             keep: its number on the host.
         """
-        if not watch.kill_below(keep, _SWEEP_S):
+        if not (watch.is_childless(keep) or watch.kill_below(keep, _SWEEP_S)):
             self.stop("processes")  # they are born faster than they die
 
     def stop(self, why: str) -> None:

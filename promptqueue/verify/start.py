@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 from promptqueue.queue.verification import SandboxLimits
 from promptqueue.verify import isolation, seccomp
@@ -48,33 +48,40 @@ def launch(plan: Plan, errand: Errand) -> Process:
     with ExitStack() as stack:
         outside = None if plan.backend == "bwrap" else stack.enter_context(scratch_folder())
         places = isolation.places(plan, errand.code, outside)
-        config_r, config_w = os.pipe()
-        control_r, control_w = os.pipe()
-        status_r, status_w = os.pipe()
-        popen = subprocess.Popen(
-            _command_line(plan, errand, config_r, status_w),
-            bufsize=0,
-            env=dict(os.environ) if "environment" in plan.off else {},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            pass_fds=(config_r, control_w, status_w),
-            start_new_session=True,
+        config = _config(plan, errand, places)
+        (config_r, config_w), (control_r, control_w), (status_r, status_w) = (
+            os.pipe() for _ in range(3)
         )
-        for fd in (config_r, control_w, status_w):
-            os.close(fd)
+        line = _command_line(plan, errand, config_r, status_w)
+        popen = _spawned(plan, line, (config_r, control_w, status_w))
         process = Process(*(popen, plan, errand.limits), places=places, belongings=stack.pop_all())
-    config = _config(plan, errand, places) | {"control": control_w}
-    feed(os.fdopen(config_w, "wb"), json.dumps(config).encode())
-    for stream in (process.stdin, process.stdout):
-        with contextlib.suppress(OSError):
-            fcntl.fcntl(stream.fileno(), _F_SETPIPE_SZ, _PIPE_BYTES)
+    feed(os.fdopen(config_w, "wb"), json.dumps(config | {"control": control_w}).encode())
     try:
         process.begin(os.fdopen(control_r, "rb"), os.fdopen(status_r, "rb"))
     except BaseException:
         process.close()
         raise
     return process
+
+
+def _spawned(plan: Plan, line: list[str], theirs: Sequence[int]) -> subprocess.Popen[bytes]:
+    """Start the outermost process, which alone keeps the file descriptors `theirs`."""
+    popen = subprocess.Popen(
+        line,
+        bufsize=0,
+        env=dict(os.environ) if "environment" in plan.off else {},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        pass_fds=theirs,
+        start_new_session=True,
+    )
+    for fd in theirs:
+        os.close(fd)
+    for stream in (popen.stdin, popen.stdout):
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(cast(IO[bytes], stream).fileno(), _F_SETPIPE_SZ, _PIPE_BYTES)
+    return popen
 
 
 def _check_inside(name: str) -> None:
