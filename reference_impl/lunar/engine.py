@@ -23,6 +23,7 @@ from reference_impl.lunar import distributed
 from reference_impl.lunar.averaging import averaged
 from reference_impl.lunar.losses import FocalLoss, focal_loss
 from reference_impl.lunar.metrics import confusion_matrix
+from reference_impl.lunar.views import training_views
 
 T_MAX = 10
 Schedule = Literal["cosine10", "cosine", "warm_restarts", "constant"]
@@ -113,6 +114,8 @@ class Engine:
             images, labels = _moved(batch, self.device)
             if len(labels) < 2:  # no batch statistics
                 continue
+            if images.shape[1] == 1:  # gray and plain, as workers hand them over for this
+                images = training_views(images).contiguous(memory_format=torch.channels_last)
             loss = self._step(images, labels)
             sums += torch.tensor([loss * len(labels), len(labels)], device=self.device).double()
         summed, count = distributed.total(sums).tolist()

@@ -24,7 +24,7 @@ NOISE = 0.01
 """Standard deviation on the 0–1 scale."""
 SIGMAS = (4.0, 16.0)
 """Of the high-pass filters, in pixels of a 256-px image."""
-_GAIN = 2.0
+GAIN = 2.0
 """High-pass values of relief seldom pass ±0.25; this spreads them over 0–1."""
 
 
@@ -64,7 +64,7 @@ def to_channels(image: Array) -> Array:
     views[0] = image
     for view, sigma in zip(views[1:], SIGMAS, strict=True):
         slow = _slow(image, sigma * image.shape[0] / 256)
-        cv2.addWeighted(image, _GAIN, slow, -_GAIN, 0.5, dst=view)
+        cv2.addWeighted(image, GAIN, slow, -GAIN, 0.5, dst=view)
     return np.asarray(np.clip(views, 0, 1, out=views))
 
 

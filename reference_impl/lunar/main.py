@@ -95,6 +95,7 @@ def parser() -> argparse.ArgumentParser:
     add("--mirror_views", action="store_true", help="judge by the mean over four mirrored views")
     add("--compile", action="store_true")
     add("--cache", action="store_true", help="decode each file once")
+    add("--batch_views", action="store_true", help="augment in batches on the model's device")
     result.set_defaults(schedule="cosine10", amp="auto")
     return result
 
@@ -246,7 +247,7 @@ def _kept(result: dict[str, Any]) -> dict[str, Any]:
 def _loaders(options: argparse.Namespace) -> list[DataLoader[Any]]:
     """Return the loaders for training, for validation, and, with folds, of the test fold."""
     sizes = (options.batch_size, options.num_workers, options.image_size)
-    extra = {"seed": options.seed, "cache": options.cache}
+    extra = {"seed": options.seed, "cache": options.cache, "gray": options.batch_views}
     if not options.manifest:
         return [*create_train_val_dataloaders(options.data_dir, options.val_split, *sizes, **extra)]
     if options.test_fold is None:

@@ -20,8 +20,12 @@ from typing import Any
 from reference_impl.lunar.index import DataError, load_index
 from reference_impl.lunar.utils import load_config
 
-_CHEAP = ("--output_stride", "32", "--image_size", "128", "--batch_size", "16", "--cache")
-_TRUNK = (*_CHEAP, "--frozen_stages", "0", "--lr", "3e-4", "--schedule", "cosine")
+_SMALL = ("--output_stride", "32", "--image_size", "64", "--cache")
+_STEADY = ("--average", "0.97", "--mirror_views", "--class_weights", "--val_split", "0.1")
+_HYBRID = (
+    *(*_SMALL, *_STEADY, "--batch_size", "16", "--weight_decay", "0.05"),
+    *("--lr", "5e-4", "--schedule", "cosine"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,26 +34,28 @@ class Setting:
 
     words: str
     flags: tuple[str, ...]
-    trunk: tuple[str, ...] = ()
-    """Flags of a training before, whose backbone is taken over and then frozen."""
+    epochs: int
+    taught: bool = False
+    """Take over the trunk that was taught on sample data, and freeze it."""
 
 
 SETTINGS: Mapping[str, Setting] = {
+    "hybrid": Setting("hybrid, trunk taught on sample data", _HYBRID, 3, taught=True),
+    "article": Setting("hybrid with the article's values, random trunk", _SMALL, 3),
     "simple": Setting(
         "small CNN, 128 px",
-        ("--model_type", "simple", *_CHEAP, "--lr", "1e-3", "--schedule", "cosine"),
+        (
+            *("--model_type", "simple", "--image_size", "128", "--cache", *_STEADY),
+            *("--batch_size", "16", "--lr", "1e-3", "--schedule", "cosine"),
+        ),
+        30,
     ),
-    "article": Setting("hybrid as in the article, random trunk frozen", _CHEAP),
-    "trunk": Setting(
-        "hybrid, trunk trained on the same windows, then frozen",
-        (*_CHEAP, "--lr", "3e-4", "--schedule", "cosine"),
-        trunk=_TRUNK,
-    ),
-    "cross_entropy": Setting("the same, cross-entropy", (*_CHEAP, "--gamma", "0"), trunk=_TRUNK),
-    "no_gates": Setting("the same, plain skips", (*_CHEAP, "--no_gates"), trunk=_TRUNK),
+    "cross_entropy": Setting("ablation: cross-entropy", (*_HYBRID, "--gamma", "0"), 3, taught=True),
+    "no_gates": Setting("ablation: plain skips", (*_HYBRID, "--no_gates"), 3, taught=True),
     "no_transformer": Setting(
-        "the same, no transformer", (*_CHEAP, "--no_transformer"), trunk=_TRUNK
+        "ablation: no transformer", (*_HYBRID, "--no_transformer"), 3, taught=True
     ),
+    "random_trunk": Setting("ablation: random trunk", _HYBRID, 3),
 }
 
 
@@ -59,10 +65,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add = parser.add_argument
     add("--manifest", required=True, help="CSV or JSONL with path, label and fold")
     add("--out", default="results", help="a folder per training")
-    add("--settings", nargs="+", choices=tuple(SETTINGS), default=["simple", "article", "trunk"])
-    add("--seeds", nargs="+", type=int, default=[42])
+    add("--settings", nargs="+", choices=tuple(SETTINGS), default=["hybrid"])
+    add("--seeds", nargs="+", type=int, default=[42, 43])
     add("--folds", nargs="+", help="those to judge on; all, if left out")
-    add("--epochs", type=int, default=30)
+    add("--epochs", type=int, help="other than the setting's own")
     add("--flags", nargs=argparse.REMAINDER, default=[], help="for every training; the last one")
     options = parser.parse_args(arguments)
     try:
@@ -95,26 +101,30 @@ def table(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[str]:
 
 def _trained(options: argparse.Namespace, name: str, seed: int, fold: str) -> dict[str, Any]:
     setting, out = SETTINGS[name], Path(options.out)
-    common = ["--manifest", options.manifest, "--test_fold", fold, "--seed", str(seed)]
-    common += ["--epochs", str(options.epochs), "--resume"]
-    flags = [*setting.flags]
-    if setting.trunk:
-        before = out / f"trunk-for-others-{seed}-{fold}"  # the same for all settings
-        _run(before, [*common, *setting.trunk, *options.flags])
-        flags += ["--trunk", str(before / "best.pth")]
+    flags = ["--manifest", options.manifest, "--test_fold", fold, "--seed", str(seed), "--resume"]
+    flags += ["--epochs", str(options.epochs or setting.epochs), *setting.flags]
+    if setting.taught:
+        flags += ["--trunk", str(_taught(out))]
     folder = out / f"{name}-{seed}-{fold}"
-    _run(folder, [*common, *flags, *options.flags])
+    if not (folder / "results.json").exists():
+        _run("main", ["--save_dir", str(folder), *flags, *options.flags])
     return load_config(folder / "results.json")
 
 
-def _run(folder: Path, flags: Sequence[str]) -> None:
-    """Train in a process of its own, unless it was done before."""
-    if (folder / "results.json").exists():
-        return
-    print(f"{folder.name}: {' '.join(flags)}", flush=True)  # noqa: T201
-    command = [sys.executable, "-m", "reference_impl.lunar.main", "--save_dir", str(folder)]
-    if subprocess.run([*command, *flags], check=False).returncode:
-        sys.exit(f"error: {folder.name} could not be trained; its message stands above")
+def _taught(out: Path) -> Path:
+    """Return the trunk for all folds and seeds: it has seen no real window."""
+    trunk = out / "trunk.pth"
+    if not trunk.exists():
+        _run("trunk", ["--out", str(trunk), "--samples", str(out / "trunk_samples")])
+    return trunk
+
+
+def _run(module: str, flags: Sequence[str]) -> None:
+    """Train in a process of its own."""
+    command = [sys.executable, "-m", f"reference_impl.lunar.{module}", *flags]
+    print(" ".join(["python", *command[1:]]), flush=True)  # noqa: T201
+    if subprocess.run(command, check=False).returncode:
+        sys.exit(f"error: {flags[1]} could not be trained; its message stands above")
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--samples", default="trunk_samples", help="a folder for the images")
     add("--num_samples", type=int, default=1600)
     add("--image_size", type=int, default=64)
-    add("--epochs", type=int, default=5)
+    add("--epochs", type=int, default=4)
     add("--batch_size", type=int, default=32)
     add("--lr", type=float, default=2e-3)
     add("--seed", type=int, default=42)
@@ -70,7 +70,7 @@ def train_trunk(
     out: str | Path,
     *,
     image_size: int = 64,
-    epochs: int = 5,
+    epochs: int = 4,
     batch_size: int = 32,
     rate: float = 2e-3,
     seed: int = 42,
