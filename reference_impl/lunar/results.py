@@ -68,6 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--settings", nargs="+", choices=tuple(SETTINGS), default=["hybrid"])
     add("--seeds", nargs="+", type=int, default=[42, 43])
     add("--folds", nargs="+", help="those to judge on; all, if left out")
+    add("--table", action="store_true", help="train nothing, show what is there")
     add("--epochs", type=int, help="other than the setting's own")
     add("--flags", nargs=argparse.REMAINDER, default=[], help="for every training; the last one")
     options = parser.parse_args(arguments)
@@ -75,28 +76,77 @@ def main(arguments: Sequence[str] | None = None) -> None:
         folds = options.folds or sorted(set(load_index(options.manifest).folds))
     except DataError as error:
         sys.exit(f"error: {error}")
-    found: dict[str, list[dict[str, Any]]] = {}
+    found: dict[str, list[Result]] = {}
     for name, seed, fold in itertools.product(options.settings, options.seeds, folds):
-        result = _trained(options, name, seed, fold)
-        found.setdefault(name, []).append(result)
+        if options.table and not (_folder(options, name, seed, fold) / "results.json").exists():
+            continue
+        trained = _trained(options, name, seed, fold)
+        found.setdefault(name, []).append(
+            Result(seed, fold, trained["test"], trained["total_time"] / 60)
+        )
     print("\n".join(table(found)))  # noqa: T201
 
 
-def table(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[str]:
-    """Yield the lines of a Markdown table: macro-F1 on the test folds, over folds and seeds."""
-    yield "| setting | trainings | macro-F1 | spread | F1 of each class | minutes each |"
-    yield "|---|---|---|---|---|---|"
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What one training has brought."""
+
+    seed: int
+    fold: str
+    """The one that was judged on."""
+    test: Mapping[str, Any]
+    """f1, per_class and confusion, as in results.json."""
+    minutes: float
+
+
+def table(found: Mapping[str, Sequence[Result]]) -> Iterator[str]:
+    """Yield the lines of two Markdown tables: macro-F1 on the test folds, and what is confused."""
+    yield (
+        "| setting | trainings | macro-F1 | ± over folds | ± over seeds | F1 of each class "
+        "| minutes each |"
+    )
+    yield "|---|---|---|---|---|---|---|"
     for name, results in found.items():
-        scores = [result["test"]["f1"] for result in results]
-        classes = results[0]["test"]["per_class"]
         each = ", ".join(
-            f"{label} {mean(r['test']['per_class'][label]['f1'] for r in results):.2f}"
-            for label in classes
+            f"{label} {mean(r.test['per_class'][label]['f1'] for r in results):.2f}"
+            for label in results[0].test["per_class"]
         )
-        spread = f"{stdev(scores):.3f}" if len(scores) > 1 else ""
-        minutes = mean(result["total_time"] for result in results) / 60
-        cells = (SETTINGS[name].words, len(scores), f"{mean(scores):.3f}", spread, each)
-        yield f"| {' | '.join(map(str, cells))} | {minutes:.0f} |"
+        cells = (
+            SETTINGS[name].words,
+            len(results),
+            f"{mean(r.test['f1'] for r in results):.3f}",
+            _between(results, "fold"),
+            _between(results, "seed"),
+            each,
+            f"{mean(r.minutes for r in results):.0f}",
+        )
+        yield f"| {' | '.join(map(str, cells))} |"
+    for name, results in found.items():
+        yield from _confusion(SETTINGS[name].words, results)
+
+
+def _between(results: Sequence[Result], what: str) -> str:
+    """Return the standard deviation of the mean macro-F1 of each fold, or of each seed."""
+    groups: dict[Any, list[float]] = {}
+    for result in results:
+        groups.setdefault(getattr(result, what), []).append(result.test["f1"])
+    means = [mean(scores) for scores in groups.values()]
+    return f"{stdev(means):.3f}" if len(means) > 1 else ""
+
+
+def _confusion(words: str, results: Sequence[Result]) -> Iterator[str]:
+    """Yield the sum of all confusion matrices: rows are true classes, columns answers."""
+    classes = list(results[0].test["per_class"])
+    yield f"\n| {words} | {' | '.join(classes)} |"
+    yield f"|{'---|' * (len(classes) + 1)}"
+    for row, label in enumerate(classes):
+        rows = zip(*(result.test["confusion"][row] for result in results), strict=True)
+        sums = [sum(counts) for counts in rows]
+        yield f"| {label} | {' | '.join(map(str, sums))} |"
+
+
+def _folder(options: argparse.Namespace, name: str, seed: int, fold: str) -> Path:
+    return Path(options.out) / f"{name}-{seed}-{fold}"
 
 
 def _trained(options: argparse.Namespace, name: str, seed: int, fold: str) -> dict[str, Any]:
@@ -105,7 +155,7 @@ def _trained(options: argparse.Namespace, name: str, seed: int, fold: str) -> di
     flags += ["--epochs", str(options.epochs or setting.epochs), *setting.flags]
     if setting.taught:
         flags += ["--trunk", str(_taught(out))]
-    folder = out / f"{name}-{seed}-{fold}"
+    folder = _folder(options, name, seed, fold)
     if not (folder / "results.json").exists():
         _run("main", ["--save_dir", str(folder), *flags, *options.flags])
     return load_config(folder / "results.json")
