@@ -38,6 +38,7 @@ lint: $(VENV)/.dev
 
 # hours on two cores; stop it and start it again: make lunar-results DATA=path/to/windows.csv
 lunar-results: $(VENV)/.dev
+	$(BIN)/python -m reference_impl.lunar.baseline --manifest $(DATA) --out $(or $(OUT),results)/baseline.json
 	$(BIN)/python -m reference_impl.lunar.results --manifest $(DATA) --out $(or $(OUT),results) $(ARGS)
 
 bench: $(VENV)/.dev

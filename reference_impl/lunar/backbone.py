@@ -46,6 +46,11 @@ class Backbone(nn.Module):
         """Return the five units in the order of the data."""
         return (self.stem, self.layer1, self.layer2, self.layer3, self.layer4)
 
+    @staticmethod
+    def centred(images: Tensor) -> Tensor:
+        """Bring 0–1 to about what ImageNet's normalisation gives."""
+        return (images - 0.5) / 0.25
+
     def train(self, mode: bool = True) -> Self:
         """Change the mode; frozen stages stay in eval mode, or their statistics would move."""
         super().train(mode)
@@ -55,7 +60,7 @@ class Backbone(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the outputs of layer2, layer3 and layer4."""
-        features, outputs = (images - 0.5) / 0.25, []  # about what ImageNet's normalisation does
+        features, outputs = self.centred(images), []
         for number, stage in enumerate(self.stages()):
             if number < len(self.frozen):
                 with torch.no_grad():  # nothing behind it needs a gradient

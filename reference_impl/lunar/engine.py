@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
@@ -20,8 +20,10 @@ from torch.optim.lr_scheduler import (
 from torch.utils.data import DataLoader
 
 from reference_impl.lunar import distributed
+from reference_impl.lunar.averaging import averaged
 from reference_impl.lunar.losses import FocalLoss, focal_loss
 from reference_impl.lunar.metrics import confusion_matrix
+from reference_impl.lunar.views import training_views
 
 T_MAX = 10
 Schedule = Literal["cosine10", "cosine", "warm_restarts", "constant"]
@@ -46,6 +48,10 @@ class Options:
     resume: bool = False
     """Go on from `last.pth` in the folder, if there is one."""
     seed: int = 42
+    average: float = 0.0
+    """Judge and keep a running mean of the weights with this decay per step; 0 does without."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Kept in best.pth for whoever judges it: how the model was made and what it wants to see."""
 
 
 class Engine:
@@ -71,6 +77,7 @@ class Engine:
             raise ValueError("no parameter of the model requires a gradient")
         self.optimizer: Optimizer = AdamW(parameters, lr=rate, weight_decay=decay, fused=True)
         self.scheduler = _scheduler(self.optimizer, options.schedule, epochs)
+        self.mean = averaged(self.bare, options.average) if options.average else None
         self.model = distributed.wrap(self.bare)
         if options.compile:
             self.model = torch.compile(self.model)  # type: ignore[assignment]
@@ -80,6 +87,11 @@ class Engine:
         self.classes = len(class_names(loader)) or _outputs(model)
         weights = _class_weights(loader, self.classes) if options.class_weights else None
         self.loss = FocalLoss(gamma, weights).to(self.device)
+
+    @property
+    def judged(self) -> nn.Module:
+        """What is judged and kept: the mean of the weights, if there is one."""
+        return self.mean.module if self.mean is not None else self.bare
 
     def begin_epoch(self, epoch: int) -> None:
         """Make everything random follow from the seed and the epoch."""
@@ -102,6 +114,8 @@ class Engine:
             images, labels = _moved(batch, self.device)
             if len(labels) < 2:  # no batch statistics
                 continue
+            if images.shape[1] == 1:  # gray and plain, as workers hand them over for this
+                images = training_views(images).contiguous(memory_format=torch.channels_last)
             loss = self._step(images, labels)
             sums += torch.tensor([loss * len(labels), len(labels)], device=self.device).double()
         summed, count = distributed.total(sums).tolist()
@@ -113,7 +127,7 @@ class Engine:
     def evaluate(self, loader: DataLoader[Any]) -> tuple[float, Tensor]:
         """Return the mean loss and the confusion matrix of the validation images."""
         with self._autocast():
-            return evaluate(self.bare, loader, self.device, self.classes, self.gamma)
+            return evaluate(self.judged, loader, self.device, self.classes, self.gamma)
 
     def _step(self, images: Tensor, labels: Tensor) -> float:
         """Change the weights once; the parts of the batch add up to its gradient."""
@@ -131,6 +145,8 @@ class Engine:
             whole += float(loss.detach())
         self.scaler.step(self.optimizer)
         self.scaler.update()
+        if self.mean is not None:
+            self.mean.update_parameters(self.bare)
         return whole
 
     @contextlib.contextmanager

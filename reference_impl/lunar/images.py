@@ -24,7 +24,7 @@ NOISE = 0.01
 """Standard deviation on the 0–1 scale."""
 SIGMAS = (4.0, 16.0)
 """Of the high-pass filters, in pixels of a 256-px image."""
-_GAIN = 2.0
+GAIN = 2.0
 """High-pass values of relief seldom pass ±0.25; this spreads them over 0–1."""
 
 
@@ -64,7 +64,7 @@ def to_channels(image: Array) -> Array:
     views[0] = image
     for view, sigma in zip(views[1:], SIGMAS, strict=True):
         slow = _slow(image, sigma * image.shape[0] / 256)
-        cv2.addWeighted(image, _GAIN, slow, -_GAIN, 0.5, dst=view)
+        cv2.addWeighted(image, GAIN, slow, -GAIN, 0.5, dst=view)
     return np.asarray(np.clip(views, 0, 1, out=views))
 
 
@@ -89,20 +89,23 @@ def augment(image: Array, size: int, random: np.random.Generator) -> Array:
     """Return another view of an image (H×W, 0–1) as size×size.
 
     Rotation by ±15°, both mirrorings and the scaling are one resampling; what lies beyond the
-    edge is mirrored. Then brightness and contrast by ±20 %, and noise of σ = 0.01.
+    edge is mirrored. A large image is turned at twice the size and averaged down then, or only
+    training would see it blurred. Then brightness and contrast by ±20 %, and noise of σ = 0.01.
     """
-    image = shrunk(image, size)
+    fine = 2 * size if min(image.shape) >= 2 * size else size
+    image = shrunk(image, fine)
     height, width = image.shape
     angle = random.uniform(-MAX_ANGLE, MAX_ANGLE)
     turn = cv2.getRotationMatrix2D((width / 2 - 0.5, height / 2 - 0.5), angle, 1.0)
     mirror = np.where(random.random(2) < 0.5, -1.0, 1.0)  # x, y
-    scale = mirror * (size / width, size / height)
+    scale = mirror * (fine / width, fine / height)
     matrix = scale[:, None] * turn
     middle = np.array([width / 2 - 0.5, height / 2 - 0.5, 1.0])
-    matrix[:, 2] += (size / 2 - 0.5) - matrix @ middle  # the middle stays the middle
+    matrix[:, 2] += (fine / 2 - 0.5) - matrix @ middle  # the middle stays the middle
     view = cv2.warpAffine(
-        image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
+        image, matrix, (fine, fine), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
     )
+    view = shrunk(np.asarray(view, np.float32), size)
     brightness, contrast = random.uniform(1 - JITTER, 1 + JITTER, 2)
     mean = cv2.mean(view)[0] * brightness
     noise = _noise(size, random)

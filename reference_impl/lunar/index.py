@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import logging
@@ -14,7 +15,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from reference_impl.lunar.errors import DataError
-from reference_impl.lunar.rasters import Window, window_problem
+from reference_impl.lunar.rasters import LARGE, Window, window_problem
 
 __all__ = ["DataError", "Index", "by_fold", "get_image_paths", "load_index", "split"]
 log = logging.getLogger(__name__)
@@ -83,6 +84,7 @@ def load_index(source: str | Path, classes: Sequence[str] | None = None) -> Inde
     """Read a folder of class folders, or a manifest (CSV or JSONL with path and label).
 
     Only the headers of the files are read. What is no usable image is skipped, with a warning.
+    A file of more than 16 Mpx is never decoded as a whole, which takes the extra `geo`.
     A row of a manifest may have x, y, width and height of a part of a raster, in pixels: then only
     this part is ever read, through the extra `geo`.
 
@@ -98,6 +100,7 @@ def load_index(source: str | Path, classes: Sequence[str] | None = None) -> Inde
         rows = [_Row(path, path.relative_to(source).parts[0]) for path in get_image_paths(source)]
     else:
         rows = list(_manifest_rows(source))
+    rows = [_whole_by_window(row) for row in rows]
     problems = {row.source: _problem(*row.source) for row in rows}
     good = [row for row in rows if not problems[row.source]]
     skipped = [path for (path, _), problem in problems.items() if problem]
@@ -249,16 +252,37 @@ def _records(manifest: Path, text: str) -> Iterator[tuple[int, Mapping[str, obje
         yield number, record
 
 
+def _whole_by_window(row: _Row) -> _Row:
+    """Make a large file a window of itself: rasters are read piece by piece, images are not."""
+    if row.window is not None:
+        return row
+    with contextlib.suppress(OSError, ValueError, SyntaxError), _header(row.path) as image:
+        if image.width * image.height > LARGE:
+            return replace(row, window=Window(0, 0, image.width, image.height))
+    return row
+
+
+@contextlib.contextmanager
+def _header(path: Path) -> Iterator[Image.Image]:
+    """Open an image of any size: no pixel is decoded here, so none can be a bomb."""
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        with Image.open(path) as image:
+            yield image
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
+
+
 def _problem(path: Path, window: Window | None) -> str:
     """Say why a file is no usable image, from its header alone."""
     if window is not None:
         return window_problem(path, window)
     try:
-        with Image.open(path) as image:
+        with _header(path) as image:
             if image.mode not in _MODES:
                 return f"its pixels are of the kind {image.mode}, not of 8 or 16 bits"
             return "" if min(image.size) >= 8 else f"it is only {image.width}×{image.height} px"
     except UnidentifiedImageError:
         return "it is no image that can be read"
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except (OSError, ValueError, SyntaxError) as error:
         return str(error) or type(error).__name__

@@ -19,6 +19,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from reference_impl.lunar import distributed
+from reference_impl.lunar.averaging import Mirrored
 from reference_impl.lunar.backbone import FROZEN_STAGES
 from reference_impl.lunar.checkpoints import CheckpointError, load_model, load_state, load_trunk
 from reference_impl.lunar.index import DataError
@@ -41,6 +42,12 @@ from reference_impl.lunar.utils import (
     save_history,
     set_seed,
 )
+
+_KEPT = (
+    *("model_type", "num_classes", "frozen_stages", "output_stride", "no_gates", "no_transformer"),
+    *("image_size", "mirror_views"),
+)
+"""Settings that a checkpoint is to be judged with, unless the command line says otherwise."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -84,8 +91,11 @@ def parser() -> argparse.ArgumentParser:
     add("--accumulation_steps", type=int, default=1, help="parts that a batch is computed in")
     add("--checkpointing", action="store_true", help="recompute transformer blocks")
     add("--class_weights", action="store_true")
+    add("--average", type=float, default=0.0, help="keep a running mean of the weights; a decay")
+    add("--mirror_views", action="store_true", help="judge by the mean over four mirrored views")
     add("--compile", action="store_true")
     add("--cache", action="store_true", help="decode each file once")
+    add("--batch_views", action="store_true", help="augment in batches on the model's device")
     result.set_defaults(schedule="cosine10", amp="auto")
     return result
 
@@ -107,16 +117,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    options = parser().parse_args(arguments)
-    if not options.config:
-        return options
+    options, config = parser().parse_args(arguments), dict[str, Any]()
     try:
-        config = load_config(options.config)
+        if options.evaluate:
+            config |= load_state(options.evaluate).get("settings", {})
+        if options.config:
+            config |= load_config(options.config)
     except ValueError as error:
         _fail(str(error))
     unknown = sorted(set(config) - set(vars(options)))
     if unknown:
-        _fail(f"{options.config} has the unknown setting {unknown[0]!r}")
+        _fail(f"{options.config or options.evaluate} has the unknown setting {unknown[0]!r}")
     configured = parser()
     configured.set_defaults(**{name: value for name, value in config.items() if name != "config"})
     return configured.parse_args(arguments)
@@ -152,11 +163,14 @@ def _train(options: argparse.Namespace) -> None:
             compile=options.compile,
             resume=options.resume,
             seed=options.seed,
+            average=options.average,
+            settings={name: getattr(options, name) for name in _KEPT},
         ),
         report=shown,
         watch=shown.batches if main_process else None,
     )
     classes = train_loader.dataset.classes  # type: ignore[attr-defined]
+    model = Mirrored(model) if options.mirror_views else model
     judged = [_judged(model, loader, len(classes), options.gamma) for loader in test_loaders]
     if not main_process:
         return
@@ -185,6 +199,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     )
     names = loader.dataset.classes  # type: ignore[attr-defined]
     model = load_model(_model(options, len(names)), options.evaluate)
+    model = Mirrored(model) if options.mirror_views else model
     began = time.monotonic()
     confusion = _judged(model, loader, len(names), options.gamma)
     if not distributed.is_main():
@@ -232,7 +247,7 @@ def _kept(result: dict[str, Any]) -> dict[str, Any]:
 def _loaders(options: argparse.Namespace) -> list[DataLoader[Any]]:
     """Return the loaders for training, for validation, and, with folds, of the test fold."""
     sizes = (options.batch_size, options.num_workers, options.image_size)
-    extra = {"seed": options.seed, "cache": options.cache}
+    extra = {"seed": options.seed, "cache": options.cache, "gray": options.batch_views}
     if not options.manifest:
         return [*create_train_val_dataloaders(options.data_dir, options.val_split, *sizes, **extra)]
     if options.test_fold is None:

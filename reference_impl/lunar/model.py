@@ -8,7 +8,7 @@
                       └ 4 transformer blocks, dim 512     B×512×h×w          │   │
                           └ gate and fuse                 B×512×H/16×W/16 ◄──┘   │
                               └ gate and fuse             B×512×H/8×W/8   ◄──────┘
-                                  └ mean, dropout, head   B×classes (logits)
+                                  └ 4×4 means, head       B×classes (logits)
 
 h×w is H/16×W/16 at output stride 16 (the default) and H/32×W/32 at 32.
 
@@ -35,6 +35,8 @@ DIM = 512
 ASPP_RATES = (6, 12, 18)
 BLOCKS = 4
 HEADS = 8
+PLACES = 4
+"""Rows and columns of the means that the head sees: a crater is one by where its rim is."""
 
 
 def create_model(
@@ -107,7 +109,8 @@ class Hybrid(nn.Module):
         self.transformer = Transformer(BLOCKS if use_transformer else 0, dropout_prob)
         self.join3 = Join(1024, gated=use_gates)
         self.join2 = Join(512, gated=use_gates)
-        self.head = nn.Sequential(nn.Dropout(dropout_prob), nn.Linear(DIM, num_classes))
+        self.places = nn.Sequential(nn.AdaptiveAvgPool2d(PLACES), nn.Flatten())
+        self.head = nn.Sequential(nn.Dropout(dropout_prob), nn.Linear(DIM * PLACES**2, num_classes))
         for new in (self.aspp, self.transformer, self.join3, self.join2, self.head):
             init_he(new)
 
@@ -117,7 +120,7 @@ class Hybrid(nn.Module):
         tokens = self.transformer(self.aspp(deep))  # B×512×h×w
         joined = self.join3(quarter, tokens)  # B×512×H/16×W/16
         joined = self.join2(half, joined)  # B×512×H/8×W/8
-        return self.head(joined.mean(dim=(2, 3)))  # type: ignore[no-any-return]
+        return self.head(self.places(joined))  # type: ignore[no-any-return]  # B×8192 → B×classes
 
 
 class ASPP(nn.Module):
@@ -186,7 +189,7 @@ class Join(nn.Module):
         super().__init__()
         self.skip = conv_bn(channels, DIM, kernel=1)
         self.gate = AttentionGate(DIM) if gated else None
-        self.fuse = conv_bn(DIM, DIM, kernel=3)
+        self.fuse = conv_bn(DIM, DIM, kernel=1)  # both sides have looked around already
 
     def forward(self, earlier: Tensor, deeper: Tensor) -> Tensor:
         """Map B×channels×H×W and B×512×h×w to B×512×H×W."""

@@ -61,10 +61,18 @@ class LunarDataset(Dataset[tuple[Tensor, int] | None]):
         training: augment; else the same number always gives the same tensor.
         seed: of the augmentation.
         cache: keep decoded files as bytes, of 8 bits; each worker has its own.
+        gray: give plain images 1×size×size; `views.training_views` does the rest in batches.
     """
 
     def __init__(
-        self, index: Index, image_size: int, *, training: bool, seed: int = 0, cache: bool = False
+        self,
+        index: Index,
+        image_size: int,
+        *,
+        training: bool,
+        seed: int = 0,
+        cache: bool = False,
+        gray: bool = False,
     ) -> None:
         if image_size < 32 or image_size % 32:
             raise DataError(f"image_size is {image_size}; it must be a multiple of 32")
@@ -72,6 +80,7 @@ class LunarDataset(Dataset[tuple[Tensor, int] | None]):
         self._windows = index.windows
         self.image_size = image_size
         self.training = training
+        self._gray = gray
         self._seed = seed
         self._epoch = torch.zeros((), dtype=torch.int64)
         self._epoch.share_memory_()  # type: ignore[no-untyped-call]  # workers see it change
@@ -90,6 +99,8 @@ class LunarDataset(Dataset[tuple[Tensor, int] | None]):
         except (ValueError, OSError, cv2.error) as error:
             log.warning("%s is skipped: %s", self.paths[number], error)
             return None
+        if self._gray:
+            return torch.from_numpy(resize(image, self.image_size))[None], self.labels[number]
         if self.training:
             random = np.random.default_rng((self._seed, int(self._epoch), number))
             image = augment(image, self.image_size, random)
@@ -122,6 +133,7 @@ def create_train_val_dataloaders(
     *,
     seed: int = 42,
     cache: bool = False,
+    gray: bool = False,
 ) -> tuple[DataLoader[Any], DataLoader[Any]]:
     """Return loaders of the training and the validation images of a folder of class folders.
 
@@ -130,7 +142,7 @@ def create_train_val_dataloaders(
     """
     train, validation = split(load_index(image_dir), val_split, seed)
     options = (batch_size, num_workers, image_size)
-    return _loaders(train, validation, options, seed=seed, cache=cache)
+    return _loaders(train, validation, options, seed=seed, cache=cache, gray=gray)
 
 
 def create_manifest_dataloaders(
@@ -143,6 +155,7 @@ def create_manifest_dataloaders(
     val_split: float = 0.15,
     seed: int = 42,
     cache: bool = False,
+    gray: bool = False,
 ) -> tuple[DataLoader[Any], DataLoader[Any], DataLoader[Any]]:
     """Return loaders for training and validation, from all folds but one, and of that one.
 
@@ -154,7 +167,7 @@ def create_manifest_dataloaders(
     rest, test = by_fold(load_index(manifest), test_fold)
     train, validation = split(rest, val_split, seed)
     options = (batch_size, num_workers, image_size)
-    loaders = _loaders(train, validation, options, seed=seed, cache=cache)
+    loaders = _loaders(train, validation, options, seed=seed, cache=cache, gray=gray)
     judged = LunarDataset(test, image_size, training=False)
     return *loaders, _loader(judged, batch_size, num_workers, seed=seed)
 
@@ -184,11 +197,17 @@ def high_pass(image: Tensor) -> Tensor:
 
 
 def _loaders(
-    train: Index, validation: Index, options: tuple[int, int, int], *, seed: int, cache: bool
+    train: Index,
+    validation: Index,
+    options: tuple[int, int, int],
+    *,
+    seed: int,
+    cache: bool,
+    gray: bool,
 ) -> tuple[DataLoader[Any], DataLoader[Any]]:
     batch_size, num_workers, image_size = options
     sets = (
-        LunarDataset(train, image_size, training=True, seed=seed, cache=cache),
+        LunarDataset(train, image_size, training=True, seed=seed, cache=cache, gray=gray),
         LunarDataset(validation, image_size, training=False, cache=cache),
     )
     first, second = (_loader(each, batch_size, num_workers, seed=seed) for each in sets)

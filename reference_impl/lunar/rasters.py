@@ -21,6 +21,10 @@ from reference_impl.lunar.projection import MOON_RADIUS_KM
 
 Floats = NDArray[np.float64]
 
+LARGE = 4096 * 4096
+"""Pixels from which on a file is read as a raster, never decoded as a whole."""
+_MOST = 2048
+"""Pixels of a side that leave a raster; a larger part of it is averaged down while it is read."""
 _CACHE_BYTES = 32 * 2**20
 """Of GDAL's blocks; its own default is a twentieth of the machine's memory."""
 
@@ -37,10 +41,14 @@ class Window(NamedTuple):
 def read_window(path: str | Path, window: Window) -> NDArray[Any]:
     """Read a part of a raster as height×width×bands, in its own type.
 
+    What is larger than 2,048 px comes averaged down to that, in the shape that it has.
+
     Raises:
         DataError: the extra `geo` is missing, or the file is no raster.
     """
-    return _read(_handle(str(path), os.getpid()), window)
+    shrink = max(1.0, max(window.width, window.height) / _MOST)
+    size = (max(1, round(window.height / shrink)), max(1, round(window.width / shrink)))
+    return _read(_handle(str(path), os.getpid()), window, size)
 
 
 def window_problem(path: str | Path, window: Window) -> str:
@@ -56,6 +64,8 @@ def window_problem(path: str | Path, window: Window) -> str:
         return str(error)
     if raster.dtypes[0] not in ("uint8", "uint16"):
         return f"its pixels are of the kind {raster.dtypes[0]}, not of 8 or 16 bits"
+    if raster.colorinterp[0].name == "palette":
+        return "its colours are a palette, whose numbers cannot be averaged; save it as gray or RGB"
     x, y, width, height = window
     if x + width > raster.width or y + height > raster.height:
         size = f"{raster.width}×{raster.height}"
@@ -145,12 +155,17 @@ class GlobalRaster:
         return np.hstack(parts)
 
 
-def _read(raster: Any, window: Window) -> NDArray[Any]:
+def _read(raster: Any, window: Window, size: tuple[int, int] | None = None) -> NDArray[Any]:
+    """Return a window as height×width×bands; averaged down to `size` (height, width), if given."""
     from rasterio import Env
+    from rasterio.enums import Resampling
     from rasterio.windows import Window as Part
 
+    shape = (raster.count, *(size or (window.height, window.width)))
     with Env(GDAL_CACHEMAX=_CACHE_BYTES):
-        pixels = raster.read(window=Part(*window))  # bands×height×width
+        pixels = raster.read(  # bands×height×width
+            window=Part(*window), out_shape=shape, resampling=Resampling.average
+        )
     return np.ascontiguousarray(np.moveaxis(pixels, 0, 2))
 
 
@@ -165,9 +180,17 @@ def _opened(path: str | Path) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
         try:
-            return rasterio.open(path)
+            return rasterio.open(_label_of(Path(path)))
         except rasterio.errors.RasterioIOError as error:
             raise DataError(f"{path} is no raster that can be read: {error}") from error
+
+
+def _label_of(path: Path) -> Path:
+    """Return the detached PDS label that lies beside an image file, or the file itself."""
+    if path.suffix.lower() != ".img":
+        return path
+    labels = (path.with_suffix(suffix) for suffix in (".lbl", ".LBL"))
+    return next((label for label in labels if label.exists()), path)
 
 
 def _rasterio(path: str | Path) -> Any:
@@ -175,7 +198,8 @@ def _rasterio(path: str | Path) -> Any:
         import rasterio.errors  # only those who have rasters need it
     except ImportError as error:
         raise DataError(
-            f"{path} is read by rasterio, which is not installed; it comes with the extra `geo`: "
+            f"{path} is a raster or has more than 16 Mpx, so rasterio reads it piece by piece; "
+            "it is not installed and comes with the extra `geo`: "
             "pip install -e '.[lunar,geo]'"
         ) from error
     return rasterio

@@ -20,8 +20,12 @@ from typing import Any
 from reference_impl.lunar.index import DataError, load_index
 from reference_impl.lunar.utils import load_config
 
-_CHEAP = ("--output_stride", "32", "--image_size", "128", "--batch_size", "16", "--cache")
-_TRUNK = (*_CHEAP, "--frozen_stages", "0", "--lr", "3e-4", "--schedule", "cosine")
+_SMALL = ("--output_stride", "32", "--image_size", "64", "--cache")
+_STEADY = ("--average", "0.97", "--mirror_views", "--class_weights", "--val_split", "0.1")
+_HYBRID = (
+    *(*_SMALL, *_STEADY, "--batch_size", "16", "--weight_decay", "0.05"),
+    *("--lr", "5e-4", "--schedule", "cosine"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,26 +34,28 @@ class Setting:
 
     words: str
     flags: tuple[str, ...]
-    trunk: tuple[str, ...] = ()
-    """Flags of a training before, whose backbone is taken over and then frozen."""
+    epochs: int
+    taught: bool = False
+    """Take over the trunk that was taught on sample data, and freeze it."""
 
 
 SETTINGS: Mapping[str, Setting] = {
+    "hybrid": Setting("hybrid, trunk taught on sample data", _HYBRID, 3, taught=True),
+    "article": Setting("hybrid with the article's values, random trunk", _SMALL, 3),
     "simple": Setting(
         "small CNN, 128 px",
-        ("--model_type", "simple", *_CHEAP, "--lr", "1e-3", "--schedule", "cosine"),
+        (
+            *("--model_type", "simple", "--image_size", "128", "--cache", *_STEADY),
+            *("--batch_size", "16", "--lr", "1e-3", "--schedule", "cosine"),
+        ),
+        30,
     ),
-    "article": Setting("hybrid as in the article, random trunk frozen", _CHEAP),
-    "trunk": Setting(
-        "hybrid, trunk trained on the same windows, then frozen",
-        (*_CHEAP, "--lr", "3e-4", "--schedule", "cosine"),
-        trunk=_TRUNK,
-    ),
-    "cross_entropy": Setting("the same, cross-entropy", (*_CHEAP, "--gamma", "0"), trunk=_TRUNK),
-    "no_gates": Setting("the same, plain skips", (*_CHEAP, "--no_gates"), trunk=_TRUNK),
+    "cross_entropy": Setting("ablation: cross-entropy", (*_HYBRID, "--gamma", "0"), 3, taught=True),
+    "no_gates": Setting("ablation: plain skips", (*_HYBRID, "--no_gates"), 3, taught=True),
     "no_transformer": Setting(
-        "the same, no transformer", (*_CHEAP, "--no_transformer"), trunk=_TRUNK
+        "ablation: no transformer", (*_HYBRID, "--no_transformer"), 3, taught=True
     ),
+    "random_trunk": Setting("ablation: random trunk", _HYBRID, 3),
 }
 
 
@@ -59,62 +65,116 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add = parser.add_argument
     add("--manifest", required=True, help="CSV or JSONL with path, label and fold")
     add("--out", default="results", help="a folder per training")
-    add("--settings", nargs="+", choices=tuple(SETTINGS), default=["simple", "article", "trunk"])
-    add("--seeds", nargs="+", type=int, default=[42])
+    add("--settings", nargs="+", choices=tuple(SETTINGS), default=["hybrid"])
+    add("--seeds", nargs="+", type=int, default=[42, 43])
     add("--folds", nargs="+", help="those to judge on; all, if left out")
-    add("--epochs", type=int, default=30)
+    add("--table", action="store_true", help="train nothing, show what is there")
+    add("--epochs", type=int, help="other than the setting's own")
     add("--flags", nargs=argparse.REMAINDER, default=[], help="for every training; the last one")
     options = parser.parse_args(arguments)
     try:
         folds = options.folds or sorted(set(load_index(options.manifest).folds))
     except DataError as error:
         sys.exit(f"error: {error}")
-    found: dict[str, list[dict[str, Any]]] = {}
+    found: dict[str, list[Result]] = {}
     for name, seed, fold in itertools.product(options.settings, options.seeds, folds):
-        result = _trained(options, name, seed, fold)
-        found.setdefault(name, []).append(result)
+        if options.table and not (_folder(options, name, seed, fold) / "results.json").exists():
+            continue
+        trained = _trained(options, name, seed, fold)
+        found.setdefault(name, []).append(
+            Result(seed, fold, trained["test"], trained["total_time"] / 60)
+        )
     print("\n".join(table(found)))  # noqa: T201
 
 
-def table(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[str]:
-    """Yield the lines of a Markdown table: macro-F1 on the test folds, over folds and seeds."""
-    yield "| setting | trainings | macro-F1 | spread | F1 of each class | minutes each |"
-    yield "|---|---|---|---|---|---|"
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What one training has brought."""
+
+    seed: int
+    fold: str
+    """The one that was judged on."""
+    test: Mapping[str, Any]
+    """f1, per_class and confusion, as in results.json."""
+    minutes: float
+
+
+def table(found: Mapping[str, Sequence[Result]]) -> Iterator[str]:
+    """Yield the lines of two Markdown tables: macro-F1 on the test folds, and what is confused."""
+    yield (
+        "| setting | trainings | macro-F1 | ± over folds | ± over seeds | F1 of each class "
+        "| minutes each |"
+    )
+    yield "|---|---|---|---|---|---|---|"
     for name, results in found.items():
-        scores = [result["test"]["f1"] for result in results]
-        classes = results[0]["test"]["per_class"]
         each = ", ".join(
-            f"{label} {mean(r['test']['per_class'][label]['f1'] for r in results):.2f}"
-            for label in classes
+            f"{label} {mean(r.test['per_class'][label]['f1'] for r in results):.2f}"
+            for label in results[0].test["per_class"]
         )
-        spread = f"{stdev(scores):.3f}" if len(scores) > 1 else ""
-        minutes = mean(result["total_time"] for result in results) / 60
-        cells = (SETTINGS[name].words, len(scores), f"{mean(scores):.3f}", spread, each)
-        yield f"| {' | '.join(map(str, cells))} | {minutes:.0f} |"
+        cells = (
+            SETTINGS[name].words,
+            len(results),
+            f"{mean(r.test['f1'] for r in results):.3f}",
+            _between(results, "fold"),
+            _between(results, "seed"),
+            each,
+            f"{mean(r.minutes for r in results):.0f}",
+        )
+        yield f"| {' | '.join(map(str, cells))} |"
+    for name, results in found.items():
+        yield from _confusion(SETTINGS[name].words, results)
+
+
+def _between(results: Sequence[Result], what: str) -> str:
+    """Return the standard deviation of the mean macro-F1 of each fold, or of each seed."""
+    groups: dict[Any, list[float]] = {}
+    for result in results:
+        groups.setdefault(getattr(result, what), []).append(result.test["f1"])
+    means = [mean(scores) for scores in groups.values()]
+    return f"{stdev(means):.3f}" if len(means) > 1 else ""
+
+
+def _confusion(words: str, results: Sequence[Result]) -> Iterator[str]:
+    """Yield the sum of all confusion matrices: rows are true classes, columns answers."""
+    classes = list(results[0].test["per_class"])
+    yield f"\n| {words} | {' | '.join(classes)} |"
+    yield f"|{'---|' * (len(classes) + 1)}"
+    for row, label in enumerate(classes):
+        rows = zip(*(result.test["confusion"][row] for result in results), strict=True)
+        sums = [sum(counts) for counts in rows]
+        yield f"| {label} | {' | '.join(map(str, sums))} |"
+
+
+def _folder(options: argparse.Namespace, name: str, seed: int, fold: str) -> Path:
+    return Path(options.out) / f"{name}-{seed}-{fold}"
 
 
 def _trained(options: argparse.Namespace, name: str, seed: int, fold: str) -> dict[str, Any]:
     setting, out = SETTINGS[name], Path(options.out)
-    common = ["--manifest", options.manifest, "--test_fold", fold, "--seed", str(seed)]
-    common += ["--epochs", str(options.epochs), "--resume"]
-    flags = [*setting.flags]
-    if setting.trunk:
-        before = out / f"trunk-for-others-{seed}-{fold}"  # the same for all settings
-        _run(before, [*common, *setting.trunk, *options.flags])
-        flags += ["--trunk", str(before / "best.pth")]
-    folder = out / f"{name}-{seed}-{fold}"
-    _run(folder, [*common, *flags, *options.flags])
+    flags = ["--manifest", options.manifest, "--test_fold", fold, "--seed", str(seed), "--resume"]
+    flags += ["--epochs", str(options.epochs or setting.epochs), *setting.flags]
+    if setting.taught:
+        flags += ["--trunk", str(_taught(out))]
+    folder = _folder(options, name, seed, fold)
+    if not (folder / "results.json").exists():
+        _run("main", ["--save_dir", str(folder), *flags, *options.flags])
     return load_config(folder / "results.json")
 
 
-def _run(folder: Path, flags: Sequence[str]) -> None:
-    """Train in a process of its own, unless it was done before."""
-    if (folder / "results.json").exists():
-        return
-    print(f"{folder.name}: {' '.join(flags)}", flush=True)  # noqa: T201
-    command = [sys.executable, "-m", "reference_impl.lunar.main", "--save_dir", str(folder)]
-    if subprocess.run([*command, *flags], check=False).returncode:
-        sys.exit(f"error: {folder.name} could not be trained; its message stands above")
+def _taught(out: Path) -> Path:
+    """Return the trunk for all folds and seeds: it has seen no real window."""
+    trunk = out / "trunk.pth"
+    if not trunk.exists():
+        _run("trunk", ["--out", str(trunk), "--samples", str(out / "trunk_samples")])
+    return trunk
+
+
+def _run(module: str, flags: Sequence[str]) -> None:
+    """Train in a process of its own."""
+    command = [sys.executable, "-m", f"reference_impl.lunar.{module}", *flags]
+    print(" ".join(["python", *command[1:]]), flush=True)  # noqa: T201
+    if subprocess.run(command, check=False).returncode:
+        sys.exit(f"error: {flags[1]} could not be trained; its message stands above")
 
 
 if __name__ == "__main__":

@@ -178,12 +178,18 @@ def _save(engine: Engine, folder: Path, state: _State, *, better: bool) -> None:
         return
     model = engine.bare.state_dict()
     if better:
-        classes = list(class_names(engine.loader))
-        save(folder / "best.pth", {"model": model, "classes": classes, "f1": state.best_f1})
+        best = {
+            "model": engine.judged.state_dict(),
+            "classes": list(class_names(engine.loader)),
+            "f1": state.best_f1,
+            "settings": dict(engine.options.settings),
+        }
+        save(folder / "best.pth", best)
     save(
         folder / "last.pth",
         {
             "model": model,
+            "mean": engine.mean.state_dict() if engine.mean is not None else {},
             "optimizer": engine.optimizer.state_dict(),
             "scheduler": engine.scheduler.state_dict(),
             "scaler": engine.scaler.state_dict(),
@@ -198,6 +204,8 @@ def _restore(engine: Engine, path: Path) -> _State:
     """Go on where a checkpoint was written."""
     found = load_state(path, engine.device)
     load_model(engine.bare, path, engine.device)
+    if engine.mean is not None and found.get("mean"):
+        engine.mean.load_state_dict(found["mean"])
     engine.optimizer.load_state_dict(found["optimizer"])
     engine.scheduler.load_state_dict(found["scheduler"])
     engine.scaler.load_state_dict(found["scaler"])

@@ -12,6 +12,7 @@ from tests.benchmarks import (
     journal,
     lunar,
     lunar_memory,
+    lunar_peers,
     past,
     sandbox,
     split,
@@ -31,9 +32,10 @@ _GROUPS: Mapping[str, Callable[[], Iterable[Figure]]] = {
     "split": split.figures,
     "lunar": lunar.figures,
     "lunar-memory": lunar_memory.figures,
+    "lunar-peers": lunar_peers.figures,
     "embedded": embedded.figures,
 }
-_SLOW = frozenset({"embedded", "lunar", "lunar-memory", "split"})
+_SLOW = frozenset({"embedded", "lunar", "lunar-memory", "lunar-peers", "split"})
 """Only when named: minutes on two cores that nothing else may use, or torch."""
 
 

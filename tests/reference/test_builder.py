@@ -92,13 +92,28 @@ END
     return path
 
 
+def detached(path: Path, values: np.ndarray) -> Path:
+    """Write the same with its label in a file beside it, as the archive has many products."""
+    attached = pds(path, values).read_bytes()
+    width = 2 * values.shape[1]
+    label = attached[: 2 * width].rstrip().decode()
+    label = label.replace("LABEL_RECORDS = 2\n", "").replace(
+        "^IMAGE = 3", f'^IMAGE = "{path.name}"'
+    )
+    path.with_suffix(".LBL").write_text(label + "\n", newline="\r\n")
+    path.write_bytes(attached[2 * width :])
+    return path
+
+
 @pytest.mark.parametrize("centre", [(0.0, 30.0), (50.0, -100.0), (-60.0, 179.9), (10.0, 0.05)])
-@pytest.mark.parametrize("kind", ["degrees from -180", "degrees from 0", "bare", "pds"])
+@pytest.mark.parametrize("kind", ["degrees from -180", "degrees from 0", "bare", "pds", "label"])
 def test_a_peak_at_a_known_place_stands_in_the_middle(
     tmp_path: Path, centre: tuple[float, float], kind: str
 ) -> None:
     if kind == "pds":
         file = pds(tmp_path / "dem.img", peaks(0, centre))
+    elif kind == "label":
+        file = detached(tmp_path / "DEM.IMG", peaks(0, centre))
     else:
         west = 0.0 if kind == "degrees from 0" else -180.0
         values = peaks(west, centre)

@@ -92,3 +92,11 @@ def test_sixteen_bits_keep_their_precision(tmp_path: Path) -> None:
     Image.fromarray(pixels).save(tmp_path / "sixteen.png")
     found = read_image(tmp_path / "sixteen.png")
     np.testing.assert_allclose(found.astype(float) * 65_535, pixels, atol=0.01)
+
+
+def test_a_large_image_is_turned_before_it_is_averaged_down() -> None:
+    image = np.random.default_rng(0).random((256, 256)).astype(np.float32)
+    image = cv2.GaussianBlur(image, (0, 0), 2)  # nothing finer than the views can show
+    plain = cv2.resize(image, (64, 64), interpolation=cv2.INTER_AREA)
+    detail = [np.abs(np.diff(view)).mean() / view.std() for view in views(image, 60)]
+    assert np.mean(detail) == pytest.approx(np.abs(np.diff(plain)).mean() / plain.std(), rel=0.04)

@@ -81,7 +81,7 @@ def test_there_are_four_transformer_blocks_of_512_which_look_everywhere(hybrid: 
     assert [layer.self_attn.embed_dim for layer in layers] == [512] * 4
     hybrid.eval()
     features = torch.randn(1, 512, 4, 4, requires_grad=True)
-    hybrid.transformer(features)[0, :, 0, 0].sum().backward()
+    hybrid.transformer(features)[0, 0, 0, 0].backward()  # the sum of a layer norm is constant
     assert features.grad is not None
     assert bool((features.grad[0].abs().sum(0) > 0).all())  # the far corner too
 

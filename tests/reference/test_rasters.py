@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import tracemalloc
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -74,3 +76,45 @@ def test_a_window_that_is_none_is_refused(manifest: Path, window: str) -> None:
     manifest.write_text(f"{HEAD}\nlarge.tif,a,{window}\n")
     with pytest.raises(DataError, match=r"parts\.csv:2: x, y, width and height"):
         load_index(manifest)
+
+
+def test_a_large_file_is_read_piece_by_piece_averaged_down(tmp_path: Path) -> None:
+    rasterio = pytest.importorskip("rasterio")
+    tile = np.random.default_rng(0).integers(0, 256, (64, 64)).astype(np.uint8)
+    pixels = np.kron(tile, np.ones((80, 80), np.uint8))  # 5,120×5,120
+    kind = {"driver": "GTiff", "width": 5120, "height": 5120, "count": 1, "dtype": "uint8"}
+    for label in "ab":
+        (tmp_path / label).mkdir()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+            with rasterio.open(tmp_path / label / "large.tif", "w", **kind) as file:
+                file.write(pixels, 1)
+    index = load_index(tmp_path)
+    dataset = LunarDataset(index, 64, training=False)
+    np.testing.assert_allclose(dataset[0][0][0], tile / 255, atol=2 / 255)
+    tracemalloc.start()
+    assert dataset[1] is not None
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < pixels.nbytes  # neither as bytes nor as floats was it there as a whole
+
+
+def test_without_the_extra_a_large_file_is_refused_by_name(tmp_path: Path, monkeypatch) -> None:
+    for label in "ab":
+        (tmp_path / label).mkdir()
+        Image.fromarray(np.zeros((64, 64), np.uint8)).save(tmp_path / label / "small.png")
+    Image.new("L", (14_000, 14_000)).save(tmp_path / "a" / "large.png")  # a bomb to Pillow
+    monkeypatch.setitem(sys.modules, "rasterio", None)
+    monkeypatch.setitem(sys.modules, "rasterio.errors", None)
+    with pytest.raises(DataError, match=r"large\.png .* more than 16 Mpx.* the extra `geo`"):
+        load_index(tmp_path)
+
+
+def test_a_large_file_of_a_palette_is_skipped_by_name(tmp_path: Path, caplog) -> None:
+    pytest.importorskip("rasterio")
+    for label in "ab":
+        (tmp_path / label).mkdir()
+        Image.fromarray(np.zeros((64, 64), np.uint8)).save(tmp_path / label / "small.png")
+    Image.new("P", (4200, 4200)).save(tmp_path / "a" / "large.png")
+    assert len(load_index(tmp_path).paths) == 2
+    assert "save it as gray or RGB" in caplog.text

@@ -1,0 +1,73 @@
+"""The trunk that is taught on sample data, and the two means of a model."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from reference_impl.lunar.averaging import Mirrored, averaged
+from reference_impl.lunar.checkpoints import load_trunk
+from reference_impl.lunar.model import create_model
+from reference_impl.lunar.samples import create_sample_data
+from reference_impl.lunar.trunk import histograms, train_trunk
+from tests.reference.conftest import Tiny
+
+
+@pytest.mark.parametrize("degrees", [10, 50, 90, 130, 170])
+def test_a_slope_falls_into_the_bin_of_its_direction(degrees: int) -> None:
+    down, right = np.mgrid[0:32, 0:32] / 32
+    angle = np.radians(degrees)
+    plane = 0.5 * (np.cos(angle) * right + np.sin(angle) * down)
+    found = histograms(torch.from_numpy(plane)[None, None])
+    assert found.shape == (1, 11, 4, 4)
+    inner = found[0, :, 1:3, 1:3]
+    bins, strength = inner[:9].square(), 2 * 0.5 / 32  # of central differences without a half
+    assert set(bins.argmax(0).flatten().tolist()) == {degrees // 20}
+    torch.testing.assert_close(bins.sum(0), torch.full((2, 2), 64 * strength).double())
+    torch.testing.assert_close(inner[9], torch.log(bins.sum(0) + 0.02))
+    means = plane.reshape(4, 8, 4, 8).mean((1, 3))[1:3, 1:3]
+    torch.testing.assert_close(inner[10], torch.from_numpy(means))
+
+
+def test_a_trunk_learns_the_histograms_and_is_taken_over(tmp_path: Path) -> None:
+    create_sample_data(tmp_path / "samples", 40, image_size=64)
+    error = train_trunk(
+        tmp_path / "samples", tmp_path / "trunk.pth", image_size=32, epochs=8, batch_size=8
+    )
+    assert error < 0.8  # to say the mean of each target would be 1
+    model = create_model(output_stride=32)
+    before = copy.deepcopy(model.state_dict())
+    assert load_trunk(model, tmp_path / "trunk.pth") > 100
+    moved = {n for n, value in model.state_dict().items() if not torch.equal(value, before[n])}
+    assert all(n.startswith("backbone.") and "layer3" not in n for n in moved)
+    for part in ("stem.0.weight", "layer1.0.conv2.weight", "layer2.3.bn3.running_var"):
+        assert f"backbone.{part}" in moved
+
+
+def test_the_mean_of_the_weights_moves_by_its_decay() -> None:
+    model = nn.Linear(1, 1, bias=False)
+    nn.init.zeros_(model.weight)
+    mean, expected = averaged(model, 0.5), 0.0
+    for step in range(20):
+        nn.init.constant_(model.weight, float(step))
+        mean.update_parameters(model)
+        kept = min(0.5, (1 + step) / (10 + step))
+        expected = kept * expected + (1 - kept) * step if step else 0.0
+    assert float(mean.module.weight.detach()) == pytest.approx(expected)
+    with pytest.raises(ValueError, match=r"average is 1\.5"):
+        averaged(model, 1.5)
+
+
+def test_mirrored_views_give_the_mean_of_four_probabilities() -> None:
+    model, images = Tiny().eval(), torch.rand(3, 3, 32, 32)
+    numpy = images.numpy()
+    views = (numpy, numpy[:, :, ::-1], numpy[..., ::-1], numpy[:, :, ::-1, ::-1])
+    with torch.no_grad():
+        each = [model(torch.from_numpy(view.copy())).softmax(1) for view in views]
+        found = Mirrored(model)(images).exp()
+    torch.testing.assert_close(found, sum(each) / 4)
