@@ -12,7 +12,7 @@ def test_the_first_useful_fact_stands_on_the_requirements_line(report: Report) -
     line = next(line for line in report_lines(report) if "noise" in line)
 
     assert " ".join(line.split()) == (
-        "✗ noise not met (outcome): sigma 0.048 measured, 0.01 asked; preprocessing.py:41"
+        "✗ noise not met: sigma 0.048 measured, 0.01 asked; preprocessing.py:41"
     )
 
 
@@ -21,11 +21,13 @@ def test_a_cause_that_requirements_share_is_told_once(report: Report) -> None:
         replace(each, verdict="not met", evidence="NameError: np", at="model.py:7")
         for each in report.requirements
     )
-    lines = [line.split(": ", 1) for line in report_lines(replace(report, requirements=broken))]
-    told = {line[0].split()[1]: line[1] for line in lines if "not met" in line[0]}
+    lines = [*report_lines(replace(report, requirements=broken))]
+    rows = [line.split(": ", 1) for line in lines]
+    told = {row[0].split()[1]: row[1] for row in rows if "not met" in row[0]}
 
     assert told["noise"] == "NameError: np; model.py:7"
-    assert told["aspp"] == told["frozen"] == "for the same reason as noise"
+    assert told["aspp"] == told["frozen"] == "as noise"
+    assert "  3 requirements (noise, aspp, frozen): NameError: np; model.py:7" in lines
 
 
 def test_requirements_are_grouped_by_prompt(report: Report) -> None:
@@ -52,28 +54,42 @@ def test_what_was_not_asked_for_is_not_shown(report: Report) -> None:
     assert not any("aspp" in line for line in lines)
 
 
-def test_findings_name_file_line_and_rule_errors_first(report: Report) -> None:
+def test_findings_name_gate_file_line_and_rule(report: Report) -> None:
     lines = [line.strip() for line in report_lines(report)]
 
-    assert "✗ broken.py:3: does not parse: invalid syntax" in lines
-    assert "✗ model.py:7: Undefined name `np` [F821]" in lines
-    assert "· model.py:1: `os` imported but unused [F401]" in lines
+    assert "✗ parse: broken.py:3: does not parse: invalid syntax" in lines
+    assert "✗ ruff: model.py:7: Undefined name `np` [F821]" in lines
+
+
+def test_the_same_finding_on_several_lines_is_one(report: Report) -> None:
+    again = replace(report.findings[1], line=9)
+    lines = [*report_lines(replace(report, findings=(*report.findings, again)))]
+
+    assert "  ✗ ruff: model.py:7, 9: Undefined name `np` [F821]" in lines
 
 
 def test_what_was_told_already_is_not_told_again(report: Report) -> None:
-    lines = [line.strip() for line in report_lines(report, told=report.findings[:2])]
+    lines = [line.strip() for line in report_lines(report, told=report.findings[:1])]
 
-    assert "✗ broken.py:3: does not parse: invalid syntax" not in lines
-    assert "· model.py:1: `os` imported but unused [F401]" in lines
+    assert not any("broken.py" in line for line in lines)
+    assert "✗ ruff: model.py:7: Undefined name `np` [F821]" in lines
 
 
-def test_many_warnings_are_counted_not_listed(report: Report) -> None:
+def test_warnings_are_counted_and_shown_when_asked_for(report: Report) -> None:
     many = tuple(Finding("ruff", "odd", "a.py", n, "B1", "warning") for n in range(1, 10))
-    lines = [line.strip() for line in report_lines(replace(report, findings=many))]
+    found = replace(report, findings=many)
 
-    assert [line for line in lines if line.startswith("· ")][-1] == (
-        "· and 4 more warnings: --json lists them"
-    )
+    assert "  · ruff: 9 warnings, shown by --details" in [*report_lines(found)]
+    assert "  · ruff: a.py:1, 2, 3, 4, 5, 6, 7, 8, 9: odd [B1]" in [
+        *report_lines(found, details=True)
+    ]
+
+
+def test_no_answer_is_told_apart_from_a_wrong_one(report: Report) -> None:
+    silent = tuple(replace(each, unanswered=True) for each in report.requirements[:1])
+    lines = [*report_lines(replace(report, requirements=silent))]
+
+    assert any("noise  not met: no answer: sigma" in line for line in lines)
 
 
 def test_the_last_line_counts_the_verdicts_and_names_the_seed(report: Report) -> None:

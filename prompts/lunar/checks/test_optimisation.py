@@ -131,4 +131,4 @@ def test_the_whole_learns(candidate, sample_images, evidence):
              "training on sample images")  # fmt: skip
     assert len(losses) == 4
     assert all(type(each) is float for each in losses)
-    assert losses[-1] < losses[0]
+    assert min(losses[1:]) < 0.9 * losses[0]  # the rate is high: a later epoch may overshoot
