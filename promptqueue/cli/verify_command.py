@@ -88,6 +88,7 @@ def verify(
     targets = find_targets(path, queue)
     if len(targets) > 1 and (junit or sarif):
         raise UsageError("--junit and --sarif write one report; name one of the folders")
+    _check_writable(junit, sarif)  # judging takes minutes, which are lost where nothing can be kept
     reports = []
     for target in targets:
         loaded = load_queue(target.queue_file)
@@ -180,6 +181,14 @@ def _print_json(reports: Sequence[Report]) -> None:
     from promptqueue.reports.machine import report_json
 
     typer.echo("".join(map(report_json, reports)), nl=False)
+
+
+def _check_writable(*paths: Path | None) -> None:
+    import os
+
+    for path in filter(None, paths):
+        if not os.access(path if path.exists() else path.parent, os.W_OK) or path.is_dir():
+            raise StorageError(f"{path} cannot be written; name another file")
 
 
 def _write_files(reports: Sequence[Report], junit: Path | None, sarif: Path | None) -> None:

@@ -19,7 +19,7 @@ def report_junit(report: Report) -> str:
         case = Tree.SubElement(suite, "testcase", classname="gates", name=gate)
         found = [f for f in report.findings if f.gate == gate and f.severity == "error"]
         if state == "failed":
-            lines = [f"{each.at}: {each.message}" for each in found]
+            lines = [": ".join(filter(None, (each.at, each.message))) for each in found]
             _failure(case, "; ".join(lines) or "failed")
         elif state != "passed":
             Tree.SubElement(case, "skipped", message=_clean(state))
@@ -35,7 +35,7 @@ def report_junit(report: Report) -> str:
 
 def _requirement(suite: Tree.Element, each: Requirement) -> None:
     case = Tree.SubElement(suite, "testcase", classname=each.step, name=each.id)
-    text = f"{each.text}: {each.evidence} {each.at}".strip()
+    text = f"{each.text}: {each.evidence}" + (f"; {each.at}" if each.at else "")
     if each.verdict == "not met":
         _failure(case, text)
     elif each.verdict == "error":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from promptqueue.queue.types import Strict
 
@@ -30,7 +30,7 @@ class Answered(_Exact):
     answer: Any
     tampered: list[str]
     """Functions of other libraries that the code replaced."""
-    lines: dict[str, list[int]]
+    lines: dict[str, list[int]] = Field(default_factory=dict)
     """File to the lines of its functions that ran."""
 
 
@@ -47,7 +47,7 @@ class Raised(_Exact):
     """The code or the probe raised an exception."""
 
     raised: ToldException
-    lines: dict[str, list[int]]
+    lines: dict[str, list[int]] = Field(default_factory=dict)
     """As in `Answered`."""
 
 

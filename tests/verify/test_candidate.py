@@ -13,6 +13,7 @@ from promptqueue.queue.verification import Verification
 from promptqueue.verify.candidate import Candidate
 from promptqueue.verify.replies import Answered, Failed, Raised, read_reply
 from promptqueue.verify.sandbox import open_sandbox
+from promptqueue.verify.snapshot import Copy
 
 STAY = """
 import os, sys, time
@@ -44,7 +45,9 @@ def asked(backend: str, folder: Path) -> Iterator[Candidate]:
     (folder / "code").mkdir()
     (folder / "code" / "stay.py").write_text(STAY)
     (folder / "probes.py").write_text(PROBES)
-    with Candidate(open_sandbox(backend), folder / "code", folder, Verification(), 1) as candidate:
+    with Candidate(
+        open_sandbox(backend), Copy(folder / "code"), folder, Verification(), 1
+    ) as candidate:
         yield candidate
 
 
