@@ -20,8 +20,8 @@ from tests.lunar.twins_all import TWINS
 pytestmark = pytest.mark.contract
 SEED = 20261125
 """Chooses twins and other requirements, and is the challenge's; make sharpness takes fresh ones."""
-EACH = 2
-"""Twins of a requirement; make sharpness takes all of them."""
+EACH = 1
+"""Twins of a requirement; make sharpness takes all of them, and all other requirements."""
 OTHERS = 3
 """Requirements that a twin does not break, and that it is judged by nevertheless."""
 

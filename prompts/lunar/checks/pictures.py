@@ -47,6 +47,17 @@ def decoded(image: Array) -> int:
     return sum(1 << bit for bit in range(BITS) if means[bit + 2] > middle)
 
 
+def scale(images: Array) -> tuple[float, float]:
+    """Return by what factor and offset views of coded pictures (N×H×W) show their levels."""
+    distance = radii(images.shape[1])
+    high, low = (
+        float(np.median(images[:, (distance > begin) & (distance < begin + 6)].mean(1)))
+        for begin in (3, _STEP + 3)
+    )
+    factor = (high - low) / (HIGH - LOW)
+    return (factor, high - factor * HIGH) if abs(factor) > 1e-3 else (1.0, 0.0)
+
+
 def disc() -> Pixels:
     """Return a bright disc in a darker ring; the mean of the whole is 0.5."""
     distance = radii()
