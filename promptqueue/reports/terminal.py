@@ -150,5 +150,11 @@ def _total(report: Report) -> str:
         count = sum(each.verdict == verdict for each in asked)
         if count:
             counts.append(f"{count} {verdict}")
-    colour = "green" if report.green else "red"
-    return f"{colour}: {', '.join(counts)} (seed {report.seed})"
+    return f"{_colour(report, asked)}: {', '.join(counts)} (seed {report.seed})"
+
+
+def _colour(report: Report, asked: Sequence[Requirement]) -> str:
+    if report.green:
+        return "green"
+    red = "failed" in report.gates.values() or any(each.verdict != "met" for each in asked)
+    return "red" if red or len(asked) == len(report.requirements) else "nothing red, judged in part"

@@ -54,6 +54,20 @@ def test_what_was_not_asked_for_is_not_shown(report: Report) -> None:
     assert not any("aspp" in line for line in lines)
 
 
+def test_a_part_that_is_met_is_neither_green_nor_red(report: Report) -> None:
+    part = tuple(
+        replace(each, verdict="met")
+        if each.id == "noise"
+        else replace(each, verdict="not verified", evidence=NOT_ASKED)
+        for each in report.requirements
+    )
+    found = replace(report, requirements=part, gates={"parse": "passed"}, findings=())
+
+    assert [*report_lines(found)][-1] == (
+        "nothing red, judged in part: 1 of 1 requirements met (seed 7)"
+    )
+
+
 def test_findings_name_gate_file_line_and_rule(report: Report) -> None:
     lines = [line.strip() for line in report_lines(report)]
 
