@@ -69,6 +69,12 @@ def test_a_twin_fails_what_it_breaks_and_nothing_else(queue: LoadedQueue, twin: 
     assert wrong(twin, verdicts) == [], (SEED, unmet(report))
 
 
+def test_every_twin_can_be_made(tmp_path: Path) -> None:
+    for number, twin in enumerate(TWINS):
+        copy = twin.make(tmp_path / str(number))
+        compile((copy / twin.file).read_text("utf-8"), twin.name, "exec")
+
+
 def test_a_twin_is_made_of_a_text_that_is_there_once(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="0 times"):
         Twin("noise", "none", "images.py", "no such text", "").make(tmp_path)

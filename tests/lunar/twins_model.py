@@ -125,14 +125,14 @@ TWINS = [
     _twin(
         "dropout",
         "one half before the head, whatever is asked",
-        "self.head = nn.Sequential(nn.Dropout(dropout_prob), nn.Linear(DIM,",
-        "self.head = nn.Sequential(nn.Dropout(0.5), nn.Linear(DIM,",
+        "self.head = nn.Sequential(nn.Dropout(dropout_prob), nn.Linear(DIM *",
+        "self.head = nn.Sequential(nn.Dropout(0.5), nn.Linear(DIM *",
     ),
     _twin(
         "dropout",
         "also in eval mode",
-        "return self.head(joined.mean(dim=(2, 3)))",
-        "return self.head(functional.dropout(joined.mean(dim=(2, 3)), 0.3))",
+        "return self.head(self.places(joined))",
+        "return self.head(functional.dropout(self.places(joined), 0.3))",
     ),
     _twin(
         "dropout",
@@ -179,8 +179,8 @@ TWINS = [
     _twin(
         "gpu_ready",
         "always five classes",
-        "nn.Linear(DIM, num_classes)",
-        "nn.Linear(DIM, 5)",
+        "nn.Linear(DIM * PLACES**2, num_classes)",
+        "nn.Linear(DIM * PLACES**2, 5)",
     ),
 ]
 """They must turn red in their own requirement, and in no other."""

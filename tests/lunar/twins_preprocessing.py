@@ -59,7 +59,7 @@ TWINS = [
          "return np.asarray(cv2.subtract(image, _slow(image, sigma)), np.float32)",
          "return np.asarray(cv2.subtract(image, _slow(image, sigma)) ** 2, np.float32)"),
     Twin("high_pass", "not used by the loader", "images.py",
-         "        cv2.addWeighted(image, _GAIN, slow, -_GAIN, 0.5, dst=view)",
+         "        cv2.addWeighted(image, GAIN, slow, -GAIN, 0.5, dst=view)",
          "        view[:] = image + 0 * slow"),
     Twin("multi_scale", "always 256", "preprocessing.py",
          "        self.image_size = image_size", "        self.image_size = 256"),

@@ -57,7 +57,7 @@ def memory(candidate, few, many, side, size=256):
             Image.fromarray(pixels).save(os.path.join(place, f"{index}.bmp"))
         before = in_use()
         loaders = make(candidate, folder, size, {})
-        for loader in (*loaders, *loaders):
+        for loader in loaders:
             for _batch in loader:
                 pass
         del _batch

@@ -449,7 +449,7 @@ def test_files_are_opened_when_their_turn_comes(candidate, channel, evidence):
 @pytest.mark.about("preprocessing.py", r"__init__|cache|open\(|read")
 def test_memory_does_not_grow_with_the_number_of_files(candidate, evidence):
     few, many, side = 16, 80, 512
-    answer = candidate.ask("probes_preprocessing.memory", few=few, many=many, side=side)
+    answer = candidate.ask("probes_preprocessing.memory", time_s=90, few=few, many=many, side=side)
     growth = answer["growth"]
     assert type(growth) is float
     evidence(f"after reading {many} files, {growth:.0f} MiB more are in use than after {few}")
