@@ -158,8 +158,9 @@ def _tell(told: list[Finding], findings: Sequence[Finding], *, quiet: bool) -> N
 
     if quiet:
         return
-    told += [each for each in findings if each.severity == "error"]
-    for line in finding_lines([each for each in findings if each.severity == "error"]):
+    errors = [each for each in findings if each.severity == "error"]
+    told += errors
+    for line in finding_lines(errors):
         typer.echo(line)
 
 

@@ -8,6 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+FLIPS: tuple[tuple[int, ...], ...] = ((), (2,), (3,), (2, 3))
+"""Dimensions of B×3×H×W to turn around, for an image and its three mirrorings."""
+
 
 def averaged(model: nn.Module, decay: float) -> AveragedModel:
     """Return a running mean of a model's weights and statistics (Polyak and Juditsky 1992).
@@ -47,6 +50,5 @@ class Mirrored(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Map B×3×H×W to the logarithm of the mean probabilities, B×classes."""
-        flips: tuple[tuple[int, ...], ...] = ((), (2,), (3,), (2, 3))
-        views = [self.model(images.flip(flip)).float().log_softmax(1) for flip in flips]
-        return torch.stack(views).logsumexp(0) - torch.log(torch.tensor(float(len(flips))))
+        views = [self.model(images.flip(flip)).float().log_softmax(1) for flip in FLIPS]
+        return torch.stack(views).logsumexp(0) - torch.log(torch.tensor(float(len(FLIPS))))

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from reference_impl.lunar.averaging import FLIPS
 from reference_impl.lunar.index import DataError, load_index
 from reference_impl.lunar.metrics import confusion_matrix, scores_of
 from reference_impl.lunar.preprocessing import LunarDataset
@@ -30,7 +31,6 @@ SIZE = 64
 """Pixels that a window is averaged down to: 1.9 km each for the real ones."""
 GRIDS = (4, 8)
 """Rows and columns of cells."""
-FLIPS: tuple[tuple[int, ...], ...] = ((), (2,), (3,), (2, 3))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
