@@ -80,13 +80,12 @@ def _preload(name: str) -> bool:
         importlib.import_module(name)
     except ImportError:
         return False
-    if name == "torch":  # else each question imports these again
-        for lazy in ("torch.optim", "torch.nn", "torch._dynamo"):
-            importlib.import_module(lazy)
+    if name == "torch":
+        sys.modules["torch"].set_num_threads(config_threads())
+        reduction.ForkingPickler.register(sys.modules["torch"].Tensor, _reduced)
+    if name == "torch.optim":  # the first optimiser imports for seconds, and patches its class
         torch = sys.modules["torch"]
-        torch.set_num_threads(config_threads())
-        torch.optim.AdamW([torch.zeros(1, requires_grad=True)])  # the first one patches its class
-        reduction.ForkingPickler.register(torch.Tensor, _reduced)
+        torch.optim.AdamW([torch.zeros(1, requires_grad=True)])
     return True
 
 

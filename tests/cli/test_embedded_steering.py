@@ -96,9 +96,7 @@ def test_a_budget_stops_a_run_in_time(at_home: Shell, queue: str, budget: int) -
 
 
 def test_the_doctor_examines_the_embedded_server(at_home: Shell) -> None:
-    done = at_home.run_apart(
-        "doctor", "--endpoint", "embedded", "--context", "512", "--json", timeout=600
-    )
+    done = at_home.run_apart("doctor", "--endpoint", "embedded", "--context", "512", "--json")
     assert done.returncode == 0, done.stderr
     findings = {found["probe"]: found for found in json.loads(done.stdout)["findings"]}
     assert len(findings) >= 12
