@@ -74,7 +74,7 @@ def focal(logits, labels, gamma):
     log_p = torch.log_softmax(leaf, 1)[torch.arange(len(labels)), torch.as_tensor(labels)]
     value = ((1 - log_p.exp()) ** gamma * -log_p).mean()
     value.backward()
-    return float(value), leaf.grad.numpy()
+    return value.item(), leaf.grad.numpy()
 
 
 def check_gradient(answer, given, gamma, evidence):
