@@ -21,6 +21,8 @@ from promptqueue.run.events import (
     CallStarted,
     Event,
     FileWritten,
+    Judged,
+    Judging,
     Notice,
     Refining,
     RunFinished,
@@ -63,6 +65,10 @@ class Narrator:
                 return [f"note: {warning}" for warning in self.budget.take(event)]
             case StepStarted():
                 self.label = f"[{event.number}/{event.of}] {event.title}"
+            case Judging():
+                return [f"{self.label}: judging {event.requirements} requirements"]
+            case Judged():
+                return [f"{self.label}: {_verdict(event)}"]
             case Refining():
                 return self._refining_lines(event)
             case StepSteered() | StepsStale():
@@ -71,7 +77,8 @@ class Narrator:
                 return [f"{self.label}: {_written(event)}"]
             case StepFinished():
                 self._unusable.update(event.files if not event.complete else ())
-                return [f"{self.label}: not usable: {issue}" for issue in event.issues]
+                lines = [f"{self.label}: not usable: {issue}" for issue in event.issues]
+                return lines + ([f"{self.label}: {_left(event)}"] if event.unmet else [])
             case RunFinished():
                 return self._summary(event)
         return []
@@ -128,6 +135,10 @@ class Narrator:
         head = "done" if whole else "not complete: ended"
         lines = [f"{head} in {clock(event.seconds)}: {calls}, {spent(event.usage, event.usd)}"]
         lines += self.budget_lines()
+        if event.met or event.unmet:
+            total = len(event.met) + len(event.unmet)
+            lines.append(f"verdict: {len(event.met)} of {total} requirements met")
+        lines += [f"warning: {event.gap}"] if event.gap else []
         lines += [f"  {path}{self._mark(path)}" for path in event.files]
         if self._started is not None:
             lines.append(f"everything asked and answered is kept in {self._started.path}")
@@ -151,7 +162,8 @@ class Narrator:
 
     def _refining_lines(self, event: Refining) -> list[str]:
         how = "afresh" if event.fresh else "again"
-        reasons = [f"{self.label}: not usable yet: {reason}" for reason in event.reasons]
+        what = "not met yet" if event.judged else "not usable yet"
+        reasons = [f"{self.label}: {what}: {reason}" for reason in event.reasons]
         return [*reasons, f"{self.label}: asking {how} (refinement {event.turn})"]
 
 
@@ -190,6 +202,17 @@ def _answer(event: Answered) -> str:
     speed = f", {reply.usage.completion / writing_s:.1f} tokens/s" if writing_s > 0 else ""
     ending = "" if reply.finish_reason == "stop" else f", ended by {reply.finish_reason}"
     return f"answered in {clock(reply.seconds)} ({spent(reply.usage)}{speed}{ending})"
+
+
+def _verdict(event: Judged) -> str:
+    met, unmet = event.verdict["met"], event.verdict["unmet"]
+    how = "judged before" if event.reused else f"judged in {clock(event.seconds)}"
+    kept = "" if event.standing else "; the version before is better and stands"
+    return f"{how}: {len(met)} of {len(met) + len(unmet)} requirements met{kept}"
+
+
+def _left(event: StepFinished) -> str:
+    return f"{len(event.unmet)} not met in the end: {', '.join(event.unmet)}"
 
 
 def _written(event: FileWritten) -> str:

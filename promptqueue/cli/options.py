@@ -79,6 +79,15 @@ Overwrite = Annotated[
     bool,
     typer.Option("--overwrite", help="Replace files that were edited by hand (they are kept)."),
 ]
+Verify = Annotated[
+    bool | None,
+    typer.Option(
+        "--verify/--no-verify",
+        help="Judge each step when it lands, and refine what is red; by default where this "
+        "machine can.",
+        show_default=False,
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print events as JSON lines, for machines.")]
 Quiet = Annotated[
     bool,

@@ -35,8 +35,10 @@ from promptqueue.cli.options import (
     Runs,
     Settings,
     Timeout,
+    Verify,
 )
 from promptqueue.errors import (
+    ChecksFailed,
     EndpointError,
     Interrupted,
     LimitReached,
@@ -75,6 +77,7 @@ def run(
     fresh: Fresh = False,
     interactive: Interactive = False,
     overwrite: Overwrite = False,
+    verify: Verify = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -104,6 +107,7 @@ def run(
         overwrite=overwrite,
         fresh=fresh,
         start=start,
+        verify=verify,
     )
     conduct(plan, json=json, quiet=quiet, interactive=interactive)
 
@@ -121,6 +125,7 @@ def resume(
     runs: Runs = RUNS,
     interactive: Interactive = False,
     overwrite: Overwrite = False,
+    verify: Verify = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -146,6 +151,7 @@ def resume(
         limits=limit or (),
         price_file=prices,
         overwrite=overwrite,
+        verify=verify,
     )
     conduct(plan, json=json, quiet=quiet, interactive=interactive, resume=path)
 
@@ -245,4 +251,11 @@ def _judge(finished: RunFinished) -> None:
             f"not everything came back: {', '.join(finished.incomplete)} did not bring usable "
             f"files (see above); the run {finished.run} keeps every reply. Run again with another "
             "model, more refine turns, or a clearer prompt"
+        )
+    if finished.unmet:
+        total = len(finished.met) + len(finished.unmet)
+        raise ChecksFailed(
+            f"{len(finished.met)} of {total} requirements met; not met: "
+            f"{', '.join(finished.unmet)}. Read more with `promptqueue verify`, or change the "
+            "prompt and run again: what was answered and has not changed is not asked again"
         )

@@ -64,8 +64,12 @@ class LoadedQueue:
         return digest.hexdigest()
 
 
-def load_queue(path: Path | str) -> LoadedQueue:
+def load_queue(path: Path | str, *, contract: bool = True) -> LoadedQueue:
     """Read, validate and cross-check a queue file and its templates; no call is made.
+
+    Args:
+        path: of the queue file.
+        contract: look at the checks and the reference, too; a replay has none.
 
     Raises:
         QueueFileError: its message lists every problem as `file:line:column: ...`.
@@ -76,7 +80,7 @@ def load_queue(path: Path | str) -> LoadedQueue:
     environment = make_environment(path.parent)
     sources: tuple[Source, ...] = ()
     if queue is not None:
-        sources = review_queue(queue, document, environment)
+        sources = review_queue(queue, document, environment, contract=contract)
     _raise_problems(document)
     if queue is None:  # every reason for that was a problem
         raise QueueFileError(f"{path} is not a queue file")

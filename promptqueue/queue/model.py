@@ -94,7 +94,11 @@ class Refine(Strict):
     turns: Count = Field(3, ge=0, le=20)
     """Refinement turns after the first one."""
     samples: Count = Field(1, ge=1, le=100)
-    """Independent samples; more than one needs verdicts to choose by."""
+    """Independent first answers, of which the verdict chooses; where nothing judges, one."""
+    on_red: Literal["continue", "stop"] = "continue"
+    """Whether later steps are asked although a requirement of this one is not met."""
+    escalate: str | None = None
+    """Another model for the last refinement turn, where this one did not get there."""
 
 
 class Text(Strict):

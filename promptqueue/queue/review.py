@@ -18,7 +18,7 @@ from promptqueue.queue.template_reader import Source
 from promptqueue.queue.template_review import review_templates
 from promptqueue.queue.types import Scalar
 
-_SAMPLES = "samples above 1 has no effect yet: nothing judges which sample is best"
+_SAMPLES = "samples above 1 has no effect without `checks`: nothing judges which one is best"
 _NOT_THERE = "does not exist; paths start at the folder of the queue file"
 _MARK = re.compile(r"""^[^#\n]*\brequirement\(\s*(["'])(?P<name>[^"'\n]+)\1""", re.MULTILINE)
 _SHOWN = 60
@@ -26,9 +26,15 @@ _SHOWN = 60
 
 
 def review_queue(
-    queue: Queue, document: Document, environment: SandboxedEnvironment
+    queue: Queue, document: Document, environment: SandboxedEnvironment, *, contract: bool = True
 ) -> tuple[Source, ...]:
     """Note every cross-reference that leads nowhere in `document.problems`.
+
+    Args:
+        queue: what is reviewed.
+        document: where its texts stand.
+        environment: of the templates.
+        contract: look at the checks and the reference, too.
 
     Returns:
         All templates that the queue is made of.
@@ -39,7 +45,10 @@ def review_queue(
     _review_contexts(queue, document)
     _review_files(queue, document, folder)
     for index, step in enumerate(queue.steps):
-        _review_checks(step, index, document, folder)
+        if contract:
+            _review_checks(step, index, document, folder)
+    if contract and queue.reference is not None and not (folder / queue.reference).is_dir():
+        document.complain(("reference",), f"the folder {queue.reference!r} {_NOT_THERE}")
     return review_templates(queue, document, environment, folder)
 
 
@@ -55,9 +64,10 @@ def _review_identities(queue: Queue, document: Document) -> None:
             if path in paths[:number]:
                 location: Location = ("steps", index, "outputs", number, "path")
                 document.complain(location, f"{path!r} is declared twice in this step")
-        if step.refine is not None and step.refine.samples > 1:
-            document.complain(("steps", index, "refine", "samples"), _SAMPLES, severity="warning")
-    if queue.defaults.refine.samples > 1:
+        if step.refine is not None and step.refine.samples > 1 and not step.checks:
+            location = ("steps", index, "refine", "samples")
+            document.complain(location, _SAMPLES, severity="warning")
+    if queue.defaults.refine.samples > 1 and not any(step.checks for step in queue.steps):
         document.complain(("defaults", "refine", "samples"), _SAMPLES, severity="warning")
 
 
@@ -113,8 +123,6 @@ def _cycle(queue: Queue, step: Step, other: str) -> str:
 
 
 def _review_files(queue: Queue, document: Document, folder: Path) -> None:
-    if queue.reference is not None and not (folder / queue.reference).is_dir():
-        document.complain(("reference",), f"the folder {queue.reference!r} {_NOT_THERE}")
     if isinstance(queue.role, str):
         if any(char.isspace() for char in queue.role):
             text = "this is a text, not the name of a file; write `role: {text: ...}`"

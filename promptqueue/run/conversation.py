@@ -19,7 +19,9 @@ from promptqueue.run.events import (
     StepSteered,
 )
 from promptqueue.run.extract import Extraction, Issue, extract_modules
+from promptqueue.run.feedback import verdict_prompt
 from promptqueue.run.job import Job
+from promptqueue.run.judging import conclude, met_before, weigh
 from promptqueue.run.refine import Board, change_prompt, refinement_prompt
 from promptqueue.run.steering import Decision, Review
 from promptqueue.run.stored import StoredFiles, StoredTurns
@@ -38,6 +40,10 @@ class _Talk:
     """Number of the turn, over all starts."""
     refined: int = 0
     """Refinements since the prompt, or since the user last said something."""
+    drawn: int = 1
+    """Independent first answers so far."""
+    model: str | None = None
+    """Another one than the step's, where this one did not get there."""
     turns: list[Turn] = field(default_factory=list)
     """Those of the start that stands: what later steps get as context."""
     usage: Usage = field(default_factory=lambda: Usage(0, 0))
@@ -57,6 +63,14 @@ class _Talk:
         said = (Message("assistant", reply.text), Message("user", prompt))
         self.messages = (*self.messages, *said)
 
+    def mend_with(self, prompt: str) -> None:
+        """Ask for the best version so far to be mended: what led to it does not go along."""
+        assert self.board.standing is not None
+        said = (Message("assistant", self.board.standing.turns[-1].reply), Message("user", prompt))
+        again = (*self.first, *said)
+        self.sample += again == self.messages  # or the same answer would be all that comes
+        self.messages = again
+
     def start_afresh(self) -> None:
         """Ask the prompt again, for another sample."""
         self.messages, self.sample, self.turns = self.first, self.sample + 1, []
@@ -75,7 +89,7 @@ def run_step(
     past = job.past_of(number, first_key)
     blobs = job.recorder.directory.blobs
     earlier = {path: blobs.get(job.files[path]) for path in step.paths() if path in job.files}
-    talk = _Talk(first, first, Board(step.outputs, earlier))
+    talk = _Talk(first, first, Board(step.outputs, earlier, met_before(job, step)))
     while True:
         reply = yield from ask(job, step, talk.turn, request, past)
         talk.hear(reply)
@@ -86,7 +100,9 @@ def run_step(
             finish_reason=reply.finish_reason,
         )
         yield job.recorder.record(_extracted(step, talk.turn, extraction))
-        talk.unwritten.update(talk.board.take(extraction))
+        taken = talk.board.take(extraction)
+        if (yield from weigh(job, step, talk.turn, talk.board, talk.turns, past)):
+            talk.unwritten.update(taken)
         if job.steer is None and job.decision(request.key(), past) is None:
             yield from _write(job, step, talk, least=2)  # a user decides before files are written
         decision = yield from _decide(job, step, talk, request, reply, extraction, past)
@@ -94,9 +110,9 @@ def run_step(
             break
         yield from _follow(job, step, talk, reply, extraction, decision)
         talk.turn += 1
-        request = job.request(step, talk.messages, talk.sample)
+        request = job.request(step, talk.messages, talk.sample, talk.model)
     talk.skipped = decision.action == "skip"
-    yield from _finish(job, step, talk, extraction)
+    yield from _finish(job, step, talk, extraction, past)
     if step.id not in job.incomplete:
         job.archive.add(first_key, job.recorder.directory.id)
 
@@ -127,17 +143,16 @@ def _decide(
     decision = job.decision(key, past)
     if decision is None and job.steer is not None:
         texts = {path: module.text for path, module in extraction.modules.items()}
-        issues = tuple(issue.message for issue in _open_issues(talk, extraction))
+        issues = _reasons(talk, extraction)
         prompt = talk.messages[-1].content
         decision = job.steer(Review(step.id, talk.turn, prompt, reply, texts, issues))
     if decision is None:
-        spent = talk.refined >= job.loaded.queue.refine_of(step).turns
-        return Decision("accept" if spent or not talk.board.open_paths() else "refine")
+        return Decision("refine" if _is_open(talk) and _may_go_on(job, step, talk) else "accept")
     if key not in job.ledger.decisions:
         text = job.recorder.directory.keep(decision.text) if decision.text else ""
         job.ledger.decisions[key] = (decision.action, text)
         yield job.recorder.record(StepSteered(step.id, talk.turn, key, decision.action, text))
-    if decision.action == "refine" and not talk.board.open_paths():
+    if decision.action == "refine" and not _is_open(talk):
         return Decision("accept")
     return decision
 
@@ -164,28 +179,62 @@ def _follow(
 def _refine(
     job: Job, step: Step, talk: _Talk, reply: Reply, extraction: Extraction
 ) -> Generator[Event, None, None]:
-    reasons = _open_issues(talk, extraction)
-    fresh = talk.board.starts_afresh(reply.text)
-    talk.refined += 1
-    yield job.recorder.record(
-        Refining(step.id, talk.turn + 1, tuple(issue.message for issue in reasons), fresh)
-    )
+    board, rule = talk.board, job.loaded.queue.refine_of(step)
+    reasons, judged = _reasons(talk, extraction), not board.open_paths()
+    fresh = board.starts_afresh(reply.text)
+    if _draws(job, step, talk):
+        fresh, talk.drawn = True, talk.drawn + 1
+    else:
+        talk.refined += 1
+    if rule.escalate and talk.refined == rule.turns:
+        fresh, talk.model = True, rule.escalate
+    yield job.recorder.record(Refining(step.id, talk.turn + 1, reasons, fresh, judged))
     if fresh:
         talk.start_afresh()
+    elif board.standing is not None and judged:
+        faults = board.standing.judgement.faults
+        talk.mend_with(verdict_prompt(faults, board.latest(), step.outputs))
     else:
-        wanted = [output for output in step.outputs if output.path in talk.board.open_paths()]
-        talk.answer_with(reply, refinement_prompt(reasons, wanted))
+        wanted = [output for output in step.outputs if output.path in board.open_paths()]
+        talk.answer_with(reply, refinement_prompt(_open_issues(talk, extraction), wanted))
+
+
+def _is_open(talk: _Talk) -> bool:
+    """Tell whether something is left to mend that the model may be told of."""
+    standing = talk.board.standing
+    return bool(talk.board.open_paths() or (standing and standing.judgement.faults))
+
+
+def _may_go_on(job: Job, step: Step, talk: _Talk) -> bool:
+    return talk.refined < job.loaded.queue.refine_of(step).turns or _draws(job, step, talk)
+
+
+def _draws(job: Job, step: Step, talk: _Talk) -> bool:
+    """Tell whether another first answer is wanted; where nothing judges, one is all."""
+    judged = job.judge is not None or talk.board.standing is not None
+    samples = job.loaded.queue.refine_of(step).samples
+    return judged and bool(step.checks) and talk.drawn < samples
+
+
+def _reasons(talk: _Talk, extraction: Extraction) -> tuple[str, ...]:
+    """Return what is not as it should be, in one line each."""
+    if talk.board.open_paths() or talk.board.standing is None:
+        return tuple(issue.message for issue in _open_issues(talk, extraction))
+    return tuple(fault.told() for fault in talk.board.standing.judgement.faults)
 
 
 def _open_issues(talk: _Talk, extraction: Extraction) -> tuple[Issue, ...]:
     return talk.board.open_issues(extraction) if talk.board.open_paths() else ()
 
 
-def _finish(job: Job, step: Step, talk: _Talk, latest: Extraction) -> Generator[Event, None, None]:
+def _finish(
+    job: Job, step: Step, talk: _Talk, latest: Extraction, past: Past | None
+) -> Generator[Event, None, None]:
     board = talk.board
     if not talk.skipped:
         yield from _write(job, step, talk, least=0)
     job.results[step.id] = _stored(job, step, talk)
+    met, unmet = yield from conclude(job, step, talk.turn, board, past)
     complete = board.complete() and not talk.skipped
     if not complete:
         job.incomplete.append(step.id)
@@ -199,6 +248,8 @@ def _finish(job: Job, step: Step, talk: _Talk, latest: Extraction) -> Generator[
             usage=talk.usage,
             seconds=talk.seconds,
             turns=talk.turn + 1,
+            met=met,
+            unmet=unmet,
         )
     )
 
@@ -213,7 +264,8 @@ def _stored(job: Job, step: Step, talk: _Talk) -> StepResult:
     directory = job.recorder.directory
     if talk.skipped:
         return StepResult(step.id, ())
-    texts = [(directory.keep(turn.prompt), directory.keep(turn.reply)) for turn in talk.turns]
+    turns = talk.board.standing.turns if talk.board.standing else talk.turns
+    texts = [(directory.keep(turn.prompt), directory.keep(turn.reply)) for turn in turns]
     found = talk.board.texts()
     files = {path: directory.keep(found[path]) for path in step.paths() if path in found}
     blobs = directory.blobs

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from promptqueue.chat.message import ChatEvent, Usage
 
@@ -121,8 +121,36 @@ class FileWritten:
 
 
 @dataclass(frozen=True, slots=True)
+class Judging:
+    """The files of a step are about to be judged; it is shown and never journaled."""
+
+    kind: ClassVar[str] = "step.judging"
+    step: str
+    requirements: int
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The files of a step were judged by its requirements."""
+
+    kind: ClassVar[str] = "step.judged"
+    step: str
+    turn: int
+    """The turn whose reply was judged."""
+    key: str
+    """Of the files and the requirements: what the verdict is kept under."""
+    verdict: Mapping[str, Any]
+    """As `Judgement.record` gives it."""
+    standing: bool
+    """This version is the best so far."""
+    seconds: float
+    reused: bool = False
+    """The verdict was known already."""
+
+
+@dataclass(frozen=True, slots=True)
 class Refining:
-    """A reply was not usable; the step is asked again."""
+    """A reply was not usable, or not as asked for; the step is asked again."""
 
     kind: ClassVar[str] = "step.refining"
     step: str
@@ -131,6 +159,8 @@ class Refining:
     reasons: tuple[str, ...]
     fresh: bool = False
     """Started anew instead of arguing on."""
+    judged: bool = False
+    """The reasons are requirements that are not met."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +203,9 @@ class StepFinished:
     seconds: float
     """Time that the model took, over all turns."""
     turns: int
+    met: tuple[str, ...] = ()
+    """Requirements that the files meet, where they were judged."""
+    unmet: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +225,11 @@ class RunFinished:
     """None where the price is not known."""
     calls: int
     seconds: float
+    met: tuple[str, ...] = ()
+    """Requirements that the last verdict of each found met, where files were judged."""
+    unmet: tuple[str, ...] = ()
+    gap: str = ""
+    """What visible and hidden checks say differently; a warning."""
 
 
 RunEvent = (
@@ -202,6 +240,8 @@ RunEvent = (
     | CallStarted
     | Extracted
     | FileWritten
+    | Judging
+    | Judged
     | Refining
     | StepSteered
     | StepsStale

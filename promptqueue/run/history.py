@@ -21,6 +21,7 @@ def step_results(queue: Queue, directory: RunDirectory) -> dict[str, StepResult]
         StorageError: the journal is damaged.
     """
     turns: dict[str, list[tuple[str, str]]] = {}
+    best: dict[str, list[tuple[str, str]]] = {}  # what led to the version that was judged best
     files: dict[str, dict[str, str]] = {}
     answers: dict[str, str] = {}
     restarts: set[str] = set()  # keys of the replies that the user did not build on
@@ -29,12 +30,15 @@ def step_results(queue: Queue, directory: RunDirectory) -> dict[str, StepResult]
         event: str = record["event"]
         if event == "step.started":
             turns[record["step"]], files[record["step"]] = [], {}
+            best.pop(record["step"], None)
         elif event == "call.started":
             step, key, prompt = record["step"], record["key"], record["messages"][-1][1]
         elif event == "call.finished":
             answers[key] = record["text"]
         elif event == "modules.extracted":
             turns[step] = [] if key in restarts else [*turns[step], (prompt, answers[key])]
+        elif event == "step.judged" and record["standing"]:
+            best[record["step"]] = turns[record["step"]]
         elif event == "step.steered" and record["action"] in _RESTARTS:
             restarts.add(record["key"])
             turns[record["step"]] = []
@@ -45,7 +49,7 @@ def step_results(queue: Queue, directory: RunDirectory) -> dict[str, StepResult]
     blobs, known = directory.blobs, {each.id for each in queue.steps}
     return {
         name: StepResult(name, StoredTurns(blobs, asked), StoredFiles(blobs, files[name]))
-        for name, asked in turns.items()
+        for name, asked in (turns | best).items()
         if asked and name in known
     }
 
@@ -111,6 +115,8 @@ def outcomes(directory: RunDirectory) -> Outcomes:
             found[step].append(("question", key, *(digest for _, digest in record["messages"])))
         elif event == "modules.extracted":
             found[step].append(("found", *record["files"], *record["issues"]))
+        elif event == "step.judged":
+            found[step].append(("verdict", record["key"], str(record["standing"])))
         elif event == "file.written":
             found[step].append(("file", record["path"], record["digest"]))
         elif event == "step.finished" and step in found:

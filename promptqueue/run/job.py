@@ -11,9 +11,11 @@ from promptqueue.queue.load import LoadedQueue
 from promptqueue.queue.model import Queue, Step, StepResult
 from promptqueue.run.archive import Archive, Past
 from promptqueue.run.events import Event, FileWritten
+from promptqueue.run.judge import Judge
 from promptqueue.run.ledger import Ledger
 from promptqueue.run.recorder import Recorder
 from promptqueue.run.steering import Decision, Steer
+from promptqueue.run.verdict import Judgement, judgement_from
 from promptqueue.run.workspace import Workspace
 
 
@@ -33,6 +35,12 @@ class Job:
     fresh_from: int | None = None
     """Number of the first step that earlier runs do not answer for; None: they may for all."""
     steer: Steer | None = None
+    judge: Judge | None = None
+    """None: what was judged before holds, and nothing else is judged."""
+    verdicts: dict[str, bool] = field(default_factory=dict)
+    """Requirement to whether the files meet it, of those that were judged."""
+    checks: list[Judgement] = field(default_factory=list)
+    """The verdict that each judged step ended with."""
     results: dict[str, StepResult] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
     """Digest of the latest usable text of every file."""
@@ -40,9 +48,12 @@ class Job:
     aside: list[str] = field(default_factory=list)
     incomplete: list[str] = field(default_factory=list)
 
-    def request(self, step: Step, messages: tuple[Message, ...], sample: int = 0) -> Request:
-        """Return the question that these messages make."""
-        return request_of(self.loaded.queue, step, self.models[step.id], messages, sample)
+    def request(
+        self, step: Step, messages: tuple[Message, ...], sample: int = 0, model: str | None = None
+    ) -> Request:
+        """Return the question that these messages make; `model` takes the place of the step's."""
+        asked = model or self.models[step.id]
+        return request_of(self.loaded.queue, step, asked, messages, sample)
 
     def past_of(self, number: int, key: str) -> Past | None:
         """Return the earlier run that may answer for a step."""
@@ -59,6 +70,14 @@ class Job:
             if key in known.decisions:
                 action, text = known.decisions[key]
                 return Decision(action, blobs.get(text) if text else "")
+        return None
+
+    def known_verdict(self, key: str, past: Past | None) -> Judgement | None:
+        """Return the verdict on a version of files that this run, or `past`, has judged."""
+        for known in (self.ledger, *((past.ledger,) if past else ())):
+            record = known.verdicts.get(key)
+            if record and (self.judge is None or record["contract"] == self.judge.contract):
+                return judgement_from(record)
         return None
 
     def write(self, step: Step, path: str, text: str, turn: int) -> Generator[Event, None, None]:

@@ -42,6 +42,8 @@ class Ledger:
     """Key of a request to the journal's record of its answer; texts stay on disk."""
     decisions: dict[str, tuple[Action, str]] = field(default_factory=dict)
     """Key of a request to what the user decided about its answer: action, digest of the text."""
+    verdicts: dict[str, Record] = field(default_factory=dict)
+    """Key of files and requirements to the verdict on them."""
     written: set[str] = field(default_factory=set)
     """Digests of the files that earlier sessions wrote."""
     calls: int = 0
@@ -56,7 +58,7 @@ class Ledger:
     started: float = field(default_factory=time.monotonic)
     _session: tuple[float, float] | None = None
 
-    def fold(self, records: Iterable[Record]) -> Ledger:
+    def fold(self, records: Iterable[Record]) -> Ledger:  # noqa: C901 - one line per kind
         """Read what the journal says; the run goes on where it stopped."""
         model, key = "", ""
         for record in records:
@@ -68,6 +70,8 @@ class Ledger:
                 self.calls += 1
             elif event == "file.written":
                 self.written.add(record["digest"])
+            elif event == "step.judged":
+                self.verdicts[record["key"]] = record["verdict"]
             elif event == "step.steered":
                 self.decisions[record["key"]] = (record["action"], record["text"])
             elif event in ("call.finished", "call.failed"):

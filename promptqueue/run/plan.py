@@ -35,6 +35,8 @@ class Plan:
     """The step from which on everything is asked anew; the ones before are taken as they are."""
     steer: Steer | None = None
     """Asked after every reply."""
+    verify: bool | None = None
+    """Judge each step when it lands; None: if that can be done here."""
     limits: Limits = field(default_factory=Limits)
     """From the command line: each wins over the queue's."""
 

@@ -42,6 +42,7 @@ def prepare(
     fresh: bool = False,
     start: str | None = None,
     steer: Steer | None = None,
+    verify: bool | None = None,
 ) -> Plan:
     """Return the plan of a new run.
 
@@ -71,6 +72,7 @@ def prepare(
         fresh=fresh,
         start=start,
         steer=steer,
+        verify=verify,
     )
 
 
@@ -87,6 +89,7 @@ def prepare_resumed(
     limits: Sequence[str] = (),
     price_file: Path | None = None,
     overwrite: bool = False,
+    verify: bool | None = None,
 ) -> Plan:
     """Return the plan of going on with the run at `path`: as it began, unless said otherwise.
 
@@ -109,6 +112,7 @@ def prepare_resumed(
         overwrite=overwrite,
         prices=load_prices(config, chosen, price_file),
         limits=given.over(Limits(**meta.get("limits", {}))),
+        verify=verify,
     )
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from promptqueue.queue.model import Output
+from promptqueue.queue.model import Output, Turn
 from promptqueue.run.extract import Extraction, Issue, IssueKind
+from promptqueue.run.verdict import Judgement
 
 _CLEAN = 3
 _RANK = {IssueKind.SHRUNK: 2, IssueKind.LAZY: 1, IssueKind.SYMBOLS: 1}
@@ -29,6 +30,16 @@ class Version:
         return min((_RANK.get(issue.kind, 0) for issue in self.issues), default=_CLEAN)
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The best files of a step that were judged, all of one moment."""
+
+    versions: Mapping[str, Version]
+    judgement: Judgement
+    turns: tuple[Turn, ...]
+    """That led to them."""
+
+
 @dataclass(slots=True)
 class Board:
     """The best version of every file of a step, over its turns."""
@@ -36,7 +47,11 @@ class Board:
     outputs: Sequence[Output]
     earlier: Mapping[str, str]
     """Texts that earlier steps left behind: they stand until something usable replaces them."""
+    met_before: int = 0
+    """How many requirements those texts meet: a version that meets fewer does not replace them."""
     best: dict[str, Version] = field(default_factory=dict)
+    standing: Standing | None = None
+    """None until the files were judged."""
     stale: int = 0
     """Turns in a row that brought no gain."""
     awaited: set[str] = field(default_factory=set)
@@ -62,18 +77,49 @@ class Board:
         self.stale = 0 if gain else self.stale + 1
         return taken
 
+    def weigh(self, judgement: Judgement, turns: Iterable[Turn]) -> bool:
+        """Keep the files if the verdict is no worse than the best one, else go back to that.
+
+        Args:
+            judgement: on the files as they stand.
+            turns: that led to them.
+
+        Returns:
+            Whether they are the best so far.
+        """
+        known = self.standing
+        if known is not None and judgement.score < known.judgement.score:
+            self.best = dict(known.versions)
+            return False
+        if known is None or judgement.score > known.judgement.score:
+            self.stale = 0
+        self.standing = Standing(dict(self.best), judgement, tuple(turns))
+        return True
+
+    @property
+    def regressed(self) -> bool:
+        """Tell whether the best of this step is worse than what earlier steps left behind."""
+        return self.standing is not None and len(self.standing.judgement.met) < self.met_before
+
     def reopen(self) -> None:
         """Let the next usable version of a file replace what was the best so far."""
+        self.standing = None
         self._reopened = set(self.best)
         self.awaited = {output.path for output in self.outputs}
 
     def texts(self) -> dict[str, str]:
         """Return the text of every file as it stands, earlier steps included."""
+        return {**self.latest(), **(self.earlier if self.regressed else {})}
+
+    def latest(self) -> dict[str, str]:
+        """Return the same with every file of this step, also where the earlier one is better."""
         return {**self.earlier, **{path: v.text for path, v in self.best.items()}}
 
     def writable(self, path: str) -> bool:
         """Tell whether the best version may go to disk: an earlier usable file is not lost."""
-        return path in self.best and (path not in self.earlier or self.best[path].rank > 1)
+        if path not in self.best or (path in self.earlier and self.regressed):
+            return False
+        return path not in self.earlier or self.best[path].rank > 1
 
     def open_paths(self, *, least: int = _CLEAN) -> list[str]:
         """Return the declared files that are missing or not as good as `least`."""

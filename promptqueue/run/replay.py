@@ -71,7 +71,7 @@ def sources(directory: RunDirectory) -> Iterator[LoadedQueue]:
             target = Path(folder) / path
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(text, "utf-8")
-        yield load_queue(Path(folder) / name)
+        yield load_queue(Path(folder) / name, contract=False)
 
 
 def replay(path: Path) -> Replay:
@@ -147,7 +147,12 @@ def _compare(run: Outcomes, replay: Outcomes, age: str) -> Iterator[str]:
                     yield f"{step}: {path} comes out differently{age}"
 
 
-_WORDS = {"prompt": "the prompt", "question": "a question", "found": "what a reply holds"}
+_WORDS = {
+    "prompt": "the prompt",
+    "question": "a question",
+    "found": "what a reply holds",
+    "verdict": "a verdict",
+}
 
 
 def _steps_of(entries: list[tuple[str, ...]]) -> list[tuple[str, ...]]:

@@ -12,6 +12,9 @@ from promptqueue.run.conversation import run_step
 from promptqueue.run.events import Event, RunFinished, StepFinished
 from promptqueue.run.job import Job
 
+_GAP = 0.2
+"""Difference of two pass rates that is worth a warning."""
+
 
 def run_queue(job: Job, *, first: int = 1, last: int | None = None) -> Iterator[Event]:
     """Run every step in order and yield what happens; the last event is `RunFinished`.
@@ -30,15 +33,23 @@ def run_queue(job: Job, *, first: int = 1, last: int | None = None) -> Iterator[
         StorageError: the run directory or the workspace cannot be written.
     """
     steps = list(enumerate(job.loaded.queue.steps, 1))
+    stopped = ""
     for number, step in steps[first - 1 : last]:
         try:
             messages = render_step(job.loaded, step, job.inputs, job.results)
         except QueueFileError as error:
             if not job.incomplete:
                 raise
-            yield job.recorder.record(_skip(job, step, error))
+            yield job.recorder.record(
+                _skip(job, step, f"{job.incomplete[0]} did not bring its files: {error}")
+            )
+            continue
+        if stopped:
+            yield job.recorder.record(_skip(job, step, f"{stopped} is red and stops on it"))
             continue
         yield from run_step(job, step, number, messages)
+        if job.loaded.queue.refine_of(step).on_red == "stop" and _is_red(job, step):
+            stopped = step.id
     if last is None:
         yield job.recorder.record(_finished(job))
 
@@ -65,11 +76,15 @@ def stale_steps(job: Job, steps: Sequence[Step], asked: Mapping[str, str]) -> tu
     return tuple(stale)
 
 
-def _skip(job: Job, step: Step, error: QueueFileError) -> StepFinished:
-    """Give up a step whose prompt needs what an earlier step did not bring."""
+def _is_red(job: Job, step: Step) -> bool:
+    return not all(job.verdicts.get(name, True) for name in step.requirements)
+
+
+def _skip(job: Job, step: Step, why: str) -> StepFinished:
+    """Give up a step that builds on what an earlier one did not bring."""
     job.incomplete.append(step.id)
     job.results[step.id] = StepResult(step.id, ())
-    issue = f"{step.id}: not asked, because {job.incomplete[0]} did not bring its files: {error}"
+    issue = f"{step.id}: not asked, because {why}"
     return StepFinished(step.id, False, (), (issue,), Usage(0, 0), 0.0, 0)
 
 
@@ -85,4 +100,19 @@ def _finished(job: Job) -> RunFinished:
         usd=None if ledger.unpriced else ledger.usd,
         calls=ledger.calls,
         seconds=ledger.seconds(),
+        met=tuple(name for name, met in job.verdicts.items() if met),
+        unmet=tuple(name for name, met in job.verdicts.items() if not met),
+        gap=_gap(job),
+    )
+
+
+def _gap(job: Job) -> str:
+    """Say so where the hidden checks pass much less often than those that the model is told of."""
+    passed, of = (sum(each.hidden[n] for each in job.checks) for n in (0, 1))
+    seen, seen_of = (sum(each.visible[n] for each in job.checks) for n in (0, 1))
+    if not of or not seen_of or seen / seen_of - passed / of <= _GAP:
+        return ""
+    return (
+        f"{seen} of {seen_of} visible checks pass, and only {passed} of {of} hidden ones: "
+        "the code may have been written for the checks; read it"
     )

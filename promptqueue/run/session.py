@@ -18,13 +18,14 @@ from promptqueue import __version__
 from promptqueue.chat.connect import Connection
 from promptqueue.chat.endpoints import choose_model
 from promptqueue.chat.prices import price_records
-from promptqueue.errors import StorageError
+from promptqueue.errors import StorageError, UsageError
 from promptqueue.queue.render import try_templates
 from promptqueue.run.archive import RunArchive
 from promptqueue.run.correction import Correction, check_correction, correct
 from promptqueue.run.events import Event, Notice, RunStarted
 from promptqueue.run.job import Job
 from promptqueue.run.journal import RunDirectory, create_run
+from promptqueue.run.judge import Judge, contract_judge, why_not
 from promptqueue.run.ledger import Ledger
 from promptqueue.run.plan import Plan, fresh_from, named_models
 from promptqueue.run.recorder import Recorder
@@ -52,12 +53,14 @@ def execute(
 
     Raises:
         QueueFileError: a template cannot be rendered.
-        UsageError: the step to start from, or to correct, is not one of the queue or the run.
+        UsageError: the step to start from, or to correct, is not one of the queue or the run;
+            or nothing can be judged here, although that was asked for.
         StorageError: the workspace or the run directory cannot be used.
         EndpointError, LimitReached: see `run_queue`.
     """
     try_templates(plan.loaded, plan.inputs)
     first_fresh = fresh_from(plan)
+    judge, unjudged = _judge(plan)
     directory = RunDirectory(resume, write=True) if resume is not None else None
     workspace = Workspace(plan.out, _manifest_head(plan), overwrite=plan.overwrite)
     name = directory.id if directory else plan.loaded.queue.name
@@ -89,7 +92,7 @@ def execute(
             connect(directory.path / "server.log") as opened,
         ):
             models = _models(plan, opened)
-            for message in _warnings(plan, models):
+            for message in (*_warnings(plan, models), *unjudged):
                 yield recorder.record(Notice(message))
             job = Job(
                 loaded=plan.loaded,
@@ -102,8 +105,25 @@ def execute(
                 archive=RunArchive(plan.runs, plan.endpoint.shown_url),
                 fresh_from=first_fresh,
                 steer=plan.steer,
+                judge=judge,
             )
             yield from run_queue(job) if correction is None else correct(job, correction)
+
+
+def _judge(plan: Plan) -> tuple[Judge | None, tuple[str, ...]]:
+    """Return who judges the steps, or nobody and why, where a queue has checks.
+
+    Raises:
+        UsageError: it was asked for and cannot be done here.
+    """
+    if plan.verify is False or not (plan.verify or any(s.checks for s in plan.loaded.queue.steps)):
+        return None, ()
+    missing = why_not(plan.loaded)
+    if not missing:
+        return contract_judge(plan.loaded, plan.inputs), ()
+    if plan.verify:
+        raise UsageError(f"{plan.loaded.path} cannot be judged: {missing}")
+    return None, (f"the steps are not judged when they land: {missing}",)
 
 
 def _begin(plan: Plan, recorder: Recorder, *, resumed: bool, finished: bool) -> Iterator[Event]:

@@ -116,6 +116,7 @@ def _described(item: pytest.Item, outcome: str, evidence: str) -> Check:
         outcome=outcome,  # type: ignore[arg-type]
         evidence=evidence,
         gate=_gate_of(item),
+        hidden=any(marker.kwargs.get("visibility") == "hidden" for marker in markers),
     )
 
 

@@ -42,6 +42,7 @@ def verify(
     isolation: str = "auto",
     selection: Selection | None = None,
     inputs: Mapping[str, Value] | None = None,
+    last: str | None = None,
     watch: Callable[[Sequence[Finding]], None] = lambda _: None,
 ) -> Report:
     """Judge generated code; not a byte of it is trusted, and none of it runs outside a sandbox.
@@ -53,6 +54,7 @@ def verify(
         isolation: `auto`, or the backend to use.
         selection: which of the checks to run; all if left out.
         inputs: of the queue, where the prompts had others than its defaults.
+        last: the step that the queue has come to; the files of later ones are not missed.
         watch: is told what each of the gates that only read found, long before the code runs.
 
     Raises:
@@ -62,7 +64,7 @@ def verify(
     """
     selection = selection or Selection()
     inputs = resolve_inputs(loaded.queue) if inputs is None else inputs
-    outputs = outputs_of(loaded.queue)
+    outputs = outputs_of(loaded.queue, last)
     snapshot = take_snapshot(folder, [*outputs])
     gates: dict[Gate, str] = {}
     findings: list[Finding] = []
@@ -167,7 +169,9 @@ def _requirements(
 
 def _judged(name: str, text: str, step: Step, place: str, guards: Sequence[Check]) -> Requirement:
     bad = [check for check in guards if check.outcome != "passed"]
-    telling = sorted(bad or guards, key=lambda check: (check.unanswered, not check.evidence))
+    telling = sorted(
+        bad or guards, key=lambda check: (check.hidden, check.unanswered, not check.evidence)
+    )
     first = next(iter(telling), None)
     return Requirement(
         id=name,
@@ -180,6 +184,7 @@ def _judged(name: str, text: str, step: Step, place: str, guards: Sequence[Check
         evidence=first.evidence if first else "no check of the contract names it",
         at=first.at if first else "",
         unanswered=bool(bad and first and first.unanswered),
+        hidden=bool(bad) and all(check.hidden for check in bad),
     )
 
 

@@ -74,7 +74,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "requirement(id, grade='outcome'): guards a requirement")
+    config.addinivalue_line(
+        "markers", "requirement(id, grade='outcome', visibility='visible'): guards it"
+    )
     config.addinivalue_line("markers", "about(file, pattern): where a reader of a failure looks")
     config.addinivalue_line("markers", "gate(name): belongs to a gate of verify")
     if not (config.getoption("--candidate") and config.getoption("--queue")):

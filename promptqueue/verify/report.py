@@ -61,6 +61,8 @@ class Check:
     """Files with the lines of their functions that it ran, as `a.py:3-7,9`: a hint."""
     unanswered: bool = False
     """The code gave no usable answer, so that nothing could be measured."""
+    hidden: bool = False
+    """A model is never told of it: what it finds is no help to write code for the check."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,8 @@ class Requirement:
     at: str = ""
     unanswered: bool = False
     """The evidence is why the code gave no usable answer; what was asked for was not measured."""
+    hidden: bool = False
+    """Only checks that are hidden from the model speak against it."""
     sentence: str = ""
     """What the prompt says of it."""
     sentence_at: str = ""

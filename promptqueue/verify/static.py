@@ -17,9 +17,15 @@ from promptqueue.verify.snapshot import Snapshot
 _LINE = re.compile(r"line (\d+): ")
 
 
-def outputs_of(queue: Queue) -> Mapping[str, Output]:
-    """Return the declared files; where several steps declare one, the last one's word holds."""
-    return {output.path: output for step in queue.steps for output in step.outputs}
+def outputs_of(queue: Queue, last: str | None = None) -> Mapping[str, Output]:
+    """Return the declared files; where several steps declare one, the last one's word holds.
+
+    Args:
+        queue: what declares them.
+        last: the step that it has come to; what later ones declare is left out.
+    """
+    number = next((n for n, step in enumerate(queue.steps, 1) if step.id == last), None)
+    return {output.path: output for step in queue.steps[:number] for output in step.outputs}
 
 
 def static_findings(

@@ -268,7 +268,11 @@ NO_VALUE = "this key has no value; write one, or remove the key"
             "a mapping (lines of `key: value`) is needed here, not a list",
         ),
         ("    checks: c.py", 13, f"{A_LIST}, not 'c.py'"),
-        ("    refine: 3", 13, "a mapping with the keys turns, samples is needed here, not 3"),
+        (
+            "    refine: 3",
+            13,
+            "a mapping with the keys turns, samples, on_red, escalate is needed here, not 3",
+        ),
         ("    refine: {turns: yes}", 21, "a whole number is needed here, not true"),
         ("    refine: {turns: -1}", 21, "this must be at least 0, not -1"),
         ("    refine: {samples: 101}", 23, "this must be at most 100, not 101"),

@@ -178,9 +178,14 @@ def test_samples_above_one_are_a_warning(load, added: str, column: int):
     (warning,) = load(TWO_STEPS + added + "\n").warnings
 
     assert str(warning) == (
-        f"q.yaml:12:{column}: warning: samples above 1 has no effect yet: nothing judges which "
-        f"sample is best\n    {added}\n    {' ' * (column - 1)}^"
+        f"q.yaml:12:{column}: warning: samples above 1 has no effect without `checks`: nothing "
+        f"judges which one is best\n    {added}\n    {' ' * (column - 1)}^"
     )
+
+
+def test_samples_of_a_step_with_checks_are_no_warning(load):
+    step = "    checks: [c.py]\n    refine: {samples: 3}\n"
+    assert load(TWO_STEPS + step, {"c.py": ""}).warnings == ()
 
 
 def test_one_sample_is_no_warning(load):

@@ -25,7 +25,7 @@ KEYS = {
     "Verification": "preload question limits pipeline",
     "SandboxLimits": "wall cpu memory_mib processes disk_mib files output_mib",
     "Pipeline": "command files wall",
-    "Refine": "turns samples",
+    "Refine": "turns samples on_red escalate",
     "Defaults": "model params context refine",
     "ContextEntry": "step as",
     "Text": "text",

@@ -1,0 +1,81 @@
+"""What a model is told of files that were judged: what was asked, what was seen, and where.
+
+The same verdict on the same files gives the same bytes. The checks are never shown.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from promptqueue.queue.interface import parse_quietly
+from promptqueue.queue.model import Output
+from promptqueue.run.refine import files_wanted
+from promptqueue.run.verdict import Fault
+
+_MOST_FAULTS = 5
+"""Of one turn: a small model mends few things at once."""
+_MOST_LINES = 40
+"""Of a function that is shown."""
+_MARK = "  # <-- look here"
+
+
+def verdict_prompt(
+    faults: Sequence[Fault], texts: Mapping[str, str], outputs: Iterable[Output]
+) -> str:
+    """Return the next turn of a step whose files were judged.
+
+    Args:
+        faults: one for each cause.
+        texts: path to text of the files that were judged.
+        outputs: the files of the step.
+    """
+    lines = ["Your files were run and tested. This is not as the task asks for:", ""]
+    for number, fault in enumerate(faults[:_MOST_FAULTS], 1):
+        lines += [*_told(number, fault, texts), ""]
+    left = len(faults) - _MOST_FAULTS
+    if left > 0:
+        lines += [f"({left} more will be told when these are mended.)", ""]
+    lines += ["Mend this, and keep everything else as it is. Send whole, each in its own fence:"]
+    return "\n".join([*lines, "", *files_wanted(outputs)]) + "\n"
+
+
+def _told(number: int, fault: Fault, texts: Mapping[str, str]) -> Iterator[str]:
+    asked = [f"{name}: {text}" for name, text in zip(fault.requirements, fault.asked, strict=True)]
+    place = f" ({fault.at})" if fault.at else ""
+    if not asked:
+        yield f"{number}. Found: {fault.seen}{place}"
+    else:
+        yield f"{number}. Asked for: {' | '.join(asked)}"
+        yield f"   Found: {fault.seen}{place}"
+    excerpt = [*_excerpt(fault.at, texts)]
+    if excerpt:
+        yield from ["```", *excerpt, "```"]
+
+
+def _excerpt(at: str, texts: Mapping[str, str]) -> Iterator[str]:
+    """Yield the function around a line, with the line marked."""
+    path, _, number = at.partition(":")
+    if path not in texts or not number.isdigit():
+        return
+    lines, marked = texts[path].splitlines(), int(number)
+    first, last = _around(texts[path], marked)
+    if last - first >= _MOST_LINES:
+        first, last = max(first, marked - _MOST_LINES // 2), min(last, marked + _MOST_LINES // 2)
+    for line in range(first, min(last, len(lines)) + 1):
+        yield lines[line - 1] + (_MARK if line == marked else "")
+
+
+def _around(text: str, line: int) -> tuple[int, int]:
+    """Return the first and last line of the innermost function or class around a line."""
+    try:
+        tree = parse_quietly(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return line, line
+    kinds = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+    spans = [
+        (node.lineno, node.end_lineno or node.lineno)
+        for node in ast.walk(tree)
+        if isinstance(node, kinds) and node.lineno <= line <= (node.end_lineno or node.lineno)
+    ]
+    return min(spans, key=lambda span: span[1] - span[0], default=(line, line))

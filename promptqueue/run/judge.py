@@ -1,0 +1,149 @@
+"""Judges the files of a step as soon as they are there, by the contract of the pack."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Protocol
+
+from promptqueue.errors import IsolationError
+from promptqueue.queue.inputs import Value
+from promptqueue.queue.load import LoadedQueue
+from promptqueue.queue.model import Queue, Step
+from promptqueue.run.verdict import Fault, Judgement, grouped
+
+_NEEDED = {"pytest": "pytest", "ruff": "ruff", "safetensors": "safetensors", "numpy": "numpy"}
+_SUFFIXES = (".py", ".json", ".csv", ".txt", ".toml")
+"""Of the files beside the checks that make up a contract."""
+
+
+class Judge(Protocol):
+    """Whatever says which requirements a step's files meet."""
+
+    @property
+    def contract(self) -> str:
+        """Return the digest of what it judges by: another one's verdicts do not hold."""
+        ...
+
+    def judge(self, step: Step, texts: Mapping[str, str]) -> Judgement:
+        """Return the verdict on these files, path to text.
+
+        Raises:
+            IsolationError, UsageError, StorageError: see `promptqueue.verify.gates.verify`.
+        """
+        ...
+
+
+def requirements_of(queue: Queue, step: Step) -> tuple[str, ...]:
+    """Return the ids that a step is judged by: its own, and those of the files that it rewrites."""
+    if not step.checks:
+        return ()
+    paths = {*step.paths()}
+    steps = queue.steps[: queue.steps.index(step) + 1]
+    touched = [each for each in steps if each is step or paths & {*each.paths()}]
+    return tuple(name for each in touched for name in each.requirements)
+
+
+def key_of(queue: Queue, step: Step, texts: Mapping[str, str], inputs: Mapping[str, Value]) -> str:
+    """Return what a verdict is kept under: the same files, asked for the same things."""
+    digests = {path: hashlib.sha256(text.encode()).hexdigest() for path, text in texts.items()}
+    told = [step.id, requirements_of(queue, step), sorted(digests.items()), sorted(inputs.items())]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+
+
+def why_not(loaded: LoadedQueue) -> str:
+    """Return what is missing here to judge what a queue brings, with the way out, or nothing."""
+    if not any(requirements_of(loaded.queue, step) for step in loaded.queue.steps):
+        return "it names no checks"
+    absent = [name for name in _NEEDED if find_spec(name) is None]
+    if absent:
+        return f"{', '.join(absent)} missing: pip install 'promptqueue-conveyor[verify]'"
+    tops = dict.fromkeys(name.partition(".")[0] for name in loaded.queue.verify.preload)
+    absent = [name for name in tops if find_spec(name) is None]
+    if absent:
+        return f"its checks need {', '.join(absent)}, not installed here"
+    from promptqueue.verify.sandbox import open_sandbox
+
+    try:
+        open_sandbox()
+    except IsolationError as error:
+        return str(error)
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class ContractJudge:
+    """Judges by the checks of the pack, in the sandbox."""
+
+    loaded: LoadedQueue
+    inputs: Mapping[str, Value]
+    contract: str
+
+    def judge(self, step: Step, texts: Mapping[str, str]) -> Judgement:
+        """Return the verdict on these files, path to text."""
+        from promptqueue.verify.contract import Selection
+        from promptqueue.verify.gates import verify
+        from promptqueue.verify.scratch import scratch_folder
+
+        names = requirements_of(self.loaded.queue, step)
+        with scratch_folder() as folder:
+            for path, text in texts.items():
+                target = folder / path
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_text(text, "utf-8", errors="replace")
+            report = verify(
+                self.loaded,
+                folder,
+                selection=Selection(requirements=names, gates=("contract",)),
+                inputs=self.inputs,
+                last=step.id,
+            )
+        judged = [each for each in report.requirements if each.id in names]
+        checks = [check for check in report.checks if check.outcome != "skipped"]
+        told = [check for check in checks if not check.hidden]
+        quiet = [check for check in checks if check.hidden]
+        own = {*step.paths()}
+        static = [
+            Fault((), (), f"{each.gate}: {each.message}", each.at)
+            for each in report.findings
+            if each.severity == "error" and each.path in own
+        ]
+        unmet = [each for each in judged if each.verdict != "met"]
+        return Judgement(
+            met=tuple(each.id for each in judged if each.verdict == "met"),
+            unmet=tuple(each.id for each in unmet),
+            faults=grouped(
+                [
+                    *static,
+                    *(
+                        Fault((each.id,), (each.sentence or each.text,), each.evidence, each.at)
+                        for each in unmet
+                        if not each.hidden
+                    ),
+                ]
+            ),
+            seed=report.seed,
+            contract=self.contract,
+            hidden=(sum(check.outcome == "passed" for check in quiet), len(quiet)),
+            visible=(sum(check.outcome == "passed" for check in told), len(told)),
+        )
+
+
+def contract_judge(loaded: LoadedQueue, inputs: Mapping[str, Value]) -> ContractJudge:
+    """Return the judge of a queue."""
+    digest = hashlib.sha256()
+    for name, data in _contract_files(loaded):
+        digest.update(f"{name}\0{len(data)}\0".encode() + data)
+    return ContractJudge(loaded, inputs, digest.hexdigest())
+
+
+def _contract_files(loaded: LoadedQueue) -> Iterator[tuple[str, bytes]]:
+    """Yield name and content of the checks and of what lies beside them."""
+    checks = [loaded.folder / check for step in loaded.queue.steps for check in step.checks]
+    for folder in dict.fromkeys(check.parent for check in checks):
+        for path in sorted(folder.rglob("*")):
+            if path.suffix in _SUFFIXES and path.is_file():
+                yield path.relative_to(loaded.folder).as_posix(), path.read_bytes()

@@ -1,0 +1,81 @@
+"""Puts a step's files before the judge, and keeps count of what is met."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+
+from promptqueue.queue.model import Step, Turn
+from promptqueue.run.archive import Past
+from promptqueue.run.events import Event, Judged, Judging
+from promptqueue.run.job import Job
+from promptqueue.run.judge import key_of, requirements_of
+from promptqueue.run.refine import Board
+from promptqueue.run.verdict import Judgement
+
+Ids = tuple[str, ...]
+
+
+def met_before(job: Job, step: Step) -> int:
+    """Return how many requirements are met by the files that a step rewrites."""
+    return sum(job.verdicts.get(name, False) for name in requirements_of(job.loaded.queue, step))
+
+
+def weigh(
+    job: Job, step: Step, turn: int, board: Board, turns: Sequence[Turn], past: Past | None
+) -> Generator[Event, None, bool]:
+    """Judge the files as they stand, if all are usable; a worse version gives way to the best.
+
+    Returns:
+        Whether what the reply brought stands.
+    """
+    if not step.checks or not board.complete():
+        return True
+    texts = _files(job) | board.latest()
+    judgement = yield from _judged(job, step, turn, texts, past, lambda it: board.weigh(it, turns))
+    return judgement is None or board.standing is None or board.standing.judgement is judgement
+
+
+def conclude(
+    job: Job, step: Step, turn: int, board: Board, past: Past | None
+) -> Generator[Event, None, tuple[Ids, Ids]]:
+    """Return what the step's files meet and what not, as they were left behind."""
+    if board.standing is None:
+        return (), ()
+    judgement: Judgement | None = board.standing.judgement
+    if board.regressed:  # the earlier files stand, with the new ones beside them: judge these
+        judgement = yield from _judged(job, step, turn, _files(job), past, lambda _: True)
+    if judgement is None:
+        return (), ()
+    job.verdicts.update(dict.fromkeys(judgement.met, True) | dict.fromkeys(judgement.unmet, False))
+    job.checks.append(judgement)
+    return judgement.met, judgement.unmet
+
+
+def _files(job: Job) -> dict[str, str]:
+    blobs = job.recorder.directory.blobs
+    return {path: blobs.get(digest) for path, digest in job.files.items()}
+
+
+def _judged(
+    job: Job,
+    step: Step,
+    turn: int,
+    texts: Mapping[str, str],
+    past: Past | None,
+    weigh: Callable[[Judgement], bool],
+) -> Generator[Event, None, Judgement | None]:
+    """Return the verdict on these files, from the journal where it is known."""
+    key = key_of(job.loaded.queue, step, texts, job.inputs)
+    begin = time.monotonic()
+    known = judgement = job.known_verdict(key, past)
+    if judgement is None and job.judge is not None:
+        yield Judging(step.id, len(requirements_of(job.loaded.queue, step)))
+        judgement = job.judge.judge(step, texts)
+    if judgement is None:
+        return None
+    record = job.ledger.verdicts[key] = judgement.record()
+    seconds = round(time.monotonic() - begin, 3)
+    told = (step.id, turn, key, record, weigh(judgement), seconds, known is not None)
+    yield job.recorder.record(Judged(*told))
+    return judgement

@@ -1,0 +1,245 @@
+"""From red to green: verdicts lead the conversation; the tiny pack, a scripted endpoint."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.cli.command import Shell
+from tests.fake_endpoint import Answer, FakeEndpoint, error, stream
+from tests.scripted import fence
+
+PACK = Path(__file__).parents[1] / "packs" / "tiny"
+STATS = (PACK / "reference" / "stats.py").read_text()
+REPORT = (PACK / "reference" / "report.py").read_text()
+HALF = STATS.replace("ordered[middle])", "ordered[middle]) + 1").replace("/ 2", "/ 3")  # mean alone
+BROKEN = HALF.replace("if not values:", "if values:")  # neither mean nor median
+
+pytestmark = pytest.mark.usefixtures("configured")
+
+
+def reply(text: str, path: str = "stats.py") -> Answer:
+    return stream(fence(path, text.rstrip()))
+
+
+def both(stats: str, report: str = REPORT) -> Answer:
+    return stream(fence("stats.py", stats.rstrip()) + "\n" + fence("report.py", report.rstrip()))
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    shutil.copytree(PACK, tmp_path / "pack")
+    return Shell(tmp_path)
+
+
+def edit(shell: Shell, old: str, new: str, name: str = "tiny.yaml") -> None:
+    path = shell.folder / "pack" / name
+    assert old in path.read_text("utf-8")
+    path.write_text(path.read_text("utf-8").replace(old, new), "utf-8")
+
+
+def run(shell: Shell, *arguments: str, code: int = 0) -> str:
+    done = shell.run("run", "pack/tiny.yaml", "--endpoint", "test", *arguments)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def written(shell: Shell, name: str = "stats.py") -> str:
+    return (shell.folder / "generated/tiny" / name).read_text("utf-8")
+
+
+def asked(server: FakeEndpoint, number: int) -> str:
+    """Return the last message of a request."""
+    text: str = server.requests[number].body["messages"][-1]["content"]
+    return text
+
+
+def test_what_is_red_goes_back_until_it_is_green(shell: Shell, server: FakeEndpoint) -> None:
+    server.enqueue(reply(HALF), reply(STATS), reply(REPORT, "report.py"))
+
+    said = run(shell)
+
+    assert "judged in" in said
+    assert "1 of 2 requirements met" in said
+    assert "verdict: 3 of 3 requirements met" in said
+    assert written(shell).strip() == STATS.strip()
+
+
+def test_the_model_is_told_what_was_asked_and_seen_and_no_check(
+    shell: Shell, server: FakeEndpoint
+) -> None:
+    server.enqueue(reply(HALF), reply(STATS), reply(REPORT, "report.py"))
+
+    run(shell)
+    told = asked(server, 1)
+
+    assert "median: median(values) returns the median; the mean of the middle two" in told
+    assert "fresh numbers" in told
+    assert "mean of nothing" not in told
+    assert "pytest" not in told
+    assert "approx" not in told
+    assert str(shell.folder) not in told
+    # of the conversation only the prompt and the reply that is to be mended go along
+    roles = [message["role"] for message in server.requests[1].body["messages"]]
+    assert roles == ["system", "user", "assistant", "user"]
+
+
+def test_the_best_version_is_kept_not_the_last(shell: Shell, server: FakeEndpoint) -> None:
+    edit(shell, "seed: 1}}", "seed: 1}, refine: {turns: 1}}")
+    server.enqueue(reply(HALF), reply(BROKEN), reply(REPORT, "report.py"))
+    server.enqueue(reply(REPORT, "report.py"))
+
+    said = run(shell, code=100)
+
+    assert "0 of 2 requirements met; the version before is better and stands" in said
+    assert written(shell).strip() == HALF.strip()
+    assert "1 of 3 requirements met; not met: median, report" in said
+
+
+def test_a_later_step_does_not_lose_what_was_green(shell: Shell, server: FakeEndpoint) -> None:
+    edit(shell, "[{path: report.py}]", "[{path: report.py}, {path: stats.py}]")
+    edit(shell, "seed: 1}}", "seed: 1}, refine: {turns: 1}}")
+    server.enqueue(reply(STATS), both(BROKEN), both(HALF))
+
+    said = run(shell)
+
+    assert "mean(values) returns the arithmetic mean" in asked(server, 2)
+    assert written(shell).strip() == STATS.strip()
+    assert "verdict: 3 of 3 requirements met" in said
+
+
+def test_a_run_is_replayed_with_its_verdicts(shell: Shell, server: FakeEndpoint) -> None:
+    server.enqueue(reply(HALF), reply(BROKEN), reply(STATS), reply(REPORT, "report.py"))
+    run(shell)
+    shutil.rmtree(shell.folder / "pack")  # a run needs nothing but its own directory
+
+    done = shell.run("replay")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "every byte as it was" in done.stdout
+
+
+def test_a_verdict_is_not_asked_for_twice(shell: Shell, server: FakeEndpoint) -> None:
+    server.enqueue(reply(HALF), error(401, "no key"))
+    run(shell, code=3)
+    server.enqueue(reply(STATS), reply(REPORT, "report.py"))
+
+    done = shell.run("resume")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "judged before: 1 of 2 requirements met" in done.stdout
+    assert "verdict: 3 of 3 requirements met" in done.stdout
+
+
+def test_another_contract_judges_anew(shell: Shell, server: FakeEndpoint) -> None:
+    server.enqueue(reply(STATS), reply(REPORT, "report.py"))
+    run(shell)
+    edit(shell, "rel=1e-9", "rel=1e-8", "checks/test_stats.py")
+
+    said = run(shell)
+
+    assert "answered before" in said
+    assert "judged before" not in said
+    assert "judged in" in said
+
+
+def test_the_best_of_several_samples_is_refined(shell: Shell, server: FakeEndpoint) -> None:
+    edit(shell, "seed: 1}}", "seed: 1}, refine: {turns: 1, samples: 3}}")
+    server.enqueue(reply(BROKEN), reply(HALF), reply(BROKEN + "\n# again\n"), reply(STATS))
+    server.enqueue(reply(REPORT, "report.py"))
+
+    said = run(shell)
+
+    assert [request.body["seed"] for request in server.requests[:3]] == [1, 2, 3]
+    assert "+ 1" in server.requests[3].body["messages"][2]["content"]
+    assert "if values:" not in server.requests[3].body["messages"][2]["content"]
+    assert "verdict: 3 of 3 requirements met" in said
+
+
+def test_a_red_step_stops_the_queue_where_it_is_told_to(shell: Shell, server: FakeEndpoint) -> None:
+    edit(shell, "seed: 1}}", "seed: 1}, refine: {turns: 0, on_red: stop}}")
+    server.enqueue(reply(HALF))
+
+    said = run(shell, code=5)
+
+    assert len(server.requests) == 1
+    assert "report: not asked, because stats is red and stops on it" in said
+
+
+def test_another_model_gets_the_last_turn(shell: Shell, server: FakeEndpoint) -> None:
+    edit(shell, "seed: 1}}", "seed: 1}, refine: {turns: 2, escalate: big}}")
+    server.enqueue(reply(HALF), reply(BROKEN), reply(STATS), reply(REPORT, "report.py"))
+
+    run(shell)
+
+    models = [request.body["model"] for request in server.requests]
+    assert models[2] == "big"
+    assert "big" not in (models[0], models[1], models[3])
+
+
+def test_a_model_that_repeats_itself_for_ever_comes_to_an_end(
+    shell: Shell, server: FakeEndpoint
+) -> None:
+    server.enqueue(*[reply(HALF)] * 4, *[reply(REPORT, "report.py")] * 4)
+
+    said = run(shell, code=100)
+
+    assert "asking afresh" in said
+    assert written(shell).strip() == HALF.strip()
+    assert "not met: median, report" in said
+
+
+def test_hidden_checks_judge_and_are_never_told(shell: Shell, server: FakeEndpoint) -> None:
+    edit(
+        shell,
+        '@pytest.mark.requirement("median", grade="outcome")',
+        '@pytest.mark.requirement("median", grade="outcome", visibility="hidden")',
+        "checks/test_stats.py",
+    )
+    server.enqueue(reply(HALF), *[reply(REPORT, "report.py")] * 4)
+
+    said = run(shell, code=100)
+
+    told = [m["content"] for r in server.requests for m in r.body["messages"][2:]]
+    assert len(server.requests) == 5  # stats was not asked again: of its fault nothing can be told
+    assert not any("fresh numbers" in text for text in told)
+    assert "not met: median, report" in said
+    assert "2 of 3 visible checks pass, and only 0 of 2 hidden ones" in said
+
+
+def test_nobody_judges_where_it_is_not_wanted(shell: Shell, server: FakeEndpoint) -> None:
+    server.enqueue(reply(HALF), reply(REPORT, "report.py"))
+
+    said = run(shell, "--no-verify")
+
+    assert "judg" not in said
+    assert "verdict" not in said
+
+
+def test_a_queue_without_checks_cannot_be_judged(shell: Shell) -> None:
+    edit(shell, "    checks: [checks/test_stats.py]\n", "")
+    edit(shell, "    checks: [checks/test_report.py]\n", "")
+
+    said = run(shell, "--verify", code=2)
+
+    assert "pack/tiny.yaml cannot be judged: it names no checks" in said
+    assert "Traceback" not in said
+
+
+def test_the_verdict_is_in_the_journal(shell: Shell, server: FakeEndpoint) -> None:
+    server.enqueue(reply(HALF), reply(STATS), reply(REPORT, "report.py"))
+    run(shell)
+    (journal,) = shell.folder.glob(".promptqueue/runs/*/journal.jsonl")
+    records = [json.loads(line) for line in journal.read_text("utf-8").splitlines()]
+
+    judged = [record for record in records if record["event"] == "step.judged"]
+
+    assert [record["verdict"]["met"] for record in judged] == [
+        ["mean"],
+        ["mean", "median"],
+        ["report"],
+    ]
+    assert [record["standing"] for record in judged] == [True, True, True]
