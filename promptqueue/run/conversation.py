@@ -48,6 +48,8 @@ class _Talk:
     """Those of the start that stands: what later steps get as context."""
     usage: Usage = field(default_factory=lambda: Usage(0, 0))
     seconds: float = 0.0
+    mending: bool = False
+    """What was asked for last is to mend the best version; parts of its files will do."""
     unwritten: set[str] = field(default_factory=set)
     """Files whose best version is not in the workspace."""
     skipped: bool = False
@@ -61,7 +63,7 @@ class _Talk:
     def answer_with(self, reply: Reply, prompt: str) -> None:
         """Go on with the conversation."""
         said = (Message("assistant", reply.text), Message("user", prompt))
-        self.messages = (*self.messages, *said)
+        self.messages, self.mending = (*self.messages, *said), False
 
     def mend_with(self, prompt: str) -> None:
         """Ask for the best version so far to be mended: what led to it does not go along."""
@@ -69,11 +71,12 @@ class _Talk:
         said = (Message("assistant", self.board.standing.turns[-1].reply), Message("user", prompt))
         again = (*self.first, *said)
         self.sample += again == self.messages  # or the same answer would be all that comes
-        self.messages = again
+        self.messages, self.mending = again, True
 
     def start_afresh(self) -> None:
         """Ask the prompt again, for another sample."""
         self.messages, self.sample, self.turns = self.first, self.sample + 1, []
+        self.mending = False
 
 
 def run_step(
@@ -96,8 +99,9 @@ def run_step(
         extraction = extract_modules(
             reply.text,
             step.outputs,
-            previous=talk.board.texts(),
+            previous=talk.board.latest(),
             finish_reason=reply.finish_reason,
+            parts=talk.mending,
         )
         yield job.recorder.record(_extracted(step, talk.turn, extraction))
         taken = talk.board.take(extraction)

@@ -12,6 +12,7 @@ from promptqueue.run.attribution import SOLE, Claim, fits, is_unsafe
 from promptqueue.run.fences import Block, find_blocks
 from promptqueue.run.issues import Issue, IssueKind
 from promptqueue.run.markdown import answer_of
+from promptqueue.run.splice import spliced
 from promptqueue.run.splitting import split_block
 from promptqueue.verify.lint import (
     missing_symbols,
@@ -67,6 +68,7 @@ def extract_modules(
     *,
     previous: Mapping[str, str] | None = None,
     finish_reason: str = "stop",
+    parts: bool = False,
 ) -> Extraction:
     """Find the declared files in a reply; nothing is raised, whatever the reply is.
 
@@ -75,11 +77,14 @@ def extract_modules(
         outputs: the files that the step declares; no other path is ever returned.
         previous: path to the text of the version before, to notice a file that lost its body.
         finish_reason: `stop`, `length` or `degenerate`.
+        parts: functions and classes alone were asked for; they go into the version before.
     """
     answer = answer_of(reply)
     found_blocks = find_blocks(answer.text, outputs, cut=finish_reason in _CUT)
     declared = [output.path for output in outputs]
     blocks = [part for block in found_blocks for part in split_block(block, declared)]
+    if parts:
+        blocks = [_put_in_place(block, previous or {}) for block in blocks]
     shelf = _sort(_with_sole_output(blocks, outputs), outputs)
     found = chain(
         [issues.degenerate()] if finish_reason == "degenerate" else [],
@@ -101,6 +106,12 @@ class _Shelf:
     """Declared path to a block for it that has no content."""
     strangers: Sequence[Block]
     """Blocks of no declared file, in their order."""
+
+
+def _put_in_place(block: Block, previous: Mapping[str, str]) -> Block:
+    """Make a whole file of a block with some of its definitions; others stay as they are."""
+    whole = None if block.left_open else spliced(previous.get(_path_of(block), ""), block.text)
+    return block if whole is None else replace(block, text=whole)
 
 
 def _module(path: str, block: Block) -> Module:

@@ -6,11 +6,12 @@ The same verdict on the same files gives the same bytes. The checks are never sh
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from promptqueue.queue.interface import parse_quietly
 from promptqueue.queue.model import Output
 from promptqueue.run.refine import files_wanted
+from promptqueue.run.splice import unit_at
 from promptqueue.run.verdict import Fault
 
 _MOST_FAULTS = 5
@@ -21,7 +22,7 @@ _MARK = "  # <-- look here"
 
 
 def verdict_prompt(
-    faults: Sequence[Fault], texts: Mapping[str, str], outputs: Iterable[Output]
+    faults: Sequence[Fault], texts: Mapping[str, str], outputs: Sequence[Output]
 ) -> str:
     """Return the next turn of a step whose files were judged.
 
@@ -36,8 +37,29 @@ def verdict_prompt(
     left = len(faults) - _MOST_FAULTS
     if left > 0:
         lines += [f"({left} more will be told when these are mended.)", ""]
-    lines += ["Mend this, and keep everything else as it is. Send whole, each in its own fence:"]
-    return "\n".join([*lines, "", *files_wanted(outputs)]) + "\n"
+    lines += ["Mend this, and keep everything else as it is.", ""]
+    return "\n".join([*lines, *_wanted(faults[:_MOST_FAULTS], texts, outputs)]) + "\n"
+
+
+def _wanted(
+    faults: Sequence[Fault], texts: Mapping[str, str], outputs: Sequence[Output]
+) -> list[str]:
+    """Return how to send it: the functions and classes concerned, where all are known.
+
+    A model that sends a long file again to mend a few lines of it loses others on the way.
+    """
+    units: dict[str, list[str]] = {}
+    for fault in faults:
+        path, _, line = fault.at.partition(":")
+        unit = unit_at(texts.get(path, ""), int(line)) if line.isdigit() else ""
+        if not unit or path not in {output.path for output in outputs}:
+            return ["Send whole, each in its own fence:", "", *files_wanted(outputs)]
+        units.setdefault(path, [])
+        units[path] += [unit] if unit not in units[path] else []
+    lines = ["Send only what changes, each function or class whole, and the imports it needs:", ""]
+    for path, names in units.items():
+        lines += [f"```python path={path}", f"...the whole of {' and '.join(names)}...", "```"]
+    return lines
 
 
 def _told(number: int, fault: Fault, texts: Mapping[str, str]) -> Iterator[str]:

@@ -243,3 +243,22 @@ def test_the_verdict_is_in_the_journal(shell: Shell, server: FakeEndpoint) -> No
         ["report"],
     ]
     assert [record["standing"] for record in judged] == [True, True, True]
+
+
+def test_a_function_alone_may_come_back(shell: Shell, server: FakeEndpoint) -> None:
+    edit(
+        shell,
+        '@pytest.mark.requirement("median", grade="outcome")',
+        '@pytest.mark.about("stats.py", r"def median")\n'
+        '@pytest.mark.requirement("median", grade="outcome")',
+        "checks/test_stats.py",
+    )
+    median = STATS[STATS.index("def median") :]
+    server.enqueue(reply(HALF), reply(median), reply(REPORT, "report.py"))
+
+    said = run(shell)
+
+    assert "...the whole of median..." in asked(server, 1)
+    assert "def median(values):  # <-- look here" in asked(server, 1)
+    assert "verdict: 3 of 3 requirements met" in said
+    assert written(shell).strip() == STATS.strip()

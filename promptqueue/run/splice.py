@@ -1,0 +1,102 @@
+"""Puts a function or class that was sent alone into the file that it belongs to."""
+
+from __future__ import annotations
+
+import ast
+
+from promptqueue.queue.interface import parse_quietly
+
+_Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+_IMPORTS = ast.Import | ast.ImportFrom
+_UNPARSABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
+
+
+def spliced(whole: str, part: str) -> str | None:
+    """Return a file with some of its definitions replaced.
+
+    What `part` defines takes the place of what has the same name at the top level of `whole`;
+    what is new there stands before the first of them, and imports that are new after the others.
+
+    Args:
+        whole: text of a Python module.
+        part: text with some of its functions and classes, each of them whole.
+
+    Returns:
+        None if `part` is no part of the file: one of the two does not parse, nothing of it is
+        known there, or every definition is there, so that it is the file anew.
+    """
+    try:
+        old, new = parse_quietly(whole), parse_quietly(part)
+    except _UNPARSABLE:
+        return None
+    known, sent = _definitions(old), _definitions(new)
+    replaced = [name for name in sent if name in known]
+    if not replaced or known.keys() <= sent.keys():
+        return None
+    lines, texts = whole.splitlines(), part.splitlines()
+    first = min(replaced, key=lambda name: _span(known[name])[0])
+    added = [_text(texts, node) for node in _new_statements(old, new, known)]
+    for name in sorted(replaced, key=lambda name: -_span(known[name])[0]):  # from the end
+        start, end = _span(known[name])
+        before = [line for text in added for line in (*text, "", "")] if name == first else []
+        lines[start - 1 : end] = [*before, *_text(texts, sent[name])]
+    imports = {ast.unparse(node) for node in old.body if isinstance(node, _IMPORTS)}
+    wanted = [node for node in new.body if _is_wanted(node) and ast.unparse(node) not in imports]
+    at = _after_imports(old)
+    lines[at:at] = [ast.unparse(node) for node in wanted]
+    return "\n".join(lines) + "\n"
+
+
+def unit_at(text: str, line: int) -> str:
+    """Return the name of the function or class at the top level that a line belongs to, or ""."""
+    try:
+        found = _definitions(parse_quietly(text))
+    except _UNPARSABLE:
+        return ""
+    spans = {name: _span(node) for name, node in found.items()}
+    return next((name for name, (start, end) in spans.items() if start <= line <= end), "")
+
+
+def _is_wanted(node: ast.stmt) -> bool:
+    """Tell whether this is an import that may stand anywhere."""
+    in_front = isinstance(node, ast.ImportFrom) and node.module == "__future__"
+    return isinstance(node, _IMPORTS) and not in_front
+
+
+def _definitions(tree: ast.Module) -> dict[str, _Definition]:
+    return {node.name: node for node in tree.body if isinstance(node, _Definition)}
+
+
+def _new_statements(
+    old: ast.Module, new: ast.Module, known: dict[str, _Definition]
+) -> list[ast.stmt]:
+    """Return the definitions and constants of `new` that the file does not have."""
+    constants = {name for node in old.body if isinstance(node, ast.Assign) for name in _names(node)}
+    return [
+        node
+        for node in new.body
+        if (isinstance(node, _Definition) and node.name not in known)
+        or (isinstance(node, ast.Assign) and not constants & {*_names(node)})
+    ]
+
+
+def _names(node: ast.Assign) -> list[str]:
+    return [target.id for target in node.targets if isinstance(target, ast.Name)]
+
+
+def _span(node: ast.stmt) -> tuple[int, int]:
+    """Return first and last line, decorators included."""
+    decorators = node.decorator_list if isinstance(node, _Definition) else []
+    return min([node.lineno, *(each.lineno for each in decorators)]), node.end_lineno or node.lineno
+
+
+def _text(lines: list[str], node: ast.stmt) -> list[str]:
+    start, end = _span(node)
+    return lines[start - 1 : end]
+
+
+def _after_imports(tree: ast.Module) -> int:
+    """Return how many lines stand before the place for another import."""
+    ends = [node.end_lineno or 0 for node in tree.body if isinstance(node, _IMPORTS)]
+    docstring = tree.body[0] if tree.body and ast.get_docstring(tree) is not None else None
+    return max([*ends, (docstring.end_lineno or 0) if docstring else 0])

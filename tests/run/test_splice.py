@@ -1,0 +1,92 @@
+"""A function that was sent alone goes into its file, and nothing else of the file changes."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from promptqueue.run.splice import spliced, unit_at
+
+WHOLE = '''"""A module."""
+import math
+
+SIZE = 3
+
+
+@staticmethod
+def first(x):
+    # a remark
+    return x + 1
+
+
+class Second:
+    """With a method."""
+
+    def third(self):
+        return SIZE
+
+
+def last():
+    return 4
+'''
+
+
+def test_a_function_takes_the_place_of_its_old_self() -> None:
+    mended = spliced(WHOLE, "def first(x):\n    return x + 2\n")
+
+    assert mended == WHOLE.replace(
+        "@staticmethod\ndef first(x):\n    # a remark\n    return x + 1",
+        "def first(x):\n    return x + 2",
+    )
+
+
+def test_new_imports_helpers_and_constants_come_along() -> None:
+    part = "import os\nimport math\nLIMIT = 5\nSIZE = 9\ndef help(): ...\ndef last(): return 5"
+
+    mended = spliced(WHOLE, part)
+
+    assert mended is not None
+    names: dict[str, object] = {}
+    exec(mended.replace("@staticmethod\n", ""), names)
+    assert (names["LIMIT"], names["SIZE"]) == (5, 3)  # what is there already stays
+    assert names["last"]() == 5  # type: ignore[operator]
+    assert mended.count("import math") == 1
+    assert "os" in names
+    assert mended.index("def help") < mended.index("def last")
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        pytest.param("def other(): ...", id="nothing of it is known"),
+        pytest.param("x = 1", id="defines nothing"),
+        pytest.param("def first(:", id="does not parse"),
+        pytest.param("def first(x): ...\nclass Second: ...\ndef last(): ...", id="the whole file"),
+        pytest.param("", id="empty"),
+    ],
+)
+def test_what_is_no_part_is_left_alone(part: str) -> None:
+    assert spliced(WHOLE, part) is None
+
+
+def test_a_future_import_stays_in_front() -> None:
+    part = "from __future__ import annotations\n\ndef last():\n    return 5\n"
+
+    mended = spliced(WHOLE, part)
+
+    assert mended is not None
+    compile(mended, "mended.py", "exec")
+
+
+@given(st.text(max_size=80), st.text(max_size=80))
+def test_no_text_breaks_it(whole: str, part: str) -> None:
+    mended = spliced(whole, part)
+    assert mended is None or isinstance(mended, str)
+
+
+@pytest.mark.parametrize(
+    ("line", "unit"), [(1, ""), (7, "first"), (10, "first"), (17, "Second"), (19, ""), (21, "last")]
+)
+def test_a_line_belongs_to_what_stands_around_it(line: int, unit: str) -> None:
+    assert unit_at(WHOLE, line) == unit
