@@ -207,7 +207,7 @@ def _answer(event: Answered) -> str:
 def _verdict(event: Judged) -> str:
     met, unmet = event.verdict["met"], event.verdict["unmet"]
     how = "judged before" if event.reused else f"judged in {clock(event.seconds)}"
-    kept = "" if event.standing else "; the version before is better and stands"
+    kept = "" if event.standing else "; the version before stands"
     return f"{how}: {len(met)} of {len(met) + len(unmet)} requirements met{kept}"
 
 

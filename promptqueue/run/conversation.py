@@ -19,7 +19,7 @@ from promptqueue.run.events import (
     StepSteered,
 )
 from promptqueue.run.extract import Extraction, Issue, extract_modules
-from promptqueue.run.feedback import verdict_prompt
+from promptqueue.run.feedback import files_sent, verdict_prompt
 from promptqueue.run.job import Job
 from promptqueue.run.judging import conclude, met_before, weigh
 from promptqueue.run.refine import Board, change_prompt, refinement_prompt
@@ -65,10 +65,9 @@ class _Talk:
         said = (Message("assistant", reply.text), Message("user", prompt))
         self.messages, self.mending = (*self.messages, *said), False
 
-    def mend_with(self, prompt: str) -> None:
+    def mend(self, files: str, prompt: str) -> None:
         """Ask for the best version so far to be mended: what led to it does not go along."""
-        assert self.board.standing is not None
-        said = (Message("assistant", self.board.standing.turns[-1].reply), Message("user", prompt))
+        said = (Message("assistant", files), Message("user", prompt))
         again = (*self.first, *said)
         self.sample += again == self.messages  # or the same answer would be all that comes
         self.messages, self.mending = again, True
@@ -107,6 +106,8 @@ def run_step(
         taken = talk.board.take(extraction)
         if (yield from weigh(job, step, talk.turn, talk.board, talk.turns, past)):
             talk.unwritten.update(taken)
+        elif talk.board.standing is not None:
+            talk.turns = list(talk.board.standing.turns)  # this one led nowhere
         if job.steer is None and job.decision(request.key(), past) is None:
             yield from _write(job, step, talk, least=2)  # a user decides before files are written
         decision = yield from _decide(job, step, talk, request, reply, extraction, past)
@@ -196,8 +197,9 @@ def _refine(
     if fresh:
         talk.start_afresh()
     elif board.standing is not None and judged:
-        faults = board.standing.judgement.faults
-        talk.mend_with(verdict_prompt(faults, board.latest(), step.outputs))
+        faults, texts = board.standing.judgement.faults, board.latest()
+        files = files_sent({path: texts[path] for path in step.paths()})
+        talk.mend(files, verdict_prompt(faults, texts, step.outputs))
     else:
         wanted = [output for output in step.outputs if output.path in board.open_paths()]
         talk.answer_with(reply, refinement_prompt(_open_issues(talk, extraction), wanted))

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from promptqueue.queue.interface import parse_quietly
 from promptqueue.queue.model import Output
+from promptqueue.queue.templates import fenced
 from promptqueue.run.refine import files_wanted
 from promptqueue.run.splice import unit_at
 from promptqueue.run.verdict import Fault
@@ -39,6 +40,15 @@ def verdict_prompt(
         lines += [f"({left} more will be told when these are mended.)", ""]
     lines += ["Mend this, and keep everything else as it is.", ""]
     return "\n".join([*lines, *_wanted(faults[:_MOST_FAULTS], texts, outputs)]) + "\n"
+
+
+def files_sent(texts: Mapping[str, str]) -> str:
+    """Return files as a model sends them: whatever turns they came in, here they are whole."""
+    blocks = []
+    for path, text in texts.items():
+        language = "python " if path.endswith(".py") else ""
+        blocks.append(fenced(text, f"{language}path={path}"))
+    return "\n\n".join(blocks) + "\n"
 
 
 def _wanted(

@@ -14,7 +14,9 @@ _RESTARTS = ("edit", "retry", "skip")
 """Decisions after which the turns so far are no part of the step's conversation."""
 
 
-def step_results(queue: Queue, directory: RunDirectory) -> dict[str, StepResult]:
+def step_results(  # noqa: C901 - one line per kind of event
+    queue: Queue, directory: RunDirectory
+) -> dict[str, StepResult]:
     """Return the result of every step of `queue` that the run has answers of.
 
     Raises:
@@ -39,6 +41,8 @@ def step_results(queue: Queue, directory: RunDirectory) -> dict[str, StepResult]
             turns[step] = [] if key in restarts else [*turns[step], (prompt, answers[key])]
         elif event == "step.judged" and record["standing"]:
             best[record["step"]] = turns[record["step"]]
+        elif event == "step.judged":
+            turns[record["step"]] = best[record["step"]]
         elif event == "step.steered" and record["action"] in _RESTARTS:
             restarts.add(record["key"])
             turns[record["step"]] = []

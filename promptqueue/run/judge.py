@@ -15,7 +15,7 @@ from promptqueue.queue.load import LoadedQueue
 from promptqueue.queue.model import Queue, Step
 from promptqueue.run.verdict import Fault, Judgement, grouped
 
-_NEEDED = {"pytest": "pytest", "ruff": "ruff", "safetensors": "safetensors", "numpy": "numpy"}
+_NEEDED = ("pytest", "ruff", "safetensors", "numpy")
 _SUFFIXES = (".py", ".json", ".csv", ".txt", ".toml")
 """Of the files beside the checks that make up a contract."""
 
@@ -58,6 +58,10 @@ def why_not(loaded: LoadedQueue) -> str:
     """Return what is missing here to judge what a queue brings, with the way out, or nothing."""
     if not any(requirements_of(loaded.queue, step) for step in loaded.queue.steps):
         return "it names no checks"
+    gone = [check for step in loaded.queue.steps for check in step.checks
+            if not (loaded.folder / check).is_file()]  # fmt: skip
+    if gone:
+        return f"{gone[0]} is not there"
     absent = [name for name in _NEEDED if find_spec(name) is None]
     if absent:
         return f"{', '.join(absent)} missing: pip install 'promptqueue-conveyor[verify]'"

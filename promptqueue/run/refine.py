@@ -78,7 +78,7 @@ class Board:
         return taken
 
     def weigh(self, judgement: Judgement, turns: Iterable[Turn]) -> bool:
-        """Keep the files if the verdict is no worse than the best one, else go back to that.
+        """Keep the files if they are new and no worse than the best, else go back to that.
 
         Args:
             judgement: on the files as they stand.
@@ -88,7 +88,9 @@ class Board:
             Whether they are the best so far.
         """
         known = self.standing
-        if known is not None and judgement.score < known.judgement.score:
+        if known is not None and (
+            self.best == known.versions or judgement.score < known.judgement.score
+        ):
             self.best = dict(known.versions)
             return False
         if known is None or judgement.score > known.judgement.score:

@@ -94,7 +94,7 @@ def test_the_best_version_is_kept_not_the_last(shell: Shell, server: FakeEndpoin
 
     said = run(shell, code=100)
 
-    assert "0 of 2 requirements met; the version before is better and stands" in said
+    assert "0 of 2 requirements met; the version before stands" in said
     assert written(shell).strip() == HALF.strip()
     assert "1 of 3 requirements met; not met: median, report" in said
 
@@ -262,3 +262,46 @@ def test_a_function_alone_may_come_back(shell: Shell, server: FakeEndpoint) -> N
     assert "def median(values):  # <-- look here" in asked(server, 1)
     assert "verdict: 3 of 3 requirements met" in said
     assert written(shell).strip() == STATS.strip()
+
+
+def test_what_a_turn_made_worse_does_not_travel_along(shell: Shell, server: FakeEndpoint) -> None:
+    edit(shell, "seed: 1}}", "seed: 1}, refine: {turns: 1}}")
+    server.enqueue(reply(HALF), reply(BROKEN), reply(REPORT, "report.py"))
+    server.enqueue(reply(REPORT, "report.py"))
+
+    run(shell, code=100)
+
+    context = [message["content"] for message in server.requests[2].body["messages"]]
+    assert any("+ 1" in text for text in context)
+    assert not any("if values:" in text for text in context)
+
+
+def test_a_correction_of_a_judged_run_is_taken_unjudged(shell: Shell, server: FakeEndpoint) -> None:
+    server.enqueue(reply(HALF), reply(STATS), reply(REPORT, "report.py"))
+    run(shell)
+    server.enqueue(reply(STATS + "\n# as wished\n"))
+
+    (path,) = shell.folder.glob(".promptqueue/runs/*/run.json")
+    done = shell.run("refine", path.parent.name, "stats", "add a remark")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "judged before: 2 of 2 requirements met" in done.stdout
+    assert "checks/test_stats.py is not there" in done.stdout
+    assert "# as wished" in written(shell)
+
+
+def test_a_contract_that_is_broken_says_so_and_loses_nothing(
+    shell: Shell, server: FakeEndpoint
+) -> None:
+    edit(shell, "import pytest\n", "import no_such_module\n", "checks/test_stats.py")
+    server.enqueue(reply(STATS))
+
+    said = run(shell, code=2)
+
+    assert "the contract cannot be run" in said
+    assert "no_such_module" in said
+    assert "Traceback" not in said
+    edit(shell, "import no_such_module\n", "import pytest\n", "checks/test_stats.py")
+    server.enqueue(reply(REPORT, "report.py"))
+    done = shell.run("resume")
+    assert "verdict: 3 of 3 requirements met" in done.stdout, done.stdout + done.stderr
