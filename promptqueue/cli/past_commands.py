@@ -245,6 +245,8 @@ def _show_step(directory: RunDirectory, history: History, step: str, *, only_rep
             )
         for line in (*call.failures, *call.issues):
             typer.echo(f"---- {line}")
+        if call.verdict:
+            typer.echo(f"---- judged: {call.verdict}")
         if call.steered:
             typer.echo(f"---- the user decided: {call.steered}")
 

@@ -28,7 +28,7 @@ class Summary:
     """UTC, ISO 8601."""
     queue: str
     status: str
-    """complete, incomplete, stale, stopped, at work, or damaged."""
+    """complete, red (judged, and something is not met), incomplete, stale, stopped, at work, or damaged."""
     reason: str = ""
     """Why it stopped."""
     calls: int | None = None
@@ -65,6 +65,8 @@ class Call:
     seconds: float = 0.0
     files: tuple[str, ...] = ()
     issues: tuple[str, ...] = ()
+    verdict: str = ""
+    """What the files were worth, where they were judged."""
     steered: str = ""
     """What the user decided about the reply."""
 
@@ -114,7 +116,8 @@ def summary(path: str) -> Summary:
     journal = f"{path}/journal.jsonl"
     last = _last_record(journal)
     if last.get("event") == "run.finished":
-        status = "complete" if last["complete"] else "incomplete"
+        whole = "red" if last.get("unmet") else "complete"
+        status = whole if last["complete"] else "incomplete"
         totals = (last["calls"], Usage(**last["usage"]), last["usd"], last["seconds"])
         return Summary(name, created, queue, status, "", *totals)
     if _at_work(journal):
@@ -244,5 +247,9 @@ def _note(call: Call, record: Record) -> None:
             call.seconds = record["seconds"]
     elif event == "modules.extracted":
         call.files, call.issues = tuple(record["files"]), tuple(record["issues"])
+    elif event == "step.judged":
+        met, unmet = record["verdict"]["met"], record["verdict"]["unmet"]
+        call.verdict = f"{len(met)} of {len(met) + len(unmet)} requirements met"
+        call.verdict += f"; not met: {', '.join(unmet)}" if unmet else ""
     elif event == "step.steered":
         call.steered = record["action"]

@@ -97,6 +97,7 @@ def test_the_best_version_is_kept_not_the_last(shell: Shell, server: FakeEndpoin
     assert "0 of 2 requirements met; the version before stands" in said
     assert written(shell).strip() == HALF.strip()
     assert "1 of 3 requirements met; not met: median, report" in said
+    assert "  red  " in shell.run("runs").stdout
 
 
 def test_a_later_step_does_not_lose_what_was_green(shell: Shell, server: FakeEndpoint) -> None:
@@ -276,7 +277,7 @@ def test_what_a_turn_made_worse_does_not_travel_along(shell: Shell, server: Fake
     assert not any("if values:" in text for text in context)
 
 
-def test_a_correction_of_a_judged_run_is_taken_unjudged(shell: Shell, server: FakeEndpoint) -> None:
+def test_a_correction_is_judged_as_well(shell: Shell, server: FakeEndpoint) -> None:
     server.enqueue(reply(HALF), reply(STATS), reply(REPORT, "report.py"))
     run(shell)
     server.enqueue(reply(STATS + "\n# as wished\n"))
@@ -286,7 +287,7 @@ def test_a_correction_of_a_judged_run_is_taken_unjudged(shell: Shell, server: Fa
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert "judged before: 2 of 2 requirements met" in done.stdout
-    assert "checks/test_stats.py is not there" in done.stdout
+    assert "judging 2 requirements" in done.stdout
     assert "# as wished" in written(shell)
 
 
@@ -305,3 +306,14 @@ def test_a_contract_that_is_broken_says_so_and_loses_nothing(
     server.enqueue(reply(REPORT, "report.py"))
     done = shell.run("resume")
     assert "verdict: 3 of 3 requirements met" in done.stdout, done.stdout + done.stderr
+
+
+def test_show_tells_the_verdict_on_each_reply(shell: Shell, server: FakeEndpoint) -> None:
+    server.enqueue(reply(HALF), reply(STATS), reply(REPORT, "report.py"))
+    run(shell)
+
+    (path,) = shell.folder.glob(".promptqueue/runs/*/run.json")
+    shown = shell.run("show", path.parent.name, "stats").stdout
+
+    assert "judged: 1 of 2 requirements met; not met: median" in shown
+    assert "judged: 2 of 2 requirements met" in shown
