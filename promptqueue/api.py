@@ -44,6 +44,7 @@ def run(
     start: str | None = None,
     overwrite: bool = False,
     steer: Steer | None = None,
+    verify: bool | None = None,
     on_progress: Callable[[Progress], None] = lambda _: None,
 ) -> Generator[Event, None, None]:
     """Run a queue and yield what happens; the last event is `RunFinished`.
@@ -63,6 +64,7 @@ def run(
         start: the step from which on everything is asked anew.
         overwrite: replace files that were edited by hand (they are kept in the run).
         steer: decides after each reply.
+        verify: judge each step when it lands; None: where this machine can.
         on_progress: is told while the embedded model's weights are fetched and checked.
 
     Raises:
@@ -81,5 +83,6 @@ def run(
         fresh=fresh,
         start=start,
         steer=steer,
+        verify=verify,
     )
     yield from execute(plan, lambda log: connect(plan.endpoint, on_progress, log_path=log))

@@ -196,3 +196,35 @@ def test_the_smoke_queue_shows_the_second_step_the_interface_of_the_first() -> N
 
 def _rendered(lunar: LoadedQueue, setting: str) -> dict[str, tuple[Message, ...]]:
     return render_queue(lunar, resolve_inputs(lunar.queue, [setting]))
+
+
+def runs_of(text: str, length: int) -> set[tuple[str, ...]]:
+    """Return every run of so many words and signs."""
+    words = re.findall(r"\w+|[^\w\s]", text)
+    return {tuple(words[n : n + length]) for n in range(len(words) - length + 1)}
+
+
+def copied(prompt: str, solution: str, declared: list[str]) -> set[tuple[str, ...]]:
+    """Return the long runs that a prompt shares with a solution, the declared interface apart."""
+    length = 15
+    allowed = {run for symbol in declared for run in runs_of(f"def {symbol}:", length)}
+    return (runs_of(prompt, length) & runs_of(solution, length)) - allowed
+
+
+@pytest.mark.parametrize("language", ["ru", "en"])
+def test_no_prompt_gives_away_the_solution(language: str) -> None:
+    loaded = load_queue(PROMPTS / "lunar.yaml")
+    prompts = render_queue(loaded, resolve_inputs(loaded.queue, [f"language={language}"]))
+    said = "\n".join(m.content for messages in prompts.values() for m in messages)
+    declared = [s for step in loaded.queue.steps for out in step.outputs for s in out.symbols]
+    reference = PROMPTS.parent / "reference_impl" / "lunar"
+    solutions = [path.read_text("utf-8") for path in reference.glob("*.py")]
+
+    assert [run for text in solutions for run in copied(said, text, declared)] == []
+
+
+def test_a_prompt_with_a_piece_of_the_solution_is_found() -> None:
+    solution = (PROMPTS.parent / "reference_impl/lunar/losses.py").read_text("utf-8")
+    piece = solution[solution.index("def ") :][:300]
+
+    assert copied(f"Write a loss. For example:\n{piece}", solution, [])

@@ -40,7 +40,7 @@ def list_runs(
     ] = None,
     status: Annotated[
         str | None,
-        typer.Option("--status", help="Only: complete, incomplete, stale, stopped, at work."),
+        typer.Option("--status", help="Only: complete, red, incomplete, stale, stopped, at work."),
     ] = None,
     everything: Annotated[
         bool, typer.Option("--all", help=f"Not only the latest {_ROWS}.")

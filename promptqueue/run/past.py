@@ -28,7 +28,8 @@ class Summary:
     """UTC, ISO 8601."""
     queue: str
     status: str
-    """complete, red (judged, and something is not met), incomplete, stale, stopped, at work, or damaged."""
+    """complete, red (something that was judged is not met), incomplete, stale, stopped, at work, or
+    damaged."""
     reason: str = ""
     """Why it stopped."""
     calls: int | None = None
