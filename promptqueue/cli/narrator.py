@@ -66,7 +66,8 @@ class Narrator:
             case StepStarted():
                 self.label = f"[{event.number}/{event.of}] {event.title}"
             case Judging():
-                return [f"{self.label}: judging {event.requirements} requirements"]
+                what = "requirement" if event.requirements == 1 else "requirements"
+                return [f"{self.label}: judging {event.requirements} {what}"]
             case Judged():
                 return [f"{self.label}: {_verdict(event)}"]
             case Refining():

@@ -33,11 +33,13 @@ def verdict_prompt(
         outputs: the files of the step.
     """
     lines = ["Your files were run and tested. This is not as the task asks for:", ""]
-    for number, fault in enumerate(faults[:_MOST_FAULTS], 1):
-        lines += [*_told(number, fault, texts), ""]
+    shown = faults[:_MOST_FAULTS]
+    for number, fault in enumerate(shown, 1):
+        lines += _told(number, fault)
     left = len(faults) - _MOST_FAULTS
     if left > 0:
-        lines += [f"({left} more will be told when these are mended.)", ""]
+        lines += [f"({left} more will be told when these are mended.)"]
+    lines += ["", *_places(shown, texts)]
     lines += ["Mend this, and keep everything else as it is.", ""]
     return "\n".join([*lines, *_wanted(faults[:_MOST_FAULTS], texts, outputs)]) + "\n"
 
@@ -72,7 +74,7 @@ def _wanted(
     return lines
 
 
-def _told(number: int, fault: Fault, texts: Mapping[str, str]) -> Iterator[str]:
+def _told(number: int, fault: Fault) -> Iterator[str]:
     asked = [f"{name}: {text}" for name, text in zip(fault.requirements, fault.asked, strict=True)]
     place = f" ({fault.at})" if fault.at else ""
     if not asked:
@@ -80,22 +82,25 @@ def _told(number: int, fault: Fault, texts: Mapping[str, str]) -> Iterator[str]:
     else:
         yield f"{number}. Asked for: {' | '.join(asked)}"
         yield f"   Found: {fault.seen}{place}"
-    excerpt = [*_excerpt(fault.at, texts)]
-    if excerpt:
-        yield from ["```", *excerpt, "```"]
 
 
-def _excerpt(at: str, texts: Mapping[str, str]) -> Iterator[str]:
-    """Yield the function around a line, with the line marked."""
-    path, _, number = at.partition(":")
-    if path not in texts or not number.isdigit():
-        return
-    lines, marked = texts[path].splitlines(), int(number)
-    first, last = _around(texts[path], marked)
-    if last - first >= _MOST_LINES:
-        first, last = max(first, marked - _MOST_LINES // 2), min(last, marked + _MOST_LINES // 2)
-    for line in range(first, min(last, len(lines)) + 1):
-        yield lines[line - 1] + (_MARK if line == marked else "")
+def _places(faults: Sequence[Fault], texts: Mapping[str, str]) -> Iterator[str]:
+    """Yield each function that a fault lies in, once, with the lines marked."""
+    marked: dict[tuple[str, int, int], set[int]] = {}
+    for fault in faults:
+        path, _, number = fault.at.partition(":")
+        if path in texts and number.isdigit():
+            span = _around(texts[path], int(number))
+            marked.setdefault((path, *span), set()).add(int(number))
+    for (path, first, last), numbers in marked.items():
+        lines = texts[path].splitlines()
+        if last - first >= _MOST_LINES:
+            first = max(first, min(numbers) - _MOST_LINES // 2)
+            last = min(last, max(numbers) + _MOST_LINES // 2)
+        yield from (f"In {path}:", "```")
+        for line in range(first, min(last, len(lines)) + 1):
+            yield lines[line - 1] + (_MARK if line in numbers else "")
+        yield from ("```", "")
 
 
 def _around(text: str, line: int) -> tuple[int, int]:

@@ -1,0 +1,62 @@
+"""What a model is told: each cause once, each function once with its lines marked, no more."""
+
+from __future__ import annotations
+
+from promptqueue.queue.model import Output
+from promptqueue.run.feedback import verdict_prompt
+from promptqueue.run.verdict import Fault, grouped
+
+TEXT = """import os
+
+
+def one():
+    a = 1
+    return a
+
+
+class Two:
+    def three(self):
+        return b
+"""
+OUTPUTS = [Output(path="m.py", symbols=("one",))]
+
+
+def told(*faults: Fault) -> str:
+    return verdict_prompt(faults, {"m.py": TEXT}, OUTPUTS)
+
+
+def test_the_function_of_several_faults_is_shown_once() -> None:
+    said = told(Fault(("x",), ("do x",), "no x", "m.py:5"), Fault((), (), "odd", "m.py:6"))
+
+    assert said.count("def one():") == 1
+    assert "    a = 1  # <-- look here\n    return a  # <-- look here\n" in said
+    assert "class Two" not in said
+    assert "1. Asked for: x: do x\n   Found: no x (m.py:5)\n2. Found: odd (m.py:6)" in said
+
+
+def test_only_what_is_concerned_is_asked_for() -> None:
+    said = told(Fault(("x",), ("do x",), "no x", "m.py:11"))
+
+    assert "    def three(self):\n        return b  # <-- look here" in said
+    assert "```python path=m.py\n...the whole of Two...\n```" in said
+
+
+def test_without_a_place_the_whole_file_is_asked_for() -> None:
+    assert "...the whole file, which defines one..." in told(Fault(("x",), ("do x",), "no x"))
+
+
+def test_of_many_causes_five_are_told() -> None:
+    said = told(*(Fault((f"r{n}",), ("do it",), f"seen {n}") for n in range(8)))
+
+    assert "seen 4" in said
+    assert "seen 5" not in said
+    assert "(3 more will be told when these are mended.)" in said
+
+
+def test_what_has_one_cause_is_told_together() -> None:
+    same = [Fault((name,), (f"do {name}",), "no import", "m.py:1") for name in "ab"]
+
+    (fault,) = grouped(same)
+
+    assert fault == Fault(("a", "b"), ("do a", "do b"), "no import", "m.py:1")
+    assert "a: do a | b: do b" in told(fault)
