@@ -27,6 +27,15 @@ QUEUE = ROOT / "prompts" / "lunar.yaml"
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Judge the chosen twins; end with 1 if one is not sharp."""
+    options = make_parser().parse_args(arguments)
+    wanted = [t for t in TWINS if not options.requirement or t.requirement in options.requirement]
+    part, parts = map(int, options.part.split("/"))
+    blunt = _judge_all(load_queue(QUEUE), wanted[part - 1 :: parts], options.others, options.seed)
+    sys.exit(bool(blunt))
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.lunar.sharpness", description=__doc__)
     parser.add_argument("--requirement", action="append", help="only twins of it; may be repeated")
     parser.add_argument(
@@ -34,11 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--seed", type=int, default=random.randrange(2**32), help="of all chance")
     parser.add_argument("--part", default="1/1", help="2/3: the second third of the twins")
-    options = parser.parse_args(arguments)
-    wanted = [t for t in TWINS if not options.requirement or t.requirement in options.requirement]
-    part, parts = map(int, options.part.split("/"))
-    blunt = _judge_all(load_queue(QUEUE), wanted[part - 1 :: parts], options.others, options.seed)
-    sys.exit(bool(blunt))
+    return parser
 
 
 def wrong(twin: Twin, verdicts: Mapping[str, str]) -> list[str]:
