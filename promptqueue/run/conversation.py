@@ -191,8 +191,8 @@ def _refine(
         fresh, talk.drawn = True, talk.drawn + 1
     else:
         talk.refined += 1
-    if rule.escalate and talk.refined == rule.turns:
-        fresh, talk.model = True, rule.escalate
+        if rule.escalate and talk.refined == rule.turns:
+            fresh, talk.model = True, rule.escalate
     yield job.recorder.record(Refining(step.id, talk.turn + 1, reasons, fresh, judged))
     if fresh:
         talk.start_afresh()

@@ -89,7 +89,12 @@ def run_contract(
             *files,
         ]
         done = subprocess.run(
-            command, cwd=scratch, env=_environment(), capture_output=True, check=False
+            command,
+            cwd=scratch,
+            env=_environment(),
+            capture_output=True,
+            check=False,
+            start_new_session=True,  # Ctrl-C is the business of who called, who ends it if need be
         )
         output = (done.stdout + done.stderr).decode("utf-8", "replace")
         if done.returncode == _NOTHING_RAN and selection.keyword:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
-from tests.cli.command import Shell
+from tests.cli.command import COMMAND, Shell
 from tests.fake_endpoint import Answer, FakeEndpoint, error, stream
 from tests.scripted import fence
 
@@ -317,3 +321,36 @@ def test_show_tells_the_verdict_on_each_reply(shell: Shell, server: FakeEndpoint
 
     assert "judged: 1 of 2 requirements met; not met: median" in shown
     assert "judged: 2 of 2 requirements met" in shown
+
+
+def test_ctrl_c_while_judging_keeps_the_verdict_and_can_be_resumed(
+    shell: Shell, server: FakeEndpoint
+) -> None:
+    begun = shell.folder / "begun"
+    slow = (
+        "import pathlib\nimport time\n\n\ndef numbers(challenge, count):\n"
+        f"    pathlib.Path({str(begun)!r}).touch()\n    time.sleep(1)\n"
+    )
+    edit(shell, "def numbers(challenge, count):\n", slow, "checks/test_stats.py")
+    server.enqueue(reply(HALF))
+    process = subprocess.Popen(
+        [*COMMAND, "run", "pack/tiny.yaml", "--endpoint", "test"],
+        cwd=shell.folder,
+        env=shell.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    while not begun.exists():
+        assert process.poll() is None, "it ended before anything was judged"
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all that it started as well
+    said, _ = process.communicate(timeout=60)
+
+    assert process.returncode == 130, said
+    assert "judged in" in said
+    server.enqueue(reply(STATS), reply(REPORT, "report.py"))
+    done = shell.run("resume")
+    assert "judged before: 1 of 2 requirements met" in done.stdout, done.stdout + done.stderr
+    assert "verdict: 3 of 3 requirements met" in done.stdout
