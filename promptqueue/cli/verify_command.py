@@ -110,6 +110,7 @@ def verify(
                 requirements=(explain,) if explain else tuple(only or ()),
             ),
             inputs=values,
+            shrunk=target.shrunk,
             watch=partial(_tell, told, quiet=json or explain is not None),
         )
         reports.append(report)

@@ -86,9 +86,10 @@ def finding_lines(findings: Sequence[Finding], *, warnings: bool = False) -> Ite
     for each, numbers in lines.items():
         sign = "✗" if each.severity == "error" else "·"
         yield f"  {sign} {each.gate}: {_placed(each, numbers)}"
-    left = sum(each.severity == "warning" for each in findings)
+    left = [each.gate for each in findings if each.severity == "warning"]
     if left and not warnings:
-        yield f"  · ruff: {left} warning{'s' if left > 1 else ''}, shown by --details"
+        names, plural = ", ".join(dict.fromkeys(left)), "s" if len(left) > 1 else ""
+        yield f"  · {names}: {len(left)} warning{plural}, shown by --details"
 
 
 def _gates(report: Report) -> Iterator[str]:

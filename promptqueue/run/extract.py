@@ -19,13 +19,11 @@ from promptqueue.verify.lint import (
     parse_problem,
     top_level_definitions,
 )
-from promptqueue.verify.placeholders import placeholders
+from promptqueue.verify.placeholders import has_shrunk, line_count, placeholders
 
 __all__ = ["Extraction", "Issue", "IssueKind", "Module", "extract_modules"]
 
 _CUT = frozenset({"length", "degenerate"})
-_SHRUNK_FROM = 20
-"""Lines that a previous version must have before a shorter one is suspect."""
 _PROSE = (".md", ".txt", ".rst", ".json")
 """Files in which a line that looks like a comment is none."""
 _CUT_OFF, _BROKEN, _PARTIAL, _WHOLE = range(4)
@@ -270,10 +268,5 @@ def _content_issues(block: Block, output: Output) -> Iterator[Issue]:
 
 
 def _shrunk(block: Block, path: str, before: str) -> Iterator[Issue]:
-    old, new = _line_count(before), _line_count(block.text)
-    if old >= _SHRUNK_FROM and 2 * new < old:
-        yield issues.shrunk(path, old=old, new=new)
-
-
-def _line_count(text: str) -> int:
-    return text.rstrip("\n").count("\n") + 1 if text.strip() else 0
+    if has_shrunk(before, block.text):
+        yield issues.shrunk(path, old=line_count(before), new=line_count(block.text))

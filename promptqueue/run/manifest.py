@@ -9,7 +9,7 @@ from pathlib import Path
 
 from promptqueue.errors import UsageError
 from promptqueue.queue.inputs import Value
-from promptqueue.run.workspace import MANIFEST
+from promptqueue.run.workspace import MANIFEST, SHRUNK_FROM
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,8 @@ class Target:
     """Of the queue that it was asked by; empty where nobody knows."""
     inputs: Mapping[str, Value]
     """That the prompts were made with; empty where nobody knows."""
+    shrunk: Mapping[str, int]
+    """Lines that the version before had, of each file that lost most of them."""
 
 
 def find_targets(path: Path, queue: Path | None = None) -> list[Target]:
@@ -37,7 +39,7 @@ def find_targets(path: Path, queue: Path | None = None) -> list[Target]:
     if not path.is_dir():
         raise UsageError(f"{path} is no folder; name one that holds generated files")
     if queue is not None:
-        return [Target(path, queue, "", _inputs_of(path))]
+        return [Target(path, queue, "", _inputs_of(path), _shrunk_of(path))]
     if (path / MANIFEST).exists():
         return [_target(path)]
     below = sorted(manifest.parent for manifest in path.glob(f"*/{MANIFEST}"))
@@ -57,6 +59,15 @@ def _inputs_of(folder: Path) -> Mapping[str, Value]:
         return {}
 
 
+def _shrunk_of(folder: Path) -> Mapping[str, int]:
+    """Return what a manifest tells of files that shrank."""
+    try:
+        files = json.loads((folder / MANIFEST).read_text("utf-8"))["files"]
+        return {str(p): int(e[SHRUNK_FROM]) for p, e in files.items() if SHRUNK_FROM in e}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
 def _target(folder: Path) -> Target:
     path = folder / MANIFEST
     try:
@@ -73,4 +84,4 @@ def _target(folder: Path) -> Target:
         raise UsageError(
             f"{path} names the queue {queue_file}, which is not there; name it with --queue QUEUE"
         )
-    return Target(folder, queue, str(digest), inputs)
+    return Target(folder, queue, str(digest), inputs, _shrunk_of(folder))

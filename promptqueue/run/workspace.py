@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from promptqueue.errors import StorageError
+from promptqueue.verify.placeholders import has_shrunk, line_count
 
 Written = Literal["new", "changed", "unchanged", "aside", "replaced"]
 MANIFEST = "manifest.json"
+SHRUNK_FROM = "shrunk_from"
+"""Key of the manifest: the lines of the version before, of a file that lost most of them."""
 _LOCK = ".lock"
 
 
@@ -94,6 +97,7 @@ class Workspace:
         entry = {"sha256": hashlib.sha256(data).hexdigest(), **origin}
         foreign = self._is_foreign(path)
         existing = self._digest(path)
+        entry |= self._shrinkage(path, text, same=existing == entry["sha256"])
         try:
             if existing == entry["sha256"]:
                 status: Written = "unchanged"
@@ -109,6 +113,14 @@ class Workspace:
         self._unsaved |= self._files.get(path) != entry
         self._files[path] = entry
         return target, status
+
+    def _shrinkage(self, path: str, text: str, *, same: bool) -> dict[str, Any]:
+        """Return what the manifest says of a file that lost most of its lines, for `verify`."""
+        known = self._files.get(path, {}).get(SHRUNK_FROM)
+        before = self.read(path) or ""
+        if same:
+            return {} if known is None else {SHRUNK_FROM: known}
+        return {SHRUNK_FROM: line_count(before)} if has_shrunk(before, text) else {}
 
     def save(self) -> None:
         """Write the manifest, if it has changed; once for all the files of a reply.

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import MappingProxyType
 
 from promptqueue.queue.inputs import Value, resolve_inputs
 from promptqueue.queue.load import LoadedQueue
@@ -43,6 +44,7 @@ def verify(
     selection: Selection | None = None,
     inputs: Mapping[str, Value] | None = None,
     last: str | None = None,
+    shrunk: Mapping[str, int] = MappingProxyType({}),
     watch: Callable[[Sequence[Finding]], None] = lambda _: None,
 ) -> Report:
     """Judge generated code; not a byte of it is trusted, and none of it runs outside a sandbox.
@@ -55,6 +57,7 @@ def verify(
         selection: which of the checks to run; all if left out.
         inputs: of the queue, where the prompts had others than its defaults.
         last: the step that the queue has come to; the files of later ones are not missed.
+        shrunk: lines that the version before had, of each file that lost most of them.
         watch: is told what each of the gates that only read found, long before the code runs.
 
     Raises:
@@ -71,7 +74,7 @@ def verify(
     with scratch_folder() as scratch:
         scratch.chmod(0o755)  # whoever runs the code is another user
         code = snapshot.write_to(scratch / "code").folder
-        for gate, found in static_findings(snapshot, outputs, code):
+        for gate, found in static_findings(snapshot, outputs, code, shrunk):
             watch(found)
             findings += found
             gates[gate] = "failed" if any(f.severity == "error" for f in found) else "passed"

@@ -1,4 +1,4 @@
-"""Comments that stand for code: `# ... rest of the code` and its kin, in English and Russian."""
+"""Code that was left out: comments that stand for it, in English and Russian; lost bodies."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import re
 import tokenize
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+_SHRUNK_FROM = 20
+"""Lines that a version must have before a shorter one is suspect."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +20,17 @@ class Placeholder:
     """Line of the file, from 1."""
     text: str
     """The comment, without the blanks around it."""
+
+
+def has_shrunk(before: str, after: str) -> bool:
+    """Tell whether a file has lost more than half of its lines: a body may have gone with them."""
+    old = line_count(before)
+    return old >= _SHRUNK_FROM and 2 * line_count(after) < old
+
+
+def line_count(text: str) -> int:
+    """Return the lines of a text, blank ones at its end apart."""
+    return text.rstrip("\n").count("\n") + 1 if text.strip() else 0
 
 
 def placeholders(text: str) -> tuple[Placeholder, ...]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from promptqueue.queue.model import Output, Queue
 from promptqueue.verify.lint import missing_symbols, parse_problem
-from promptqueue.verify.placeholders import placeholders
+from promptqueue.verify.placeholders import line_count, placeholders
 from promptqueue.verify.report import Finding, Gate
 from promptqueue.verify.ruff import ruff_findings
 from promptqueue.verify.signatures import signature_problems
@@ -29,7 +29,7 @@ def outputs_of(queue: Queue, last: str | None = None) -> Mapping[str, Output]:
 
 
 def static_findings(
-    snapshot: Snapshot, outputs: Mapping[str, Output], folder: Path
+    snapshot: Snapshot, outputs: Mapping[str, Output], folder: Path, shrunk: Mapping[str, int]
 ) -> Iterator[tuple[Gate, list[Finding]]]:
     """Yield each gate with what it found, cheap to dear; files that do not parse stop only theirs.
 
@@ -37,6 +37,7 @@ def static_findings(
         snapshot: the files.
         outputs: what the queue declares of each.
         folder: where the snapshot was written.
+        shrunk: lines that the version before had, of each file that lost most of them.
     """
     yield "files", list(snapshot.findings)
     broken = [*_unparsable(snapshot.texts)]
@@ -47,7 +48,7 @@ def static_findings(
         if path not in {finding.path for finding in broken}
     }
     yield "outputs", [*_undefined(sound, outputs)]
-    yield "placeholders", [*_left_out(sound)]
+    yield "placeholders", [*_left_out(sound), *_lost(sound, shrunk)]
     known = {finding.path for finding in broken}
     found = [each for each in ruff_findings(folder) if each.path not in known]
     yield "ruff", found
@@ -69,6 +70,12 @@ def _undefined(texts: Mapping[str, str], outputs: Mapping[str, Output]) -> Itera
             yield Finding("outputs", f"defines no {name}, although the queue declares it", path)
         for line, words in signature_problems(text, symbols) if symbols else ():
             yield Finding("outputs", words, path, line)
+
+
+def _lost(texts: Mapping[str, str], shrunk: Mapping[str, int]) -> Iterator[Finding]:
+    for path in sorted(texts.keys() & shrunk.keys()):
+        words = f"has {line_count(texts[path])} lines where the version before had {shrunk[path]}"
+        yield Finding("placeholders", f"{words}: is all of it there?", path, severity="warning")
 
 
 def _left_out(texts: Mapping[str, str]) -> Iterator[Finding]:

@@ -159,3 +159,14 @@ def test_doctor_tells_which_walls_hold(shell: Shell) -> None:
 
     assert done.returncode == 0
     assert done.stdout.split()[:2] == ["ok", "bwrap"]
+
+
+def test_a_file_that_lost_most_of_its_lines_is_pointed_out(shell: Shell) -> None:
+    manifest = shell.folder / "generated" / "tiny" / "manifest.json"
+    told = json.loads(manifest.read_text()) | {"files": {"stats.py": {"shrunk_from": 90}}}
+    manifest.write_text(json.dumps(told))
+
+    done = shell.run("verify", "--details")
+
+    assert "placeholders: stats.py: has 17 lines where the version before had 90" in done.stdout
+    assert done.returncode == 0  # it may be all there: a warning

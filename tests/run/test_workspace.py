@@ -132,3 +132,17 @@ def test_a_read_only_folder_is_a_short_error(tmp_path: Path) -> None:
     tmp_path.chmod(stat.S_IRUSR | stat.S_IXUSR)
     with pytest.raises(StorageError, match="--out"), opened(tmp_path / "out").locked("r"):
         pass
+
+
+def test_a_file_that_lost_most_of_its_lines_is_marked_until_it_is_whole_again(
+    tmp_path: Path,
+) -> None:
+    whole, rest = "x = 1\n" * 40, "x = 1\n" * 10
+    marks = []
+    for text in (whole, rest, rest, whole):
+        space = opened(tmp_path)
+        with space.locked("r"):
+            space.write("a.py", text, ORIGIN)
+        files = json.loads((tmp_path / "manifest.json").read_text())["files"]
+        marks.append(files["a.py"].get("shrunk_from"))
+    assert marks == [None, 40, 40, None]
