@@ -22,7 +22,8 @@ REPORT = (PACK / "reference" / "report.py").read_text()
 HALF = STATS.replace("ordered[middle])", "ordered[middle]) + 1").replace("/ 2", "/ 3")  # mean alone
 BROKEN = HALF.replace("if not values:", "if values:")  # neither mean nor median
 
-pytestmark = pytest.mark.usefixtures("configured")
+# nearly each test judges code several times: with the sandbox's tests, not on the quick path
+pytestmark = [pytest.mark.usefixtures("configured"), pytest.mark.sandbox]
 
 
 def reply(text: str, path: str = "stats.py") -> Answer:
