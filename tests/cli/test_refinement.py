@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -324,8 +325,13 @@ def test_show_tells_the_verdict_on_each_reply(shell: Shell, server: FakeEndpoint
     assert "judged: 2 of 2 requirements met" in shown
 
 
-def test_ctrl_c_while_judging_keeps_the_verdict_and_can_be_resumed(
-    shell: Shell, server: FakeEndpoint
+@pytest.mark.parametrize(
+    ("number", "code", "verdict"),
+    [(signal.SIGINT, 130, "judged before"), (signal.SIGKILL, -9, "judged in")],
+    ids=["Ctrl-C", "kill -9"],
+)
+def test_a_run_that_is_stopped_while_judging_goes_on(
+    shell: Shell, server: FakeEndpoint, number: int, code: int, verdict: str
 ) -> None:
     begun = shell.folder / "begun"
     slow = (
@@ -346,12 +352,25 @@ def test_ctrl_c_while_judging_keeps_the_verdict_and_can_be_resumed(
     while not begun.exists():
         assert process.poll() is None, "it ended before anything was judged"
         time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all that it started as well
+    os.killpg(process.pid, number)  # as a terminal does: to all that it started as well
     said, _ = process.communicate(timeout=60)
 
-    assert process.returncode == 130, said
-    assert "judged in" in said
+    assert process.returncode == code, said
     server.enqueue(reply(STATS), reply(REPORT, "report.py"))
     done = shell.run("resume")
+    assert len(server.requests) == 3  # what was answered was not asked again
+    assert re.search(f"{verdict}.*: 1 of 2 requirements met", done.stdout), done.stdout
+    assert "verdict: 3 of 3 requirements met" in done.stdout
+
+
+def test_a_limit_between_two_turns_loses_nothing(shell: Shell, server: FakeEndpoint) -> None:
+    server.enqueue(reply(HALF))
+
+    said = run(shell, "--limit", "calls=1", code=4)
+
+    assert "1 of 2 requirements met" in said
+    assert written(shell).strip() == HALF.strip()
+    server.enqueue(reply(STATS), reply(REPORT, "report.py"))
+    done = shell.run("resume", "--limit", "calls=9")
     assert "judged before: 1 of 2 requirements met" in done.stdout, done.stdout + done.stderr
     assert "verdict: 3 of 3 requirements met" in done.stdout
