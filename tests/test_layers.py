@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "promptqueue"
-WINGS = ["errors", "chat", "queue", "verify", "run", "reports", "api", "cli"]
+WINGS = ["errors", "chat", "queue", "verify", "run", "compare", "reports", "api", "cli"]
 """From the ground up, as the design has it."""
 ROOMS = {  # a heavy library and the only places that may import it
     "openai": {"chat/transport.py", "chat/client.py", "chat/attempt.py"},
@@ -17,19 +17,22 @@ ROOMS = {  # a heavy library and the only places that may import it
     "jinja2": {
         *("queue/templates.py", "queue/template_reader.py", "queue/template_review.py"),
         *("queue/review.py", "queue/render.py", "queue/load.py"),
+        "compare/variants.py",
     },
     "yaml": {"queue/document.py", "verify/lint.py", "cli/complete.py"},
     "typer": {
         *("cli/app.py", "cli/options.py", "cli/run_commands.py", "cli/queue_commands.py"),
         *("cli/steering_commands.py", "cli/past_commands.py", "cli/doctor_command.py"),
-        *("cli/complete.py", "cli/verify_command.py"),
+        *("cli/complete.py", "cli/verify_command.py", "cli/compare_command.py"),
     },
     "pytest": {
         *("verify/plugin.py", "verify/findings.py"),
         *("verify/builtin/import_check.py", "verify/builtin/pipeline_check.py"),
     },
     "safetensors": {"verify/wire.py"},
-    "numpy": {"verify/wire.py"},
+    "numpy": {"verify/wire.py", "compare/statistics.py"},
+    "scipy": {"compare/statistics.py"},
+    "matplotlib": {"reports/picture.py"},
     "rich": {"cli/live.py"},
     "xllamacpp": {"chat/llama_server.py", "chat/embedded.py"},
     "torch": set(),

@@ -16,6 +16,7 @@ import typer
 
 from promptqueue import __version__
 from promptqueue.cli import (
+    compare_command,
     doctor_command,
     past_commands,
     queue_commands,
@@ -34,6 +35,7 @@ _WINGS = (
     past_commands,
     doctor_command,
     verify_command,
+    compare_command,
 )
 
 

@@ -1,0 +1,1 @@
+"""Whether a queue beats one big prompt: arms, samples, statistics."""

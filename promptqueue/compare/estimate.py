@@ -1,0 +1,85 @@
+"""What a comparison would take, and what it could show, before anything is asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from promptqueue.chat.quirks import estimate_prompt
+from promptqueue.compare.conduct import Design
+from promptqueue.compare.statistics import detectable, smallest_p, spread
+from promptqueue.compare.taking import Task, seed_of
+from promptqueue.compare.variants import variant
+from promptqueue.queue.render import render_queue
+
+_ASSUMED_SPREAD = 0.15
+"""Standard deviation from sample to sample, as long as no two samples say otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArmEstimate:
+    """What the samples of an arm take that are still missing."""
+
+    arm: str
+    samples: int
+    """Still to be taken."""
+    prompt_tokens: int
+    """About, of all of them, without refinement and without what earlier replies add."""
+    reply_tokens: int
+    """At most, without refinement."""
+    usd: float | None
+    """At most; None where the price is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What is to be expected."""
+
+    arms: tuple[ArmEstimate, ...]
+    smallest_p: float
+    """With so many samples of two arms, whatever they say."""
+    detectable: float | None
+    """The difference of two arms that is found four times out of five; None for one sample."""
+    spread: float
+    assumed: bool
+    """The spread is assumed, not measured."""
+
+
+def estimate(design: Design) -> Estimate:
+    """Return what is to be expected.
+
+    Raises:
+        QueueFileError: a template cannot be rendered.
+        UsageError: what an arm leaves out is not there.
+    """
+    missing = [task for task in design.tasks() if design.known(task) is None]
+    arms = [_of_arm(design, arm.name, [t for t in missing if t.arm is arm]) for arm in design.arms]
+    measured = spread([[s.rate for s in arm.samples] for arm in design.summary().arms])
+    scatter = measured if measured is not None else _ASSUMED_SPREAD
+    count = design.samples
+    return Estimate(
+        arms=tuple(arms),
+        smallest_p=smallest_p(count, count),
+        detectable=detectable(count, scatter) if count > 1 else None,
+        spread=scatter,
+        assumed=measured is None,
+    )
+
+
+def _of_arm(design: Design, name: str, tasks: list[Task]) -> ArmEstimate:
+    if not tasks:
+        return ArmEstimate(name, 0, 0, 0, 0.0)
+    task, terms = tasks[0], design.terms
+    loaded = variant(task.loaded, task.arm, terms.inputs, seed=seed_of(task))
+    prompt = reply = 0
+    usd: float | None = 0.0
+    for step, messages in zip(
+        loaded.queue.steps, render_queue(loaded, terms.inputs).values(), strict=True
+    ):
+        asked, cap = estimate_prompt(messages), loaded.queue.params_of(step).max_tokens or 0
+        prompt, reply = prompt + asked, reply + cap
+        price = terms.prices.get(task.arm.model or terms.model or step.model or "")
+        usd = usd + price.of(asked, cap, 0) if usd is not None and price else None
+    count = len(tasks)
+    return ArmEstimate(
+        name, count, count * prompt, count * reply, None if usd is None else count * usd
+    )

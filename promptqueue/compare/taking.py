@@ -1,0 +1,137 @@
+"""Takes one sample: runs its arm, or goes on with that run, and judges what it brought."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from promptqueue.chat.connect import Connection
+from promptqueue.chat.endpoints import Endpoint, Price
+from promptqueue.compare.arms import Arm
+from promptqueue.compare.sample import Sample, Spending, is_complete, spending_of
+from promptqueue.compare.variants import variant
+from promptqueue.errors import LimitReached
+from promptqueue.queue.inputs import Value
+from promptqueue.queue.load import LoadedQueue
+from promptqueue.run.events import Event
+from promptqueue.run.journal import RunDirectory
+from promptqueue.run.plan import Plan
+from promptqueue.run.session import execute
+
+Tell = Callable[[Event], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A sample that is to be taken."""
+
+    arm: Arm
+    number: int
+    """From 1."""
+    place: Path
+    loaded: LoadedQueue
+    """The queue of the arm, as its file has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What all samples of a comparison have in common."""
+
+    inputs: Mapping[str, Value]
+    endpoint: Endpoint
+    prices: Mapping[str, Price]
+    model: str | None
+    contract: str
+    """Digest of the checks."""
+    isolation: str = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What asking came to, before anything is judged."""
+
+    run: str
+    complete: bool
+    spending: Spending
+    stopped: str = ""
+
+
+def ask(task: Task, terms: Terms, connection: Connection, tell: Tell = lambda _: None) -> Ran:
+    """Run the arm, or go on with its run: what was answered is not asked again.
+
+    Raises:
+        EndpointError, StorageError, UsageError: see `promptqueue.run.session.execute`.
+    """
+    path, stopped = _run_of(task.place), ""
+    if path is None or not _is_over(path):
+        plan = Plan(
+            loaded=variant(task.loaded, task.arm, terms.inputs, seed=seed_of(task)),
+            inputs=terms.inputs,
+            endpoint=terms.endpoint,
+            out=task.place / "code",
+            runs=task.place / "runs",
+            model=task.arm.model or terms.model,
+            prices=terms.prices,
+            verify=task.arm.refine,
+        )
+        events = execute(plan, lambda _: contextlib.nullcontext(connection), resume=path)
+        try:
+            with contextlib.closing(events):
+                for event in events:
+                    tell(event)
+        except LimitReached as error:
+            stopped = str(error).partition(";")[0]
+        path = _run_of(task.place)
+    assert path is not None
+    directory = RunDirectory(path)
+    spending = spending_of(directory, terms.prices)
+    return Ran(path.name, is_complete(directory), spending, stopped)
+
+
+def judge(task: Task, terms: Terms, ran: Ran) -> Sample:
+    """Judge what a run brought by the whole contract.
+
+    Raises:
+        IsolationError, UsageError, StorageError: see `promptqueue.verify.gates.verify`.
+    """
+    from promptqueue.verify.contract import Selection
+    from promptqueue.verify.gates import verify
+
+    code = task.place / "code"
+    code.mkdir(exist_ok=True)
+    selection = Selection(gates=("contract",))
+    report = verify(
+        task.loaded, code, isolation=terms.isolation, selection=selection, inputs=terms.inputs
+    )
+    return Sample(
+        arm=task.arm.name,
+        number=task.number,
+        run=ran.run,
+        complete=ran.complete,
+        spending=ran.spending,
+        met=tuple(each.id for each in report.requirements if each.verdict == "met"),
+        unmet=tuple(each.id for each in report.requirements if each.verdict != "met"),
+        stopped=ran.stopped,
+        contract=terms.contract,
+        seed=report.seed,
+    )
+
+
+def seed_of(task: Task) -> int:
+    """Return the sampling seed of a sample: no two of a comparison have the same."""
+    return int(task.arm.key(["seed", task.number])[:7], 16)
+
+
+def _run_of(place: Path) -> Path | None:
+    """Return the run of a sample; it has one at most."""
+    found = sorted(path.parent for path in (place / "runs").glob("*/run.json"))
+    return found[-1] if found else None
+
+
+def _is_over(path: Path) -> bool:
+    last = ""
+    for record in RunDirectory(path).records():
+        last = record["event"]
+    return last == "run.finished"

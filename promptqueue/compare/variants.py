@@ -1,0 +1,189 @@
+"""Turns a queue into what an arm asks; the file on disk stays as it is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+
+from jinja2 import ChoiceLoader, DictLoader
+
+from promptqueue.chat.question import Params
+from promptqueue.compare.arms import Arm
+from promptqueue.errors import UsageError
+from promptqueue.queue.inputs import Value
+from promptqueue.queue.load import LoadedQueue
+from promptqueue.queue.model import (
+    Context,
+    ContextEntry,
+    Queue,
+    Refine,
+    Step,
+    StepResult,
+    Turn,
+)
+from promptqueue.queue.render import render_step
+from promptqueue.queue.templates import make_environment
+
+_FORMS = {"files": "files", "interface": "interface"}
+_RULES: Mapping[str, Context] = {"none": "none", "full": "all"}
+_TAGS = re.compile(r"\{[{%#]")
+MONOLITH = "monolith"
+
+
+def variant(
+    loaded: LoadedQueue, arm: Arm, inputs: Mapping[str, Value], *, seed: int
+) -> LoadedQueue:
+    """Return the queue that an arm runs.
+
+    Args:
+        loaded: the queue of the arm.
+        arm: what is different.
+        inputs: of the queue; the prompts of a monolith are written out with them.
+        seed: of the sampling, so that samples differ.
+
+    Raises:
+        UsageError: what is to be left out is not there.
+        QueueFileError: a template cannot be rendered.
+    """
+    loaded = in_shape(loaded, arm.shape)
+    for omitted in arm.omits:
+        loaded = _without(loaded, omitted)
+    queue = loaded.queue
+    if arm.shape == MONOLITH:
+        queue = queue.model_copy(update={"steps": (_monolith(loaded, inputs),)})
+    return replace(loaded, queue=_with_settings(queue, arm, seed))
+
+
+def in_shape(loaded: LoadedQueue, shape: str) -> LoadedQueue:
+    """Return the queue with the context rules of a shape."""
+    queue = loaded.queue
+    if shape not in (*_FORMS, *_RULES):
+        return loaded
+    steps = tuple(_with_context(queue, number, shape) for number in range(len(queue.steps)))
+    return replace(loaded, queue=queue.model_copy(update={"steps": steps}))
+
+
+def _with_context(queue: Queue, index: int, shape: str) -> Step:
+    rule = _RULES.get(shape)
+    if rule is None:
+        rule = tuple(
+            ContextEntry.model_validate({"step": step.id, "as": _FORMS[shape]})
+            for step in queue.steps[:index]
+        )
+    return queue.steps[index].model_copy(update={"context": rule or "none"})
+
+
+def _with_settings(queue: Queue, arm: Arm, seed: int) -> Queue:
+    steps = []
+    for step in queue.steps:
+        refine = queue.refine_of(step) if arm.refine else Refine(turns=0, samples=1)
+        params = Params(seed=seed).over(arm.params.over(queue.params_of(step)))
+        changed = {"refine": refine, "params": params, "model": arm.model or step.model}
+        steps.append(step.model_copy(update=changed))
+    return queue.model_copy(update={"steps": tuple(steps)})
+
+
+def _monolith(loaded: LoadedQueue, inputs: Mapping[str, Value]) -> Step:
+    """Return one step that asks for everything, in the words of the steps."""
+    queue = loaded.queue
+    bare = in_shape(loaded, "none")
+    known: dict[str, StepResult] = {}
+    parts = []
+    for number, step in enumerate(bare.queue.steps, 1):
+        prompt = render_step(bare, step, inputs, known)[-1].content
+        parts.append(f"# {number}/{len(queue.steps)} {step.title or step.id}\n\n{prompt.strip()}")
+        known[step.id] = _to_come(step)
+    outputs = {output.path: output for step in queue.steps for output in step.outputs}
+    caps = [queue.params_of(step).max_tokens for step in queue.steps]
+    return Step(
+        id=MONOLITH,
+        title="All at once",
+        task=_TAGS.sub(lambda mark: "{{ '" + mark[0] + "' }}", "\n\n".join(parts)),
+        outputs=tuple(outputs.values()),
+        requirements={k: v for step in queue.steps for k, v in step.requirements.items()},
+        checks=tuple(dict.fromkeys(check for step in queue.steps for check in step.checks)),
+        context="none",
+        refine=queue.refine_of(queue.steps[-1]),
+        model=queue.steps[0].model,
+        params=_sum_of_caps(queue, caps),
+    )
+
+
+def _sum_of_caps(queue: Queue, caps: list[int | None]) -> Params:
+    """Return the parameters of the first step, with room for the replies of all steps."""
+    first = queue.params_of(queue.steps[0])
+    known = [cap for cap in caps if cap is not None]
+    return Params(max_tokens=sum(known)).over(first) if len(known) == len(caps) else first
+
+
+def _to_come(step: Step) -> StepResult:
+    """Return what the prompt of a later step sees of one that is answered in the same reply."""
+    files = {path: f"(the {path} that you write above)" for path in step.paths()}
+    return StepResult(step.id, (Turn("", "(what you write above)"),), files)
+
+
+def _without(loaded: LoadedQueue, omitted: str) -> LoadedQueue:
+    queue = loaded.queue
+    if omitted == "role":
+        return replace(loaded, queue=queue.model_copy(update={"role": None}))
+    name, context, earlier = omitted.partition("<")
+    if context:
+        return replace(loaded, queue=_without_context(queue, name, earlier))
+    step, _, bullet = omitted.partition(".")
+    return _without_bullet(loaded, step, bullet)
+
+
+def _without_context(queue: Queue, name: str, earlier: str) -> Queue:
+    steps = []
+    for step in queue.steps:
+        if step.id == name:
+            kept = tuple(e for e in queue.context_of(step) if e.step != earlier)
+            step = step.model_copy(update={"context": kept or "none"})
+        steps.append(step)
+    return queue.model_copy(update={"steps": tuple(steps)})
+
+
+def _without_bullet(loaded: LoadedQueue, name: str, bullet: str) -> LoadedQueue:
+    step = next(each for each in loaded.queue.steps if each.id == name)
+    index = loaded.queue.steps.index(step)
+    if step.template is None:
+        shorter = {
+            part: without_bullet(text, bullet)
+            for part in ("data", "task", "answer_format")
+            if (text := getattr(step, part)) is not None
+        }
+        _refuse_nothing(step, bullet, changed=any(getattr(step, p) != shorter[p] for p in shorter))
+        steps = list(loaded.queue.steps)
+        steps[index] = step.model_copy(update=shorter)
+        return replace(loaded, queue=loaded.queue.model_copy(update={"steps": tuple(steps)}))
+    text = without_bullet(loaded.sources[step.template], bullet)
+    _refuse_nothing(step, bullet, changed=text != loaded.sources[step.template])
+    environment = make_environment(loaded.folder)
+    assert environment.loader is not None
+    environment.loader = ChoiceLoader([DictLoader({step.template: text}), environment.loader])
+    sources = {**loaded.sources, step.template: text}
+    return replace(loaded, environment=environment, sources=sources)
+
+
+def without_bullet(text: str, name: str) -> str:
+    """Return a text without the bullets `- name: …`, and what is indented below them."""
+    kept, deeper = [], -1
+    for line in text.splitlines(keepends=True):
+        indent = len(line) - len(line.lstrip())
+        if re.match(rf"\s*[-*]\s*{re.escape(name)}:", line):
+            deeper = indent
+            continue
+        if deeper >= 0 and line.strip() and indent > deeper:
+            continue
+        deeper = -1
+        kept.append(line)
+    return "".join(kept)
+
+
+def _refuse_nothing(step: Step, bullet: str, *, changed: bool) -> None:
+    if not changed:
+        raise UsageError(
+            f"the prompt of {step.id} has no bullet `- {bullet}: …` to leave out; write one for "
+            "each requirement, or compare without --ablate"
+        )

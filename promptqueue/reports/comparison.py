@@ -1,0 +1,144 @@
+"""A comparison for readers and for machines: a table, JSON, CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+from promptqueue.compare.estimate import Estimate
+from promptqueue.compare.statistics import Interval
+from promptqueue.compare.summary import ArmSummary, Comparison
+
+_LEAST = 0.0001
+
+
+def estimate_lines(estimate: Estimate) -> Iterator[str]:
+    """Yield what a comparison would take, and what it could show."""
+    for arm in estimate.arms:
+        if not arm.samples:
+            yield f"  {arm.arm}: all samples are there"
+            continue
+        money = f", at most {arm.usd:.4f} USD" if arm.usd else ""
+        yield (
+            f"  {arm.arm}: {arm.samples} samples, about {arm.prompt_tokens:,} tokens of prompts "
+            f"and at most {arm.reply_tokens:,} of replies{money}, refinement not counted"
+        )
+    if estimate.detectable is None:
+        yield "one sample of an arm shows no difference: there is nothing to say how it scatters"
+        return
+    origin = "assumed" if estimate.assumed else "as measured"
+    yield (
+        f"what can be seen: a difference of {_points(estimate.detectable)} points four times out "
+        f"of five, where samples scatter by {_points(estimate.spread)} ({origin}); the smallest p "
+        f"is {_p(estimate.smallest_p)}"
+    )
+
+
+def comparison_lines(comparison: Comparison) -> Iterator[str]:
+    """Yield the table: a line for each arm, and what is behind it."""
+    if not comparison.arms:
+        yield "no sample is there yet"
+        return
+    total = len(comparison.requirements)
+    budget = f"best at {comparison.budget:,.0f} tokens"
+    rows: list[tuple[str, ...]] = [("arm", "n", f"of {total} met", f"more than {comparison.base}", budget, "tokens",
+             "model's time")]  # fmt: skip
+    rows += [_row(arm) for arm in comparison.arms]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        yield "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
+    yield "[ ] 95 % of such intervals hold the true value (cluster bootstrap); p by permutation"
+    for arm in comparison.arms:
+        yield from _remarks(arm)
+    for name, count in comparison.missing.items():
+        yield f"{name}: {count} samples are still missing"
+
+
+def comparison_json(comparison: Comparison) -> str:
+    """Return everything, for machines; what is not a number is null."""
+    return json.dumps(_plain(asdict(comparison)), indent=1, ensure_ascii=False) + "\n"
+
+
+def comparison_csv(comparison: Comparison) -> str:
+    """Return a line for each sample and requirement."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    names = ("prompt", "completion", "cached", "usd", "seconds", "calls")
+    writer.writerow(["arm", "sample", "requirement", "met", "run", *names])
+    for arm in comparison.arms:
+        for sample in arm.samples:
+            spent = [getattr(sample.spending, name) for name in names]
+            for name in comparison.requirements:
+                met = int(name in sample.met)
+                writer.writerow([arm.arm, sample.number, name, met, sample.run, *spent])
+    return out.getvalue()
+
+
+def _row(arm: ArmSummary) -> tuple[str, ...]:
+    less = "≥ " if arm.budget_samples > len(arm.samples) else ""
+    than = arm.than_base
+    return (
+        arm.arm,
+        str(len(arm.samples)),
+        _share(arm.met),
+        f"{_signed(than.interval)}, p {_p(than.p)}" if than else "",
+        f"{less}{arm.at_budget:.0%}",
+        f"{arm.tokens:,.0f}",
+        f"{int(arm.seconds // 60)}:{int(arm.seconds % 60):02}",
+    )
+
+
+def _remarks(arm: ArmSummary) -> Iterator[str]:
+    """Yield what the table has no room for."""
+    odd = {
+        "replies cut off": arm.endings.get("length", 0),
+        "replies that repeated themselves": arm.endings.get("degenerate", 0),
+        "samples without all files": arm.incomplete,
+        "samples ended by a limit": arm.stopped,
+        "samples that meet everything": arm.whole,
+    }
+    told = [f"{count} {what}" for what, count in odd.items() if count]
+    most = max(arm.pass_at)
+    if most > 1:
+        told.append(f"{arm.pass_at[most]:.0%} are met by one of {most} at least")
+    if arm.usd:
+        told.append(f"{arm.usd:.4f} USD a sample")
+    if told:
+        yield f"  {arm.arm}: {', '.join(told)}"
+
+
+def _share(interval: Interval) -> str:
+    if math.isnan(interval.low):
+        return f"{interval.value:.0%}"
+    return f"{interval.value:.0%} [{interval.low:.0%}, {interval.high:.0%}]"
+
+
+def _signed(interval: Interval) -> str:
+    if math.isnan(interval.low):
+        return f"{100 * interval.value:+.0f}"
+    return f"{100 * interval.value:+.0f} [{100 * interval.low:+.0f}, {100 * interval.high:+.0f}]"
+
+
+def _points(share: float) -> str:
+    return f"{100 * share:.0f}"
+
+
+def _p(value: float) -> str:
+    if math.isnan(value):
+        return "unknown"
+    return f"{value:.3f}" if value >= 0.001 else f"{max(value, _LEAST):.4f}"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return value

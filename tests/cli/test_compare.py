@@ -1,0 +1,281 @@
+"""`compare` on the tiny pack: a scripted endpoint that knows some answers, and is no model."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cli.command import COMMAND, Shell
+from tests.fake_endpoint import Answer, Asked, FakeEndpoint, error, stream
+from tests.scripted import fence
+
+PACK = Path(__file__).parents[1] / "packs" / "tiny"
+STATS = (PACK / "reference" / "stats.py").read_text()
+REPORT = (PACK / "reference" / "report.py").read_text()
+HALF = STATS.replace("ordered[middle])", "ordered[middle]) + 1").replace("/ 2", "/ 3")  # mean alone
+
+# each sample is judged in the sandbox: with the sandbox's tests, not on the quick path
+STORE = ".promptqueue/compare/tiny"
+
+pytestmark = [pytest.mark.usefixtures("configured"), pytest.mark.sandbox]
+
+
+def model(asked: Asked) -> Answer:
+    """Answer all wrong where all is asked at once, else right but for the median, until told."""
+    prompt = asked.body["messages"][-1]["content"]
+    stats, report = ("Write stats.py" in prompt), ("Write report.py" in prompt)
+    if stats and report:
+        return stream(fence("stats.py", "x = 1") + "\n" + fence("report.py", "y = 2"))
+    if report:
+        return stream(fence("report.py", REPORT))
+    return stream(fence("stats.py", HALF if stats else STATS))
+
+
+@pytest.fixture
+def server() -> FakeEndpoint:
+    with FakeEndpoint(default=model) as fake:
+        yield fake
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    shutil.copytree(PACK, tmp_path / "pack")
+    return Shell(tmp_path)
+
+
+def compare(shell: Shell, *arguments: str, code: int = 0) -> str:
+    done = shell.run("compare", "pack/tiny.yaml", "--endpoint", "test", *arguments)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def results(shell: Shell) -> dict:
+    return json.loads((shell.folder / ".promptqueue/compare/tiny/results.json").read_text())
+
+
+def requests(server: FakeEndpoint) -> list[Asked]:
+    return [asked for asked in server.requests if asked.method == "POST"]
+
+
+def test_arms_are_compared_by_what_their_code_meets(shell: Shell, server: FakeEndpoint) -> None:
+    said = compare(shell, "-n", "2", "--arm", "monolith", "--arm", "full", "--arm", "full+refine")
+
+    found = results(shell)
+    shares = {arm["arm"]: arm["met"]["value"] for arm in found["arms"]}
+    assert shares == {
+        "monolith": 0,
+        "full": pytest.approx(1 / 3),  # the report needs the median, too
+        "full+refine": 1,
+    }
+    assert found["arms"][2]["by_requirement"] == {"mean": 1, "median": 1, "report": 1}
+    assert found["arms"][2]["whole"] == 2
+    assert [arm["calls"] for arm in found["arms"]] == [1, 2, 3]
+    assert len(requests(server)) == 2 * (1 + 2 + 3)
+    assert "+33 [+33, +33], p 0.333" in said  # two against two: 2 of 6 ways to deal them
+    rows = list(csv.DictReader((shell.folder / STORE / "results.csv").read_text().splitlines()))
+    assert sum(int(row["met"]) for row in rows if row["arm"] == "full+refine") == 6
+    assert (shell.folder / STORE / "comparison.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_samples_are_distinct(shell: Shell, server: FakeEndpoint) -> None:
+    compare(shell, "-n", "3", "--arm", "none", "--arm", "full")
+
+    bodies = [asked.body for asked in requests(server)]
+    firsts = {body["seed"] for body in bodies if "Write stats" in body["messages"][-1]["content"]}
+    assert len(firsts) == 6
+
+
+def test_nothing_is_asked_again(shell: Shell, server: FakeEndpoint) -> None:
+    compare(shell, "-n", "1", "--arm", "none", "--arm", "full")
+    before = len(requests(server))
+
+    again = compare(shell, "-n", "1", "--arm", "none", "--arm", "full")
+    assert len(requests(server)) == before
+    assert "all samples are there" in again
+
+    compare(shell, "-n", "2", "--arm", "full")
+    assert len(requests(server)) == before + 2  # one more sample of one arm
+
+
+def test_changed_checks_judge_again_and_ask_nothing(shell: Shell, server: FakeEndpoint) -> None:
+    compare(shell, "-n", "1", "--arm", "full")
+    before = len(requests(server))
+    check = shell.folder / "pack/checks/test_stats.py"
+    check.write_text(check.read_text() + "\n# stricter now\n")
+
+    compare(shell, "-n", "1", "--arm", "full")
+
+    assert len(requests(server)) == before
+
+
+@pytest.mark.parametrize("moment", ["call.started", "step.finished", "run.finished"])
+def test_killed_and_started_again_it_comes_to_the_same(
+    shell: Shell, server: FakeEndpoint, moment: str
+) -> None:
+    arguments = ["compare", "pack/tiny.yaml", "--endpoint", "test", "-n", "2", "--arm", "none",
+                 "--arm", "full", "--concurrency", "1"]  # fmt: skip
+    child = subprocess.Popen(
+        [*COMMAND, *arguments], cwd=shell.folder, env=shell.environment(), start_new_session=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    wait_for(shell, moment)
+    os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+
+    compare(shell, *arguments[4:])
+    interrupted = comparable(results(shell))
+    asked = len(requests(server))
+    shutil.rmtree(shell.folder / STORE)
+    compare(shell, *arguments[4:])
+
+    assert comparable(results(shell)) == interrupted
+    assert asked <= 8 + 1  # at most the call that was under way is asked twice
+
+
+def test_a_store_is_for_one_at_a_time(shell: Shell) -> None:
+    import fcntl
+
+    folder = shell.folder / STORE
+    folder.mkdir(parents=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert "a comparison is at work in" in compare(shell, "-n", "1", code=6)
+
+
+def test_a_store_of_another_version_is_left_alone(shell: Shell) -> None:
+    head = shell.folder / STORE / "comparison.json"
+    head.parent.mkdir(parents=True)
+    head.write_text('{"promptqueue_compare": 0}')
+
+    assert "version 0" in compare(shell, "-n", "1", code=6)
+    assert head.read_text() == '{"promptqueue_compare": 0}'
+
+
+def test_an_endpoint_that_fails_half_of_the_time(shell: Shell, server: FakeEndpoint) -> None:
+    count = iter(range(10_000))
+    server._default = lambda asked: model(asked) if next(count) % 2 else error(500)
+
+    compare(shell, "-n", "3", "--arm", "full", "--concurrency", "1")
+
+    assert len(results(shell)["arms"][0]["samples"]) == 3
+
+
+def test_an_endpoint_that_is_not_there(shell: Shell, server: FakeEndpoint) -> None:
+    server._default = error(401)
+
+    said = compare(shell, "-n", "9", "--arm", "full", code=3)
+
+    assert "401" in said or "key" in said
+    assert len(requests(server)) < 9 * 2 + 1
+    server._default = model
+    compare(shell, "-n", "1", "--arm", "full")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--arm", "monolit"], "did you mean 'monolith'?"),
+        (["--arm", "full+refined"], "no arm 'full+refined'"),
+        (["--arm", "full,temperature=hot"], "temperature"),
+        (["--arm", "full,colour=red"], "NAME=VALUE"),
+        (["--arm", "full", "--arm", "full"], "there twice"),
+        (["--base", "files"], "none of the arms"),
+        (["-n", "0"], "greater than or equal to 1"),
+        (["--arm", "full", "--arm", "none", "--ablate"], "takes one arm apart"),
+        (["--arm", "full,queue=nowhere.yaml"], "nowhere.yaml"),
+    ],
+)
+def test_wrong_use_is_refused_before_anything_is_asked(
+    shell: Shell, server: FakeEndpoint, arguments: list[str], words: str
+) -> None:
+    assert words in compare(shell, *arguments, code=2)
+    assert not server.requests
+
+
+def test_a_queue_without_checks_cannot_be_compared(shell: Shell, server: FakeEndpoint) -> None:
+    shell.write(
+        "q.yaml", "promptqueue: 1\nname: q\nsteps:\n  - {id: a, task: x, outputs: [{path: a.py}]}\n"
+    )
+
+    done = shell.run("compare", "q.yaml", "--endpoint", "test")
+
+    assert done.returncode == 2
+    assert "cannot be compared: it names no checks" in done.stderr
+
+
+def test_an_arm_may_be_another_queue_that_asks_for_the_same(
+    shell: Shell, server: FakeEndpoint
+) -> None:
+    text = (shell.folder / "pack/tiny.yaml").read_text()
+    other = text.replace("Write stats.py", "Please: Write stats.py")
+    (shell.folder / "pack/polite.yaml").write_text(other)
+
+    compare(shell, "-n", "1", "--arm", "written", "--arm", "written,queue=pack/polite.yaml")
+
+    assert sum("Please" in str(asked.body) for asked in requests(server)) == 2
+    (shell.folder / "pack/polite.yaml").write_text(other.replace("median:", "middle:"))
+    said = compare(shell, "--arm", "written,queue=pack/polite.yaml", code=2)
+    assert "its requirements are not those of" in said
+
+
+def test_leaving_out_shows_what_each_sentence_buys(shell: Shell, server: FakeEndpoint) -> None:
+    edit = (shell.folder / "pack/tiny.yaml").read_text()
+    bullet = "      - report: `python report.py numbers.json` reads"
+    edit = edit.replace(
+        "Write report.py: `python report.py numbers.json` reads", "Write report.py.\n" + bullet
+    )
+    edit = edit.replace("writes\n      report.json, a", "writes\n        report.json, a")
+    (shell.folder / "pack/tiny.yaml").write_text(edit)
+
+    compare(shell, "-n", "1", "--ablate")
+
+    arms = [arm["arm"] for arm in results(shell)["arms"]]
+    assert arms == [
+        "written",
+        *("written,without role", "written,without stats.mean", "written,without stats.median"),
+        *("written,without report.report", "written,without report<stats"),
+    ]
+    bodies = [str(asked.body["messages"]) for asked in requests(server)]
+    assert sum("arithmetic mean" not in body for body in bodies if "Write stats" in body) >= 1
+    assert sum("careful Python modules" not in body for body in bodies) == 2
+
+
+def test_the_estimate_asks_nothing(shell: Shell, server: FakeEndpoint) -> None:
+    said = compare(shell, "-n", "5", "--estimate")
+
+    assert "the smallest p is 0.008" in said  # 2 of the 252 ways to deal ten samples
+    assert "full: 5 samples" in said
+    assert not requests(server)
+    assert not (shell.folder / STORE).exists()
+
+
+def wait_for(shell: Shell, event: str) -> None:
+    for _ in range(600):
+        for journal in (shell.folder / STORE).rglob("journal.jsonl"):
+            if f'"{event}"' in journal.read_text("utf-8", errors="replace"):
+                return
+        time.sleep(0.02)
+    raise AssertionError(f"no {event}")
+
+
+def comparable(found: dict) -> dict:
+    """Return what a kill must not change: names of runs and times are others each time."""
+    for arm in found["arms"]:
+        arm.pop("seconds")
+        for sample in arm["samples"]:
+            for name in ("run", "seed"):
+                sample.pop(name)
+            sample["spending"].pop("seconds")
+            sample["spending"].pop("calls")
+            sample["spending"].pop("endings")
+        for name in ("calls", "endings"):
+            arm.pop(name)
+    return found

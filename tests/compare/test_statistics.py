@@ -1,0 +1,132 @@
+"""The statistics against independent sources: counting, scipy, simulation with a known answer."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from statistics import mean
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from promptqueue.compare.statistics import (
+    best_of,
+    detectable,
+    difference,
+    mean_interval,
+    pass_at_k,
+    smallest_p,
+    spread,
+)
+
+REQUIREMENTS = 33
+
+
+def drawn(random: np.random.Generator, samples: int, *, good: float = 0.4) -> list[float]:
+    """Return shares of samples whose requirements stand and fall together (beta-binomial)."""
+    quality = random.beta(10 * good, 10 * (1 - good), samples)
+    return list(random.binomial(REQUIREMENTS, quality) / REQUIREMENTS)
+
+
+@pytest.mark.parametrize(("passed", "of", "k"), [(0, 5, 2), (2, 5, 1), (2, 5, 3), (5, 5, 5)])
+def test_pass_at_k_is_what_counting_all_choices_gives(passed: int, of: int, k: int) -> None:
+    outcomes = [True] * passed + [False] * (of - passed)
+    ways = list(itertools.combinations(outcomes, k))
+    assert pass_at_k(passed, of, k) == pytest.approx(sum(map(any, ways)) / len(ways))
+
+
+@pytest.mark.parametrize("k", [1, 2, 4])
+def test_the_best_of_k_is_what_counting_all_choices_gives(k: int) -> None:
+    rates = [0.1, 0.5, 0.2, 0.9]
+    assert best_of(rates, k) == pytest.approx(mean(map(max, itertools.combinations(rates, k))))
+
+
+def test_between_whole_numbers_of_samples_a_line_is_drawn() -> None:
+    rates = [0.0, 0.3, 1.0]
+    assert best_of(rates, 1.5) == pytest.approx((best_of(rates, 1) + best_of(rates, 2)) / 2)
+    assert best_of(rates, 99) == 1.0
+
+
+def test_p_is_what_dealing_the_samples_in_all_ways_gives() -> None:
+    one, other = [0.2, 0.5, 0.6], [0.1, 0.3, 0.35, 0.4]
+    pool, found = one + other, abs(mean(one) - mean(other))
+    deals = [
+        abs(mean(pool[i] for i in chosen) - mean(pool[i] for i in range(7) if i not in chosen))
+        for chosen in itertools.combinations(range(7), 3)
+    ]
+    as_far = sum(gap >= found - 1e-9 for gap in deals) / len(deals)
+    # scipy doubles the smaller tail, which is the same up to the asymmetry of the deals
+    assert difference(one, other).p == pytest.approx(as_far, abs=2 / len(deals))
+
+
+def test_arms_that_are_far_apart_have_the_smallest_p_there_is() -> None:
+    assert difference([0.8, 0.9, 0.85], [0.1, 0.2, 0.15]).p == pytest.approx(smallest_p(3, 3))
+    assert smallest_p(5, 5) == pytest.approx(2 / 252)
+
+
+def test_equal_arms_differ_by_nothing() -> None:
+    same = difference([0.5, 0.5, 0.5], [0.5, 0.5, 0.5])
+    assert same.interval.value == 0
+    assert same.p == 1
+
+
+def test_a_single_sample_has_no_interval_and_no_p() -> None:
+    assert math.isnan(mean_interval([0.5]).low)
+    assert math.isnan(difference([0.5], [0.2]).p)
+
+
+@pytest.mark.parametrize(("samples", "least"), [(5, 0.88), (10, 0.9), (30, 0.92)])
+def test_intervals_hold_the_true_value_about_as_often_as_they_say(
+    samples: int, least: float
+) -> None:
+    random = np.random.default_rng(7)
+    trials = 300
+    held = 0
+    for _ in range(trials):
+        found = mean_interval(drawn(random, samples))
+        held += found.low <= 0.4 <= found.high
+    assert least <= held / trials <= 0.99
+
+
+def test_intervals_of_differences_hold_the_true_value_too() -> None:
+    random = np.random.default_rng(8)
+    held = 0
+    for _ in range(150):
+        found = difference(drawn(random, 6, good=0.6), drawn(random, 6, good=0.4)).interval
+        held += found.low <= 0.2 <= found.high
+    assert 0.88 <= held / 150 <= 0.99
+
+
+def test_without_a_difference_p_is_small_as_rarely_as_it_says() -> None:
+    random = np.random.default_rng(9)
+    ps = [difference(drawn(random, 5), drawn(random, 5)).p for _ in range(200)]
+    assert np.mean(np.array(ps) <= 0.05) <= 0.09
+
+
+def test_many_samples_agree_with_the_normal_approximation() -> None:
+    rates = drawn(np.random.default_rng(10), 400)
+    low, high = stats.norm.interval(0.95, np.mean(rates), stats.sem(rates))
+    found = mean_interval(rates)
+    assert (found.low, found.high) == (
+        pytest.approx(low, abs=0.004),
+        pytest.approx(high, abs=0.004),
+    )
+
+
+def test_the_detectable_difference_is_found_four_times_out_of_five() -> None:
+    random, samples, scatter = np.random.default_rng(11), 8, 0.1
+    gap = detectable(samples, scatter)
+    found = [
+        stats.ttest_ind(
+            random.normal(gap, scatter, samples), random.normal(0, scatter, samples)
+        ).pvalue
+        < 0.05
+        for _ in range(2000)
+    ]
+    assert np.mean(found) == pytest.approx(0.8, abs=0.04)
+
+
+def test_the_spread_is_that_within_arms() -> None:
+    assert spread([[0.1, 0.3], [0.8, 1.0]]) == pytest.approx(np.std([0.1, 0.3], ddof=1))
+    assert spread([[0.1], [0.9]]) is None

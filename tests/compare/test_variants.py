@@ -1,0 +1,111 @@
+"""What the arms of a comparison ask: seen in the messages that they render to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from promptqueue.compare.arms import Arm, arms_without, parse_arm, slug
+from promptqueue.compare.variants import in_shape, variant, without_bullet
+from promptqueue.errors import UsageError
+from promptqueue.queue.inputs import resolve_inputs
+from promptqueue.queue.load import load_queue
+from promptqueue.queue.render import render_queue
+
+LUNAR = load_queue(Path(__file__).parents[2] / "prompts" / "lunar.yaml")
+INPUTS = resolve_inputs(LUNAR.queue, ["language=en"])
+
+
+def prompts(arm: str | Arm, seed: int = 1) -> dict[str, list[str]]:
+    asked = parse_arm(arm) if isinstance(arm, str) else arm
+    loaded = variant(LUNAR, asked, INPUTS, seed=seed)
+    rendered = render_queue(loaded, INPUTS)
+    return {step: [message.content for message in messages] for step, messages in rendered.items()}
+
+
+def test_the_monolith_asks_for_everything_in_the_words_of_the_steps() -> None:
+    (messages,) = prompts("monolith").values()
+    written = prompts("none")
+
+    assert len(messages) == 2  # the role, and one prompt
+    for step in LUNAR.queue.steps:
+        for line in filter(None, written[step.id][-1].splitlines()):
+            assert line in messages[-1], step.id
+
+
+def test_the_monolith_declares_every_file_and_may_be_as_long_as_all_replies() -> None:
+    (step,) = variant(LUNAR, parse_arm("monolith"), INPUTS, seed=1).queue.steps
+    assert step.paths() == ("preprocessing.py", "model.py", "training.py", "main.py")
+    assert step.params.max_tokens == 4 * 4096
+    assert list(step.requirements) == [r for s in LUNAR.queue.steps for r in s.requirements]
+
+
+def test_a_prompt_with_braces_in_it_is_asked_as_it_stands(tmp_path: Path) -> None:
+    path = tmp_path / "q.yaml"
+    task = "Write {{ '{{' }} x }} and {{ '{%' }} y %} {% raw %}{# z #}{% endraw %}"
+    path.write_text(
+        "promptqueue: 1\nname: q\nsteps:\n"
+        f'  - {{id: a, task: "{task}", outputs: [{{path: a.py}}]}}\n'
+    )
+    loaded = load_queue(path)
+    (messages,) = render_queue(variant(loaded, parse_arm("monolith"), {}, seed=1), {}).values()
+    assert "Write {{ x }} and {% y %} {# z #}" in messages[-1].content
+
+
+def test_contexts_are_as_the_shape_says() -> None:
+    assert all(len(messages) == 2 for messages in prompts("none").values())
+    assert [len(messages) for messages in prompts("full").values()] == [2, 4, 6, 8]
+    files, interface = prompts("files"), prompts("interface")
+    assert "preprocessing.py of step preprocessing" in files["model"][-1]
+    assert len(interface["model"]) == 2
+    assert interface["model"] != files["model"] != prompts("none")["model"]
+
+
+def test_without_refinement_every_step_is_asked_once() -> None:
+    plain = variant(LUNAR, parse_arm("full"), INPUTS, seed=1).queue
+    refined = variant(LUNAR, parse_arm("full+refine"), INPUTS, seed=1).queue
+    assert {plain.refine_of(step).turns for step in plain.steps} == {0}
+    assert [refined.refine_of(s) for s in refined.steps] == [
+        LUNAR.queue.refine_of(s) for s in LUNAR.queue.steps
+    ]
+
+
+def test_parameters_and_seed_are_laid_over_those_of_the_queue() -> None:
+    queue = variant(LUNAR, parse_arm("full,temperature=0.7,model=other"), INPUTS, seed=99).queue
+    params = queue.params_of(queue.steps[1])
+    assert (params.temperature, params.seed, params.max_tokens) == (0.7, 99, 4096)
+    assert queue.steps[1].model == "other"
+
+
+def test_a_bullet_is_left_out_with_what_is_indented_below_it() -> None:
+    text = "Do it.\n- one: first\n  and more\n- two: second\nEnd\n"
+    assert without_bullet(text, "one") == "Do it.\n- two: second\nEnd\n"
+    assert without_bullet(text, "on") == text
+
+
+def test_each_thing_left_out_is_an_arm_of_its_own() -> None:
+    base = parse_arm("interface")
+    arms = list(arms_without(in_shape(LUNAR, "interface"), base))
+
+    assert len(arms) == 1 + 33 + (1 + 2 + 3)  # the role, the bullets, the context entries
+    whole = prompts(base)
+    for arm in arms:
+        assert prompts(arm) != whole, arm.name
+    noise = next(arm for arm in arms if arm.omits == ("preprocessing.noise",))
+    assert "- noise:" in whole["preprocessing"][-1]
+    assert "- noise:" not in prompts(noise)["preprocessing"][-1]
+    assert prompts(noise)["model"] == whole["model"]
+    context = next(arm for arm in arms if arm.omits == ("training<model",))
+    assert len(prompts(context)["training"][-1]) < len(whole["training"][-1])
+
+
+def test_a_bullet_that_no_prompt_has_cannot_be_left_out() -> None:
+    with pytest.raises(UsageError, match="no bullet `- nothing: …`"):
+        variant(LUNAR, Arm(omits=("model.nothing",)), INPUTS, seed=1)
+
+
+def test_arms_are_named_as_they_are_written() -> None:
+    for text in ("monolith", "full+refine", "none,temperature=0.8", "written,queue=b.yaml,seed=3"):
+        assert parse_arm(text).name == text
+    assert slug("written,without report<stats") == "written_without_report_stats"
