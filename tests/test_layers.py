@@ -32,6 +32,7 @@ ROOMS = {  # a heavy library and the only places that may import it
     "safetensors": {"verify/wire.py"},
     "numpy": {"verify/wire.py", "compare/statistics.py"},
     "scipy": {"compare/statistics.py"},
+    "ray": {"compare/cluster.py"},
     "matplotlib": {"reports/picture.py"},
     "rich": {"cli/live.py"},
     "xllamacpp": {"chat/llama_server.py", "chat/embedded.py"},

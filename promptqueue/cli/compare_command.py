@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -23,11 +24,14 @@ from promptqueue.cli.options import (
 from promptqueue.errors import EndpointError, Interrupted, UsageError
 
 if TYPE_CHECKING:
-    from promptqueue.compare.arms import Arm
-    from promptqueue.compare.conduct import Design, Missed, Taken
+    from collections.abc import Generator
+
+    from promptqueue.compare.conduct import Missed, Taken
+    from promptqueue.compare.design import Design, Recipe
     from promptqueue.compare.taking import Task
-    from promptqueue.queue.load import LoadedQueue
     from promptqueue.run.events import Event
+
+    Outcomes = Generator[Taken | Missed, None, None]
 
 _AT_ONCE = 8
 
@@ -70,6 +74,18 @@ def compare(
             "embedded model has one.",
         ),
     ] = None,
+    executor: Annotated[
+        Literal["local", "ray"],
+        typer.Option("--executor", help="Take the samples here, or on the nodes of a Ray cluster."),
+    ] = "local",
+    address: Annotated[
+        str,
+        typer.Option(
+            "--ray-address",
+            metavar="HOST:PORT",
+            help="Of the cluster's head; auto finds the one of this machine.",
+        ),
+    ] = "auto",
     store: Annotated[
         Path | None,
         typer.Option(
@@ -103,50 +119,42 @@ def compare(
     Each sample is a run of its own, judged by the whole contract. Stop it and start it again:
     what is there is not asked, or paid for, again.
     """
-    from promptqueue.compare.conduct import design
-    from promptqueue.queue.load import load_queue
+    from promptqueue.compare.design import Recipe, design
 
     _require_scipy()
-    loaded = load_queue(queue)
-    plan = design(
-        queue,
-        arms=_arms(loaded, arm, ablate=ablate),
+    recipe = Recipe(
+        queue=queue.absolute(),
+        arms=tuple(arm or ()),
         samples=samples,
         base=base,
-        folder=store,
-        settings=settings or (),
-        inputs_file=inputs,
+        ablate=ablate,
+        store=store,
+        settings=tuple(settings or ()),
+        inputs_file=inputs and inputs.absolute(),
         endpoint=endpoint,
         base_url=base_url,
         api_key_env=api_key_env,
         model=model,
         attempts=attempts,
         timeout_s=timeout,
-        price_file=prices,
-        loaded=loaded,
+        price_file=prices and prices.absolute(),
     )
+    plan = design(recipe)
     _say_estimate(plan, quiet=json)
     if estimate:
         return
-    failed = _conduct(plan, concurrency, quiet=json)
+    with contextlib.ExitStack() as stack:
+        if executor == "ray":
+            outcomes = _on_cluster(plan, recipe, address, stack)
+        else:
+            outcomes = _here(plan, concurrency, quiet=json)
+        failed = _follow(plan, outcomes, quiet=json)
     _show(plan, picture, json=json)
     if failed:
         raise EndpointError(
             f"{len(failed)} samples could not be taken: {failed[0].why}\n"
             "start the same command again: what is there is kept"
         )
-
-
-def _arms(loaded: LoadedQueue, texts: list[str] | None, *, ablate: bool) -> list[Arm]:
-    from promptqueue.compare.arms import DEFAULT, arms_without, parse_arm
-    from promptqueue.compare.variants import in_shape
-
-    if not ablate:
-        return [parse_arm(text) for text in texts or DEFAULT]
-    if texts is not None and len(texts) > 1:
-        raise UsageError("--ablate takes one arm apart; give --arm once, or not at all")
-    whole = parse_arm((texts or ["written"])[0])
-    return [whole, *arms_without(in_shape(loaded, whole.shape), whole)]
 
 
 def _say_estimate(plan: Design, *, quiet: bool) -> None:
@@ -163,26 +171,41 @@ def _say_estimate(plan: Design, *, quiet: bool) -> None:
         typer.echo(line)
 
 
-def _conduct(plan: Design, concurrency: int | None, *, quiet: bool) -> list[Missed]:
+def _here(plan: Design, concurrency: int | None, *, quiet: bool) -> Outcomes:
     from promptqueue.chat.connect import connect
-    from promptqueue.compare.conduct import Taken, conduct
+    from promptqueue.compare.conduct import conduct
 
     most = 1 if plan.terms.endpoint.embedded else concurrency or _AT_ONCE
-    failed: list[Missed] = []
-    outcomes = conduct(
+    return conduct(
         plan,
         lambda log: connect(plan.terms.endpoint, lambda _: None, log_path=log),
         most=most,
         tell=functools.partial(_tell, quiet=quiet or most > 1),
     )
+
+
+def _on_cluster(
+    plan: Design, recipe: Recipe, address: str, stack: contextlib.ExitStack
+) -> Outcomes:
+    from promptqueue.compare.cluster import cluster
+    from promptqueue.compare.conduct import conduct_elsewhere
+
+    return conduct_elsewhere(plan, stack.enter_context(cluster(address, recipe)).run)
+
+
+def _follow(plan: Design, outcomes: Outcomes, *, quiet: bool) -> list[Missed]:
+    from promptqueue.compare.conduct import Taken
+
+    failed: list[Missed] = []
     try:
-        for outcome in outcomes:
-            if isinstance(outcome, Taken):
-                _say(outcome, quiet=quiet)
-            else:
-                failed.append(outcome)
-                name = f"{outcome.task.arm.name}, sample {outcome.task.number}"
-                typer.echo(f"{name}: {outcome.why.splitlines()[0]}", err=True)
+        with contextlib.closing(outcomes):
+            for outcome in outcomes:
+                if isinstance(outcome, Taken):
+                    _say(outcome, quiet=quiet)
+                else:
+                    failed.append(outcome)
+                    name = f"{outcome.task.arm.name}, sample {outcome.task.number}"
+                    typer.echo(f"{name}: {outcome.why.splitlines()[0]}", err=True)
     except KeyboardInterrupt as error:
         raise Interrupted(
             f"stopped; start the same command again: what is there is kept in {plan.store.folder}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from promptqueue.chat.quirks import estimate_prompt
-from promptqueue.compare.conduct import Design
+from promptqueue.compare.design import Design
 from promptqueue.compare.statistics import detectable, smallest_p, spread
 from promptqueue.compare.taking import Task, seed_of
 from promptqueue.compare.variants import variant

@@ -6,11 +6,12 @@ import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
 
+from promptqueue.compare.sample import Sample
 from promptqueue.compare.taking import Ran, Task
 from promptqueue.errors import PromptQueueError
 
 Ask = Callable[[Task], Ran]
-Outcome = tuple[Task, Ran | PromptQueueError]
+Outcome = tuple[Task, Ran | Sample | PromptQueueError]
 Executor = Callable[[Sequence[Task], Ask], Iterator[Outcome]]
 """Yields every task with what it came to; an error of one ends no other."""
 

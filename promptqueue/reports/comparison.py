@@ -46,8 +46,9 @@ def comparison_lines(comparison: Comparison) -> Iterator[str]:
         return
     total = len(comparison.requirements)
     budget = f"best at {comparison.budget:,.0f} tokens"
-    rows: list[tuple[str, ...]] = [("arm", "n", f"of {total} met", f"more than {comparison.base}", budget, "tokens",
-             "model's time")]  # fmt: skip
+    head = ("arm", "n", f"of {total} met", f"more than {comparison.base}", budget, "tokens",
+            "model's time")  # fmt: skip
+    rows: list[tuple[str, ...]] = [head]
     rows += [_row(arm) for arm in comparison.arms]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -18,6 +20,10 @@ from promptqueue.run.verdict import Fault, Judgement, grouped
 _NEEDED = ("pytest", "ruff", "safetensors", "numpy")
 _SUFFIXES = (".py", ".json", ".csv", ".txt", ".toml")
 """Of the files beside the checks that make up a contract."""
+
+
+_PLACES = threading.BoundedSemaphore(max(1, (os.cpu_count() or 1) // 2))
+"""Contracts that are judged at once where many runs go on: each takes cores and much memory."""
 
 
 class Judge(Protocol):
@@ -98,13 +104,14 @@ class ContractJudge:
                 target = folder / path
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_text(text, "utf-8", errors="replace")
-            report = verify(
-                self.loaded,
-                folder,
-                selection=Selection(requirements=names, gates=("contract",)),
-                inputs=self.inputs,
-                last=step.id,
-            )
+            with _PLACES:
+                report = verify(
+                    self.loaded,
+                    folder,
+                    selection=Selection(requirements=names, gates=("contract",)),
+                    inputs=self.inputs,
+                    last=step.id,
+                )
         judged = [each for each in report.requirements if each.id in names]
         checks = [check for check in report.checks if check.outcome != "skipped"]
         told = [check for check in checks if not check.hidden]

@@ -13,6 +13,7 @@ from tests.benchmarks import (
     lunar,
     lunar_memory,
     lunar_peers,
+    many,
     past,
     sandbox,
     split,
@@ -28,6 +29,7 @@ _GROUPS: Mapping[str, Callable[[], Iterable[Figure]]] = {
     "stream": stream.figures,
     "journal": journal.figures,
     "past": past.figures,
+    "many": many.figures,
     "sandbox": sandbox.figures,
     "split": split.figures,
     "lunar": lunar.figures,
@@ -35,7 +37,7 @@ _GROUPS: Mapping[str, Callable[[], Iterable[Figure]]] = {
     "lunar-peers": lunar_peers.figures,
     "embedded": embedded.figures,
 }
-_SLOW = frozenset({"embedded", "lunar", "lunar-memory", "lunar-peers", "split"})
+_SLOW = frozenset({"embedded", "lunar", "lunar-memory", "lunar-peers", "many", "split"})
 """Only when named: minutes on two cores that nothing else may use, or torch."""
 
 

@@ -1,0 +1,130 @@
+"""Lets a Ray cluster take the samples: each is a task, and its folder comes back as an archive.
+
+Every node has promptqueue and the pack at the same path. A node that is lost costs the task that
+it was at; Ray gives that to another one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import socket
+import tarfile
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from promptqueue import errors
+from promptqueue.chat.connect import connect
+from promptqueue.compare.design import Design, Recipe, design
+from promptqueue.compare.executors import Outcome
+from promptqueue.compare.sample import sample_from
+from promptqueue.compare.taking import Task, ask, judge
+from promptqueue.errors import PromptQueueError, UsageError
+
+_RETRIES = 3
+"""How often a task is given away again when its node is lost."""
+_KNOCK_S = 5.0
+
+Answer = tuple[dict[str, Any], bytes] | tuple[str, str]
+"""A sample with the archive of its folder, or the class and the words of an error."""
+
+
+@contextlib.contextmanager
+def cluster(address: str, recipe: Recipe) -> Iterator[Cluster]:
+    """Join a running cluster for the length of a comparison.
+
+    Args:
+        address: of its head, as host:port; `auto` finds the one that runs on this machine.
+        recipe: what is compared; every node makes the same design of it.
+
+    Raises:
+        UsageError: Ray is not installed, or there is no cluster.
+    """
+    try:
+        import ray
+    except ImportError as error:
+        raise UsageError("Ray is not installed; pip install 'promptqueue-conveyor[ray]'") from error
+    try:
+        _knock(address)
+        ray.init(address=address, log_to_driver=False, configure_logging=False)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UsageError(
+            f"no Ray cluster at {address}: {str(error).splitlines()[0]}; start one with "
+            "`ray start --head`, or leave --executor out"
+        ) from error
+    try:
+        yield Cluster(ray, recipe)
+    finally:
+        ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Find out at once whether somebody is there; Ray itself would try for minutes."""
+    host, colon, port = address.rpartition(":")
+    if colon:
+        socket.create_connection((host, int(port)), timeout=_KNOCK_S).close()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Cluster:
+    """A cluster that was joined."""
+
+    ray: Any
+    recipe: Recipe
+
+    def run(self, tasks: Sequence[Task]) -> Iterator[Outcome]:
+        """Yield every task with what it came to, in the order in which they are done."""
+        remote = self.ray.remote(max_retries=_RETRIES, num_cpus=1)(take_elsewhere)
+        waiting = {remote.remote(self.recipe, task.arm.name, task.number): task for task in tasks}
+        while waiting:
+            (done, *_), _ = self.ray.wait(list(waiting), num_returns=1)
+            task = waiting.pop(done)
+            yield task, self._outcome(task, done)
+
+    def _outcome(self, task: Task, done: Any) -> Any:
+        try:
+            answer: Answer = self.ray.get(done)
+        except self.ray.exceptions.RayError as error:
+            told = str(error).strip().splitlines()[0]
+            return errors.EndpointError(f"Ray lost the task: {told}")
+        first, second = answer
+        if isinstance(first, str):
+            kind = getattr(errors, first, PromptQueueError)
+            return kind(second)
+        assert isinstance(second, bytes)
+        _unpack(second, task.place)
+        return sample_from(first)
+
+
+def take_elsewhere(recipe: Recipe, arm: str, number: int) -> Answer:
+    """Take one sample on this node, in a folder of its own."""
+    try:
+        plan = design(recipe)
+        with tempfile.TemporaryDirectory(prefix="promptqueue-") as name:
+            folder = Path(name)
+            task = dataclasses.replace(_task(plan, arm, number), place=folder)
+            with connect(plan.terms.endpoint, lambda _: None) as connection:
+                ran = ask(task, plan.terms, connection)
+            return judge(task, plan.terms, ran).record(), _packed(folder)
+    except PromptQueueError as error:
+        return type(error).__name__, str(error)
+
+
+def _task(plan: Design, arm: str, number: int) -> Task:
+    return next(t for t in plan.tasks() if t.arm.name == arm and t.number == number)
+
+
+def _packed(folder: Path) -> bytes:
+    held = io.BytesIO()
+    with tarfile.open(fileobj=held, mode="w:gz") as archive:
+        archive.add(folder, arcname=".")
+    return held.getvalue()
+
+
+def _unpack(data: bytes, place: Path) -> None:
+    place.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz") as archive:
+        archive.extractall(place, filter="data")

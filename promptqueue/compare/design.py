@@ -1,0 +1,173 @@
+"""The design of a comparison: which arms, how many samples, and what they have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from promptqueue.chat.endpoints import named_model
+from promptqueue.compare.arms import DEFAULT, Arm, arms_without, parse_arm
+from promptqueue.compare.sample import Sample
+from promptqueue.compare.store import Store
+from promptqueue.compare.summary import Comparison, compare
+from promptqueue.compare.taking import Task, Terms
+from promptqueue.compare.variants import in_shape
+from promptqueue.errors import UsageError
+from promptqueue.queue.load import LoadedQueue, load_queue
+from promptqueue.run.judge import contract_judge, why_not
+from promptqueue.run.prepare import prepare
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What a user asked for, in words: it travels to other machines, which make the same of it."""
+
+    queue: Path
+    arms: tuple[str, ...]
+    samples: int
+    """Of each arm."""
+    base: str | None = None
+    ablate: bool = False
+    """The one arm is taken apart."""
+    store: Path | None = None
+    settings: tuple[str, ...] = ()
+    inputs_file: Path | None = None
+    endpoint: str | None = None
+    base_url: str | None = None
+    api_key_env: str | None = None
+    model: str | None = None
+    attempts: int | None = None
+    timeout_s: float | None = None
+    price_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Design:
+    """What is compared."""
+
+    loaded: LoadedQueue
+    arms: tuple[Arm, ...]
+    samples: int
+    """Of each arm."""
+    base: str
+    terms: Terms
+    store: Store
+    queues: Mapping[Path, LoadedQueue]
+    """Queue files of arms of their own."""
+
+    def tasks(self) -> list[Task]:
+        """Return all samples: the first of each arm, then the second; a stop leaves all alike."""
+        return [
+            Task(arm, number, self._place(arm, number), self.queue_of(arm))
+            for number in range(1, self.samples + 1)
+            for arm in self.arms
+        ]
+
+    def queue_of(self, arm: Arm) -> LoadedQueue:
+        """Return the queue that an arm is a form of."""
+        return self.queues[arm.queue] if arm.queue else self.loaded
+
+    def requirements(self) -> list[str]:
+        """Return the ids of what is asked for."""
+        return [name for step in self.loaded.queue.steps for name in step.requirements]
+
+    def known(self, task: Task) -> Sample | None:
+        """Return a sample that was taken before, if the checks are still the same."""
+        sample = self.store.sample(task.place)
+        return sample if sample and sample.contract == self.terms.contract else None
+
+    def summary(self) -> Comparison:
+        """Return what the samples so far come to."""
+        samples: dict[str, list[Sample]] = {arm.name: [] for arm in self.arms}
+        missing: dict[str, int] = {}
+        for task in self.tasks():
+            sample = self.known(task)
+            if sample is None:
+                missing[task.arm.name] = missing.get(task.arm.name, 0) + 1
+            else:
+                samples[task.arm.name].append(sample)
+        name = self.loaded.queue.name
+        return compare(name, self.requirements(), samples, self.base, missing)
+
+    def _place(self, arm: Arm, number: int) -> Path:
+        loaded, terms = self.queue_of(arm), self.terms
+        told = (
+            loaded.digest,
+            sorted(terms.inputs.items()),
+            terms.endpoint.shown_url,
+            terms.model,
+        )
+        return self.store.place(arm.name, arm.key(told), number)
+
+
+def design(recipe: Recipe) -> Design:
+    """Return the design of a comparison; nothing is asked, and nothing written.
+
+    Raises:
+        UsageError: an arm, an input or the endpoint is wrong, or nothing can be judged here.
+    """
+    loaded = load_queue(recipe.queue)
+    missing = why_not(loaded)
+    if missing:
+        raise UsageError(f"{recipe.queue} cannot be compared: {missing}")
+    arms = _arms(loaded, recipe)
+    names = [arm.name for arm in arms]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise UsageError(f"the arm {twice!r} is there twice")
+    base = recipe.base or names[0]
+    if base not in names:
+        raise UsageError(f"the base {base!r} is none of the arms: {', '.join(names)}")
+    store = Store(recipe.store or Path(".promptqueue") / "compare" / loaded.queue.name)
+    queues = {arm.queue: _other(arm.queue, loaded) for arm in arms if arm.queue}
+    return Design(loaded, arms, recipe.samples, base, _terms(loaded, recipe), store, queues)
+
+
+def _arms(loaded: LoadedQueue, recipe: Recipe) -> tuple[Arm, ...]:
+    if not recipe.ablate:
+        return tuple(map(parse_arm, recipe.arms or DEFAULT))
+    if len(recipe.arms) > 1:
+        raise UsageError("--ablate takes one arm apart; give --arm once, or not at all")
+    whole = parse_arm(recipe.arms[0] if recipe.arms else "written")
+    return (whole, *arms_without(in_shape(loaded, whole.shape), whole))
+
+
+def _terms(loaded: LoadedQueue, recipe: Recipe) -> Terms:
+    plan = prepare(
+        loaded,
+        settings=recipe.settings,
+        inputs_file=recipe.inputs_file,
+        endpoint=recipe.endpoint,
+        base_url=recipe.base_url,
+        api_key_env=recipe.api_key_env,
+        model=recipe.model,
+        attempts=recipe.attempts,
+        timeout_s=recipe.timeout_s,
+        price_file=recipe.price_file,
+        runs=Path(),
+    )
+    contract = contract_judge(loaded, plan.inputs).contract
+    named = named_model(
+        flag=plan.model, step=None, queue=loaded.queue.defaults.model, endpoint=plan.endpoint
+    )
+    return Terms(plan.inputs, plan.endpoint, plan.prices, named, contract)
+
+
+def _other(path: Path, loaded: LoadedQueue) -> LoadedQueue:
+    """Return the queue of an arm of its own; it must be asked for the same things.
+
+    Raises:
+        UsageError: it is not.
+    """
+    other = load_queue(path)
+    ours, theirs = (
+        {name for step in each.queue.steps for name in step.requirements}
+        for each in (loaded, other)
+    )
+    if ours != theirs:
+        odd = ", ".join(sorted(ours ^ theirs)[:3])
+        raise UsageError(
+            f"{path} cannot be an arm: its requirements are not those of {loaded.path} ({odd} …)"
+        )
+    return other
