@@ -52,7 +52,7 @@ $(VENV)/.run: pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
 	touch $@
 
 $(VENV)/.dev: pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) -e '.[embedded,lunar,geo,verify,compare,dev]'
+	$(BIN)/python -m pip install --quiet -c $(CONSTRAINTS) -e '.[embedded,lunar,geo,verify,compare,ray,dev]'
 	touch $@
 
 clean:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 _ROW_INCH = 0.28
 _COLUMN_INCH = 1.1
+_DARK = 0.6
+"""From this share on, black on blue is hard to read."""
 
 
 def draw(comparison: Comparison, path: Path) -> None:
@@ -65,6 +67,7 @@ def _draw_cost(axes: Axes, comparison: Comparison) -> None:
     axes.set_xlabel("tokens of one sample, in and out")
     axes.set_ylabel("requirements met, % (mean, 95 % interval; small: single samples)")
     axes.set_xlim(left=0)
+    axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.set_ylim(-3, 103)
     axes.grid(alpha=0.25)
     axes.legend(loc="best")
@@ -74,7 +77,7 @@ def _draw_requirements(axes: Axes, comparison: Comparison) -> None:
     """Draw which requirement each arm meets how often."""
     shares = [[arm.by_requirement[name] for arm in comparison.arms]
               for name in comparison.requirements]  # fmt: skip
-    axes.imshow(shares, cmap="RdYlGn", vmin=0, vmax=1, aspect="auto")
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     axes.set_title("Samples that meet it, %")
     axes.set_xticks(
         range(len(comparison.arms)), [arm.arm for arm in comparison.arms], rotation=30, ha="right"
@@ -82,4 +85,7 @@ def _draw_requirements(axes: Axes, comparison: Comparison) -> None:
     axes.set_yticks(range(len(comparison.requirements)), comparison.requirements)
     for row, line in enumerate(shares):
         for column, share in enumerate(line):
-            axes.text(column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=8)
+            axes.text(
+                column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=8,
+                color="white" if share > _DARK else "black",
+            )  # fmt: skip
