@@ -32,6 +32,7 @@ COMMANDS = (
     "doctor",
     "plan",
     "verify",
+    "compare",
 )
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
