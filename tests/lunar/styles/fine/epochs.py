@@ -1,0 +1,44 @@
+"""One epoch of training, one of validation."""
+
+import torch
+
+
+def precision_of(device):
+    """Return the type of mixed precision."""
+    return torch.float16 if device.type == "cuda" else torch.bfloat16
+
+
+def train_epoch(model, loader, criterion, optimizer, scaler, device, use_amp, accumulation_steps):
+    """Train one epoch."""
+    model.train()
+    total, count = 0.0, 0
+    for images, targets in loader:
+        images, targets = images.to(device), targets.to(device)
+        optimizer.zero_grad()
+        parts = zip(images.chunk(accumulation_steps), targets.chunk(accumulation_steps), strict=True)
+        for part, wanted in parts:
+            with torch.autocast(device_type=device.type, dtype=precision_of(device), enabled=use_amp):
+                loss = criterion(model(part), wanted) * (len(part) / len(images))
+            scaler.scale(loss).backward()
+            total += loss.item() * len(images)
+        scaler.step(optimizer)
+        scaler.update()
+        count += len(images)
+    return total / count
+
+
+def evaluate(model, loader, criterion, device, use_amp):
+    """Judge a model."""
+    model.eval()
+    total, targets, predictions = 0.0, [], []
+    with torch.no_grad():
+        for images, wanted in loader:
+            images, wanted = images.to(device), wanted.to(device)
+            with torch.autocast(device_type=device.type, dtype=precision_of(device), enabled=use_amp):
+                logits = model(images)
+                loss = criterion(logits, wanted)
+            total += loss.item() * len(images)
+            targets.append(wanted.cpu())
+            predictions.append(logits.argmax(dim=1).cpu())
+    targets = torch.cat(targets)
+    return total / len(targets), targets, torch.cat(predictions), logits.shape[1]
