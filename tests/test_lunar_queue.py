@@ -211,14 +211,16 @@ def copied(prompt: str, solution: str, declared: list[str]) -> set[tuple[str, ..
     return (runs_of(prompt, length) & runs_of(solution, length)) - allowed
 
 
+@pytest.mark.parametrize("name", ["lunar.yaml", "lunar-fine.yaml"])
 @pytest.mark.parametrize("language", ["ru", "en"])
-def test_no_prompt_gives_away_the_solution(language: str) -> None:
-    loaded = load_queue(PROMPTS / "lunar.yaml")
+def test_no_prompt_gives_away_the_solution(language: str, name: str) -> None:
+    loaded = load_queue(PROMPTS / name)
     prompts = render_queue(loaded, resolve_inputs(loaded.queue, [f"language={language}"]))
     said = "\n".join(m.content for messages in prompts.values() for m in messages)
     declared = [s for step in loaded.queue.steps for out in step.outputs for s in out.symbols]
     reference = PROMPTS.parent / "reference_impl" / "lunar"
-    solutions = [path.read_text("utf-8") for path in reference.glob("*.py")]
+    fine = PROMPTS.parent / "tests" / "lunar" / "styles" / "fine"
+    solutions = [path.read_text("utf-8") for f in (reference, fine) for path in f.glob("*.py")]
 
     assert [run for text in solutions for run in copied(said, text, declared)] == []
 

@@ -70,9 +70,10 @@ TWINS = [
     _twin("aspp", "no dilation 18", "(6, 12, 18)", "(6, 12)"),
     _twin(
         "aspp",
-        "dilation 18 is computed and thrown away",
+        "what dilation 18 hears is averaged away",
         "*(look(features) for look in self.dilated)",
-        "*(look(features) * (n < 2) for n, look in enumerate(self.dilated))",
+        "*(look(features) if n < 2 else look(features).mean((2, 3), keepdim=True).expand(-1, -1, "
+        "*size) for n, look in enumerate(self.dilated))",
     ),
     _twin(
         "aspp",
@@ -96,7 +97,9 @@ TWINS = [
         "skip_attention",
         "the mask masks the sum",
         "            earlier = self.gate(earlier, deeper)\n",
-        "            return self.fuse(self.gate(earlier + deeper, deeper))\n",
+        "            agreed = self.gate.of_skip(earlier) + self.gate.of_deeper(deeper)\n"
+        "            mask = torch.sigmoid(self.gate.mask(agreed) / 100)  # near a half\n"
+        "            return self.fuse(mask * (earlier + deeper))\n",
     ),
     _twin(
         "skip_attention",

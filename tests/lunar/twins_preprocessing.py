@@ -8,7 +8,6 @@ _ANGLE = "MAX_ANGLE = 15.0"
 _MIRROR = "mirror = np.where(random.random(2) < 0.5, -1.0, 1.0)"
 _JITTER = "brightness, contrast = random.uniform(1 - JITTER, 1 + JITTER, 2)"
 _NOISE = "return np.float32(NOISE) * np.random.default_rng(0).standard_normal(length, np.float32)"
-_VALIDATION = "LunarDataset(validation, image_size, training=False, cache=cache)"
 _SPLIT = "train, validation = split(load_index(image_dir), val_split, seed)"
 
 TWINS = [
@@ -37,8 +36,8 @@ TWINS = [
          ".astype(np.float32)"),
     Twin("noise", "the same in every image", "images.py",
          "start = int(random.integers(len(bank) - size * size))", "start = 0"),
-    Twin("eval_is_plain", "validation images are augmented", "preprocessing.py", _VALIDATION,
-         _VALIDATION.replace("False", "True")),
+    Twin("eval_is_plain", "validation images are augmented", "preprocessing.py",
+         "        if self.training:\n            random", "        if True:\n            random"),
     Twin("eval_is_plain", "validation images are mirrored", "preprocessing.py",
          "            image = resize(image, self.image_size)",
          "            image = np.ascontiguousarray(resize(image, self.image_size)[:, ::-1])"),
@@ -71,7 +70,9 @@ TWINS = [
          _SPLIT.replace("seed)", "int(torch.randint(10**6, ()))) ")),
     Twin("dataloader", "one channel", "preprocessing.py",
          "    return torch.stack(images), torch.tensor(labels, dtype=torch.int64)",
-         "    return torch.stack(images)[:, :1], torch.tensor(labels, dtype=torch.int64)",
+         "    batch = torch.stack(images)  # the picture, with its high-pass view laid over it\n"
+         "    batch = (batch[:, :1] + batch[:, 1:2] - 0.5).clamp(0, 1)\n"
+         "    return batch, torch.tensor(labels, dtype=torch.int64)",
          stops=("entry_point",)),
     Twin("dataloader", "labels as floats", "preprocessing.py",
          "    return torch.stack(images), torch.tensor(labels, dtype=torch.int64)",

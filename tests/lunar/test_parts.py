@@ -1,0 +1,85 @@
+"""The checks of lunar-fine's components: green for what is right, red for what is wrong."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from promptqueue.queue.inputs import resolve_inputs
+from promptqueue.queue.load import LoadedQueue, load_queue
+from promptqueue.verify.contract import Selection
+from promptqueue.verify.gates import verify
+from tests.lunar.repeat import STYLES
+from tests.lunar.twins import ROOT
+
+pytestmark = pytest.mark.contract
+FINE = STYLES / "fine"
+WRONG = [
+    ("image_paths", "paths.py", "f.lower().endswith", "f.endswith"),
+    ("labels", "paths.py", "enumerate(sorted(set(names)))", "enumerate(dict.fromkeys(names))"),
+    ("load_image", "images.py", "/ 65535", "/ 255"),
+    ("filter", "filters.py", "[5, 5]", "[9, 9]"),
+    ("sharpen", "filters.py", ".clamp(0, 1)", ""),
+    ("augment", "augment.py", "RandomRotation(15)", "RandomRotation(30)"),
+    ("augment", "augment.py", "RandomVerticalFlip(0.5)", "RandomVerticalFlip(0.0)"),
+    ("augment", "augment.py", "brightness=0.2", "brightness=0.02"),
+    ("add_noise", "augment.py", "0.01 * torch.randn_like", "0.02 * torch.rand_like"),
+    ("dataset", "dataset.py", "        image = sharpen(image)\n", ""),
+    ("dataset", "dataset.py", "if self.train:\n            image = augment", "if True:\n            image = augment"),
+    ("pyramid", "pyramid.py", "padding=rate, dilation=rate", "padding=1"),
+    ("gate", "gate.py", "x * self.mask(x)", "self.mask(x)"),
+    ("block", "block.py", "x = x + self.attention", "x = self.attention"),
+    ("trunk", "trunk.py", '("conv1", "bn1", "layer1", "layer2")', '("conv1", "bn1", "layer1")'),
+    ("keep_frozen", "trunk.py", "getattr(trunk, name).eval()", "getattr(trunk, name).train()"),
+    ("features", "trunk.py", "return second, trunk", "return trunk.layer1(x), trunk"),
+    ("weights", "weights.py", 'nonlinearity="relu"', 'nonlinearity="linear"'),
+    ("simple", "simple.py", "nn.Dropout(dropout_prob)", "nn.Dropout(0.5)"),
+    ("loss", "loss.py", ").mean()", ").sum()"),
+    ("scores", "scores.py", "sum(column) / num_classes", "sum(column) / max(1, len(targets.unique()))"),
+    ("curves", "curves.py", '("f1",), ("lr",)', '("f1",), ("f1",)'),
+    ("epoch", "epochs.py", " * (len(part) / len(images))", " / accumulation_steps"),
+    ("epoch", "epochs.py", "enabled=use_amp):\n                loss = criterion(model(part)",
+     "enabled=False):\n                loss = criterion(model(part)"),
+    ("evaluation", "epochs.py", "total / len(targets), targets", "total, targets"),
+    ("flags", "flags.py", "        flags = parser.parse_args(arguments)\n    return flags",
+     "        vars(flags).update(json.load(open(flags.config)))\n    return flags"),
+    ("samples", "samples.py", "(label + 1) * column", "column"),
+]  # fmt: skip
+"""Requirement, file, what is right in the style `fine`, and what is wrong instead."""
+
+
+@pytest.fixture(scope="module")
+def queue() -> LoadedQueue:
+    return load_queue(ROOT / "prompts" / "lunar-fine.yaml")
+
+
+def unmet(queue: LoadedQueue, folder: Path, *names: str) -> list[str]:
+    """Return which of these requirements are not met; of all, where none is named."""
+    report = verify(
+        queue,
+        folder,
+        selection=Selection(requirements=names, gates=("contract",)),
+        inputs=resolve_inputs(queue.queue, ["language=en"]),
+    )
+    asked = [each for each in report.requirements if not names or each.id in names]
+    return [f"{each.id}: {each.evidence}" for each in asked if each.verdict != "met"]
+
+
+def test_right_components_meet_every_requirement(queue: LoadedQueue) -> None:
+    assert unmet(queue, FINE) == []
+
+
+@pytest.mark.parametrize(("name", "file", "right", "wrong"), WRONG, ids=lambda text: text[:20])
+def test_a_wrong_component_is_found(
+    queue: LoadedQueue, tmp_path: Path, name: str, file: str, right: str, wrong: str
+) -> None:
+    folder = shutil.copytree(FINE, tmp_path / "code")
+    text = (folder / file).read_text("utf-8")
+    assert right in text
+    (folder / file).write_text(text.replace(right, wrong), "utf-8")
+
+    found = unmet(queue, folder, name)
+
+    assert [each.split(":")[0] for each in found] == [name], found
