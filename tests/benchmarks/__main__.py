@@ -18,6 +18,7 @@ from tests.benchmarks import (
     split,
     start_up,
     stream,
+    verdict,
 )
 from tests.benchmarks.measure import Neighbours
 from tests.benchmarks.report import Figure, neighbours_line, setting, table
@@ -34,8 +35,9 @@ _GROUPS: Mapping[str, Callable[[], Iterable[Figure]]] = {
     "lunar-memory": lunar_memory.figures,
     "lunar-peers": lunar_peers.figures,
     "embedded": embedded.figures,
+    "verdict": verdict.figures,
 }
-_SLOW = frozenset({"embedded", "lunar", "lunar-memory", "lunar-peers", "split"})
+_SLOW = frozenset({"embedded", "lunar", "lunar-memory", "lunar-peers", "split", "verdict"})
 """Only when named: minutes on two cores that nothing else may use, or torch."""
 
 
