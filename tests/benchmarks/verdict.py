@@ -21,11 +21,11 @@ def figures() -> Iterator[Figure]:
     """Judge the reference as a run does, several times by the same judge."""
     loaded = load_queue(ROOT / "prompts" / "lunar.yaml")
     reference = ROOT / "reference_impl" / "lunar"
-    texts: dict[str, str] = {}
-    with contextlib.closing(contract_judge(loaded, resolve_inputs(loaded.queue))) as judge:
+    paths = sorted(reference.rglob("*.py"))
+    texts = {path.relative_to(reference).as_posix(): path.read_text("utf-8") for path in paths}
+    inputs = resolve_inputs(loaded.queue) | {"language": "en"}  # of the reference's comments
+    with contextlib.closing(contract_judge(loaded, inputs)) as judge:
         for step in loaded.queue.steps:
-            there = [path for path in step.paths() if (reference / path).is_file()]
-            texts |= {path: (reference / path).read_text("utf-8") for path in there}
             if step.id not in _STEPS:
                 continue
             taken = []
