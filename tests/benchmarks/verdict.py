@@ -21,8 +21,11 @@ def figures() -> Iterator[Figure]:
     """Judge the reference as a run does, several times by the same judge."""
     loaded = load_queue(ROOT / "prompts" / "lunar.yaml")
     reference = ROOT / "reference_impl" / "lunar"
-    paths = sorted(reference.rglob("*.py"))
-    texts = {path.relative_to(reference).as_posix(): path.read_text("utf-8") for path in paths}
+    texts = {  # a run's files stand alone: no package is around them
+        path.name: path.read_text("utf-8").replace("reference_impl.lunar.", "")
+        for path in sorted(reference.glob("*.py"))
+        if path.name != "__init__.py"
+    }
     inputs = resolve_inputs(loaded.queue) | {"language": "en"}  # of the reference's comments
     with contextlib.closing(contract_judge(loaded, inputs)) as judge:
         for step in loaded.queue.steps:
