@@ -5,17 +5,23 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
-from typing import Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 from promptqueue.errors import IsolationError
 from promptqueue.queue.inputs import Value
 from promptqueue.queue.load import LoadedQueue
 from promptqueue.queue.model import Queue, Step
 from promptqueue.run.verdict import Fault, Judgement, grouped
+
+if TYPE_CHECKING:
+    from promptqueue.verify.report import Report
+    from promptqueue.verify.warm import WarmPytest
 
 _NEEDED = ("pytest", "ruff", "safetensors", "numpy")
 _SUFFIXES = (".py", ".json", ".csv", ".txt", ".toml")
@@ -40,6 +46,10 @@ class Judge(Protocol):
         Raises:
             IsolationError, UsageError, StorageError: see `promptqueue.verify.gates.verify`.
         """
+        ...
+
+    def close(self) -> None:
+        """End what it keeps running between verdicts."""
         ...
 
 
@@ -84,18 +94,19 @@ def why_not(loaded: LoadedQueue) -> str:
     return ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ContractJudge:
-    """Judges by the checks of the pack, in the sandbox."""
+    """Judges by the checks of the pack, in the sandbox; close it when there is no more to judge."""
 
     loaded: LoadedQueue
     inputs: Mapping[str, Value]
     contract: str
+    _warm: WarmPytest | None = None
+    _cold: bool = field(default=sys.platform != "linux")
+    """Start pytest for each verdict: elsewhere, a fork of what has imported much is not safe."""
 
     def judge(self, step: Step, texts: Mapping[str, str]) -> Judgement:
         """Return the verdict on these files, path to text."""
-        from promptqueue.verify.contract import Selection
-        from promptqueue.verify.gates import verify
         from promptqueue.verify.scratch import scratch_folder
 
         names = requirements_of(self.loaded.queue, step)
@@ -105,13 +116,7 @@ class ContractJudge:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_text(text, "utf-8", errors="replace")
             with _PLACES:
-                report = verify(
-                    self.loaded,
-                    folder,
-                    selection=Selection(requirements=names, gates=("contract",)),
-                    inputs=self.inputs,
-                    last=step.id,
-                )
+                report = self._verified(folder, names, step.id)
         judged = [each for each in report.requirements if each.id in names]
         checks = [check for check in report.checks if check.outcome != "skipped"]
         told = [check for check in checks if not check.hidden]
@@ -141,6 +146,38 @@ class ContractJudge:
             hidden=(sum(check.outcome == "passed" for check in quiet), len(quiet)),
             visible=(sum(check.outcome == "passed" for check in told), len(told)),
         )
+
+    def close(self) -> None:
+        """End the pytest that waits for verdicts."""
+        warm, self._warm = self._warm, None
+        if warm is not None:
+            warm.close()
+
+    def _verified(self, folder: Path, names: tuple[str, ...], last: str) -> Report:
+        """Judge by a pytest that is warm; where that is gone, by one that is not."""
+        from promptqueue.verify.contract import Runner, Selection, run_pytest
+        from promptqueue.verify.gates import verify
+        from promptqueue.verify.warm import ServerGone, WarmPytest
+
+        def verified(runner: Runner) -> Report:
+            selection = Selection(requirements=names, gates=("contract",))
+            return verify(
+                self.loaded,
+                folder,
+                selection=selection,
+                inputs=self.inputs,
+                last=last,
+                runner=runner,
+            )
+
+        if not self._cold:
+            self._warm = self._warm or WarmPytest(self.loaded.queue.verify.preload)
+            try:
+                return verified(self._warm)
+            except ServerGone:
+                self._cold = True
+                self.close()
+        return verified(run_pytest)
 
 
 def contract_judge(loaded: LoadedQueue, inputs: Mapping[str, Value]) -> ContractJudge:

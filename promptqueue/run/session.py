@@ -65,6 +65,8 @@ def execute(
     workspace = Workspace(plan.out, _manifest_head(plan), overwrite=plan.overwrite)
     name = directory.id if directory else plan.loaded.queue.name
     with contextlib.ExitStack() as stack:
+        if judge is not None:
+            stack.callback(judge.close)
         if directory is not None:
             stack.callback(directory.close)
         stack.enter_context(workspace.locked(name))

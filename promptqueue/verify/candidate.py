@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import signal
 import time
 import zlib
 from collections import Counter
@@ -18,7 +16,15 @@ from typing import Any
 from promptqueue.queue.verification import Verification
 from promptqueue.verify import wire
 from promptqueue.verify.lint import one_line
-from promptqueue.verify.replies import Answered, Failed, Raised, Ready, Reply, read_reply
+from promptqueue.verify.replies import (
+    Answered,
+    Failed,
+    Raised,
+    Ready,
+    Reply,
+    read_reply,
+    told_status,
+)
 from promptqueue.verify.sandbox import Process, Sandbox
 from promptqueue.verify.snapshot import Copy
 
@@ -87,12 +93,21 @@ class Candidate:
     reached: dict[str, set[int]] = field(default_factory=dict)
     """File to the lines of its functions that questions ran, as the sandbox tells: a hint."""
     _process: Process | None = None
-    _worker: int = 0
-    """Its process number."""
+    _worker: int | None = None
+    """Its process number; None until it is ready."""
     _asked: Counter[str] = field(default_factory=Counter)
     _spent_s: float = 0.0
     _dead: dict[str, str] = field(default_factory=dict)
     _sources: dict[str, str] = field(default_factory=dict)
+
+    def start(self) -> None:
+        """Start the worker without waiting for what it preloads: the first question waits.
+
+        Raises:
+            IsolationError: the sandbox did not start.
+        """
+        if self._process is None:
+            self._process, self._worker = self._launched(), None
 
     def ask(
         self, probe: str, /, time_s: float | None = None, *, finite: bool = True, **arguments: Any
@@ -169,7 +184,7 @@ class Candidate:
         if self._spent_s > self.settings.limits.wall_s:
             text = f"the time of all questions, {self.settings.limits.wall_s:g} s, is used up"
             return Failed(failed="time over", text=text)
-        process = self._started()
+        process, worker = self._started()
         patience, begin = float(question["time_s"]) + _GRACE_S, time.monotonic()
         try:
             wire.send(process.stdin.fileno(), question, patience_s=patience)
@@ -181,7 +196,7 @@ class Candidate:
         finally:
             self._spent_s += time.monotonic() - begin
         if not self._alone:
-            process.sweep(keep=self._worker)
+            process.sweep(keep=worker)
         return read_reply(reply)
 
     @property
@@ -197,9 +212,19 @@ class Candidate:
             outcome = process.wait(0.2)
         return outcome.detail if outcome.stopped else ""
 
-    def _started(self) -> Process:
-        if self._process is not None:
-            return self._process
+    def _started(self) -> tuple[Process, int]:
+        """Return the worker, ready for a question, and its process number."""
+        self.start()
+        assert self._process is not None
+        if self._worker is None:
+            try:
+                self._worker = _ready(self._process)
+            except BaseException:
+                self.close()
+                raise
+        return self._process, self._worker
+
+    def _launched(self) -> Process:
         config = {
             "preload": list(self.settings.preload),
             "code": "{code}",
@@ -207,20 +232,13 @@ class Candidate:
             "scratch": "{scratch}",
             "alone": self._alone,
         }
-        process = self.sandbox.start(
+        return self.sandbox.start(
             ["python", "-I", str(_TRAVELS[0]), json.dumps(config)],
             code=self.code.root,
             limits=self.settings.limits,
             readable=_TRAVELS,
             env={"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"},
         )
-        try:
-            self._worker = _ready(process)
-        except BaseException:
-            process.close()
-            raise
-        self._process = process
-        return process
 
     def _understood(self, reply: Reply, question: Mapping[str, Any]) -> Any:
         """Return the answer of a reply, or raise what it says."""
@@ -246,7 +264,7 @@ class Candidate:
         if reply.failed == "time":
             text = f"{doing} did not end within {limit}"
         elif reply.failed == "ended":
-            text = f"{doing}, the process {_told_status(reply.status)} without an answer"
+            text = f"{doing}, the process {told_status(reply.status)} without an answer"
         else:
             text = one_line(f"no usable answer: {reply.text or 'the worker ended'}", _MESSAGE_CAP)
         if doing != "answering":  # it would happen again, and cost its time each time
@@ -273,26 +291,6 @@ def _ready(process: Process) -> int:
     return ready.pid
 
 
-def modules_of(paths: Sequence[str]) -> tuple[str, ...]:
-    """Return the names that Python files are imported by."""
-    return tuple(
-        path.removesuffix(".py").replace("/", ".").removesuffix(".__init__")
-        for path in paths
-        if path.endswith(".py")
-    )
-
-
 def fresh_seed() -> int:
     """Return a seed that nobody could know before; 32 bits, so that it can be typed."""
     return int.from_bytes(os.urandom(4), "big")
-
-
-def _told_status(status: int | None) -> str:
-    if status is None:
-        return "closed its wire"
-    if os.WIFSIGNALED(status):
-        number = os.WTERMSIG(status)
-        with contextlib.suppress(ValueError):
-            return f"was ended by {signal.Signals(number).name}"
-        return f"was ended by signal {number}"
-    return f"exited with {os.WEXITSTATUS(status)}"

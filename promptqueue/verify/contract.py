@@ -13,7 +13,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from promptqueue.errors import PromptQueueError, UsageError
 from promptqueue.queue.inputs import Value
@@ -48,6 +48,36 @@ class Contract:
     tampered: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """How a pytest ended."""
+
+    code: int
+    output: str
+    """Standard output and error."""
+
+
+class Runner(Protocol):
+    """Whatever runs the trusted pytest, in a session of its own."""
+
+    def __call__(self, arguments: Sequence[str], cwd: Path, env: Mapping[str, str]) -> Completed:
+        """Run `python -m pytest` with these arguments to its end."""
+        ...
+
+
+def run_pytest(arguments: Sequence[str], cwd: Path, env: Mapping[str, str]) -> Completed:
+    """Run pytest in a process that is started for it."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *arguments],
+        cwd=cwd,
+        env=env,
+        capture_output=True,
+        check=False,
+        start_new_session=True,  # Ctrl-C is the business of who called, who ends it if need be
+    )
+    return Completed(done.returncode, (done.stdout + done.stderr).decode("utf-8", "replace"))
+
+
 def run_contract(
     loaded: LoadedQueue,
     code: Path,
@@ -56,6 +86,7 @@ def run_contract(
     isolation: str,
     selection: Selection,
     inputs: Mapping[str, Value],
+    runner: Runner = run_pytest,
 ) -> Contract:
     """Run the checks on a copy of the code.
 
@@ -66,6 +97,7 @@ def run_contract(
         isolation: backend to ask for.
         selection: which of them.
         inputs: of the queue.
+        runner: of pytest.
 
     Raises:
         UsageError: pytest is not installed, or a file of the contract cannot be collected.
@@ -76,8 +108,8 @@ def run_contract(
         return Contract()
     with scratch_folder() as scratch:
         findings = scratch / "findings.jsonl"
-        command = [
-            *(sys.executable, "-m", "pytest", "-c", str(_BUILTIN / "pytest.ini")),
+        arguments = [
+            *("-c", str(_BUILTIN / "pytest.ini")),
             *("--rootdir", str(loaded.folder.resolve()), "-p", "promptqueue.verify.plugin"),
             *("--candidate", str(code), "--private-copy", "--queue", str(loaded.path.resolve())),
             *("--challenge-seed", str(seed), "--isolation", isolation, "--findings", str(findings)),
@@ -88,19 +120,11 @@ def run_contract(
             *(("-x",) if selection.first_only else ()),
             *files,
         ]
-        done = subprocess.run(
-            command,
-            cwd=scratch,
-            env=_environment(),
-            capture_output=True,
-            check=False,
-            start_new_session=True,  # Ctrl-C is the business of who called, who ends it if need be
-        )
-        output = (done.stdout + done.stderr).decode("utf-8", "replace")
-        if done.returncode == _NOTHING_RAN and selection.keyword:
+        done = runner(arguments, scratch, _environment())
+        if done.code == _NOTHING_RAN and selection.keyword:
             raise UsageError(f"-k {selection.keyword!r} fits no check; see their names with --json")
-        if done.returncode not in _FINE:
-            raise _broken(done.returncode, output)
+        if done.code not in _FINE:
+            raise _broken(done.code, done.output)
         return _read(findings)
 
 

@@ -14,7 +14,7 @@ from promptqueue.queue.inputs import Value, resolve_inputs
 from promptqueue.queue.load import LoadedQueue
 from promptqueue.queue.model import Step
 from promptqueue.verify.candidate import fresh_seed
-from promptqueue.verify.contract import Contract, Selection, run_contract
+from promptqueue.verify.contract import Contract, Runner, Selection, run_contract, run_pytest
 from promptqueue.verify.report import (
     GATES,
     NOT_ASKED,
@@ -46,6 +46,7 @@ def verify(
     last: str | None = None,
     shrunk: Mapping[str, int] = MappingProxyType({}),
     watch: Callable[[Sequence[Finding]], None] = lambda _: None,
+    runner: Runner = run_pytest,
 ) -> Report:
     """Judge generated code; not a byte of it is trusted, and none of it runs outside a sandbox.
 
@@ -59,6 +60,7 @@ def verify(
         last: the step that the queue has come to; the files of later ones are not missed.
         shrunk: lines that the version before had, of each file that lost most of them.
         watch: is told what each of the gates that only read found, long before the code runs.
+        runner: of the trusted pytest.
 
     Raises:
         IsolationError: the code cannot be kept apart well enough here.
@@ -89,6 +91,7 @@ def verify(
                 isolation=kept.backend,
                 selection=selection,
                 inputs=inputs,
+                runner=runner,
             )
     _add_run_gates(gates, findings, contract, loaded, snapshot)
     return Report(

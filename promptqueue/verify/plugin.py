@@ -12,7 +12,7 @@ import json
 import random
 import sys
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -21,7 +21,7 @@ import pytest
 
 from promptqueue.queue.inputs import Value, known_inputs
 from promptqueue.queue.load import LoadedQueue, load_queue
-from promptqueue.verify.candidate import Candidate, fresh_seed, modules_of
+from promptqueue.verify.candidate import Candidate, fresh_seed
 from promptqueue.verify.findings import (
     CANDIDATE,
     COPY,
@@ -95,7 +95,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Ask for every declared module that is there."""
     if "module_name" in metafunc.fixturenames:
         folder = Path(metafunc.config.getoption("--candidate"))
-        declared = modules_of([*outputs_of(load_queue(_queue_path(metafunc.config)).queue)])
+        declared = _modules_of([*outputs_of(load_queue(_queue_path(metafunc.config)).queue)])
         there = [m for m in declared if (folder / f"{m.replace('.', '/')}.py").exists()]
         metafunc.parametrize("module_name", there)
 
@@ -150,6 +150,17 @@ def candidate(
         pytestconfig.stash[CANDIDATE] = candidate
         yield candidate
     write_finding(pytestconfig, {"tampered": sorted(candidate.tampered)})
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _worker_starts(request: pytest.FixtureRequest) -> None:
+    """Let the worker preload while the first tests prepare, if any test has questions.
+
+    What goes wrong here goes wrong again, and is told, where a test asks.
+    """
+    if any("candidate" in getattr(each, "fixturenames", ()) for each in request.session.items):
+        with contextlib.suppress(Exception):
+            request.getfixturevalue("candidate").start()
 
 
 @pytest.fixture(scope="session")
@@ -245,3 +256,12 @@ def _probes_folder(loaded: LoadedQueue) -> Path:
     """Return the folder of the checks: probes lie beside them."""
     checks = [check for step in loaded.queue.steps for check in step.checks]
     return (loaded.folder / checks[0]).parent if checks else loaded.folder
+
+
+def _modules_of(paths: Sequence[str]) -> tuple[str, ...]:
+    """Return the names that Python files are imported by."""
+    return tuple(
+        path.removesuffix(".py").replace("/", ".").removesuffix(".__init__")
+        for path in paths
+        if path.endswith(".py")
+    )

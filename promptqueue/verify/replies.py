@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
@@ -72,3 +75,15 @@ def read_reply(message: object) -> Reply:
         return _REPLY.validate_python(message)
     except ValidationError:
         return Failed(failed="garbage", text="the answer is garbage")
+
+
+def told_status(status: int | None) -> str:
+    """Say how a process ended; None if nobody knows."""
+    if status is None:
+        return "closed its wire"
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        with contextlib.suppress(ValueError):
+            return f"was ended by {signal.Signals(number).name}"
+        return f"was ended by signal {number}"
+    return f"exited with {os.WEXITSTATUS(status)}"

@@ -15,10 +15,12 @@ from tests.benchmarks import (
     lunar_peers,
     many,
     past,
+    refinement,
     sandbox,
     split,
     start_up,
     stream,
+    verdict,
 )
 from tests.benchmarks.measure import Neighbours
 from tests.benchmarks.report import Figure, neighbours_line, setting, table
@@ -30,14 +32,16 @@ _GROUPS: Mapping[str, Callable[[], Iterable[Figure]]] = {
     "journal": journal.figures,
     "past": past.figures,
     "many": many.figures,
+    "refinement": refinement.figures,
     "sandbox": sandbox.figures,
     "split": split.figures,
     "lunar": lunar.figures,
     "lunar-memory": lunar_memory.figures,
     "lunar-peers": lunar_peers.figures,
     "embedded": embedded.figures,
+    "verdict": verdict.figures,
 }
-_SLOW = frozenset({"embedded", "lunar", "lunar-memory", "lunar-peers", "many", "split"})
+_SLOW = frozenset({"embedded", "lunar", "lunar-memory", "lunar-peers", "many", "split", "verdict"})
 """Only when named: minutes on two cores that nothing else may use, or torch."""
 
 

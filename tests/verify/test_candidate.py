@@ -73,6 +73,36 @@ def test_a_daemon_does_not_outlive_its_question(tmp_path: Path, backend: str) ->
         assert candidate._process is worker
 
 
+def test_a_worker_that_is_started_early_answers_the_first_question(tmp_path: Path) -> None:
+    with asked("none", tmp_path) as candidate:
+        candidate.start()
+        worker = candidate._process
+        candidate.start()
+
+        assert candidate.ask("probes.seven") == 7
+        assert worker is not None
+        assert candidate._process is worker
+
+
+def test_a_worker_that_nobody_asked_ends_with_the_checks(tmp_path: Path) -> None:
+    with asked("none", tmp_path) as candidate:
+        candidate.start()
+        assert named(str(tmp_path))
+
+    assert not named(str(tmp_path))
+
+
+def test_a_missing_module_is_told_at_the_question_and_leaves_nothing(tmp_path: Path) -> None:
+    with asked("none", tmp_path) as candidate:
+        candidate.settings = Verification(preload=("no_such_module",))
+        candidate.start()
+
+        for _ in range(2):
+            with pytest.raises(RuntimeError, match="not installed: no_such_module; the queue"):
+                candidate.ask("probes.seven")
+            assert not named(str(tmp_path))
+
+
 RAISED = {"kind": "ValueError", "text": "no values", "at": "stats.py:3"}
 
 

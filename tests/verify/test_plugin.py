@@ -12,12 +12,23 @@ import pytest
 PACK = Path(__file__).parents[1] / "packs" / "tiny"
 
 
-def contract(folder: Path) -> subprocess.CompletedProcess[str]:
+STARTED = """
+from promptqueue.verify.findings import CANDIDATE
+
+def test_of_files(pytestconfig):
+    candidate = pytestconfig.stash.get(CANDIDATE, None)
+    assert (candidate and candidate._process) is not None
+"""
+
+
+def contract(
+    folder: Path, checks: Path = PACK / "checks" / "test_stats.py"
+) -> subprocess.CompletedProcess[str]:
     command = [
         *(sys.executable, "-m", "pytest", "-p", "promptqueue.verify.plugin", "-q"),
         *("-c", "/dev/null", "--rootdir", str(PACK), "-p", "no:cacheprovider"),
         *("--candidate", str(folder), "--queue", str(PACK / "tiny.yaml")),
-        *("--import-mode=importlib", str(PACK / "checks" / "test_stats.py")),
+        *("--import-mode=importlib", str(checks)),
     ]
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder.parent)
 
@@ -42,3 +53,14 @@ def test_a_wrong_one_is_red(closed: Path) -> None:
     done = contract(closed)
 
     assert done.returncode == 1, done.stdout
+
+
+def test_the_worker_starts_before_the_first_test_if_another_has_questions(
+    closed: Path, tmp_path: Path
+) -> None:
+    checks = tmp_path / "test_early.py"
+    checks.write_text(STARTED + "def test_of_answers(candidate): pass\n")
+    assert contract(closed, checks).returncode == 0
+
+    checks.write_text(STARTED)
+    assert contract(closed, checks).returncode == 1

@@ -1,0 +1,179 @@
+"""A trusted pytest that has its imports behind it: a server that forks for each verdict.
+
+`WarmPytest` is the side of who judges. The server, `python -m promptqueue.verify.warm`, reads one
+job per line and answers each with one line. A job runs in a child of its own, so nothing that it
+imports or changes is there for the next one; the server itself runs no check.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import ctypes
+import importlib
+import json
+import os
+import runpy
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any, NoReturn
+
+from promptqueue.errors import PromptQueueError
+from promptqueue.verify.contract import Completed
+
+_OWN = ("pytest", "promptqueue.verify.findings", "promptqueue.verify.static")
+"""What the plugin imports; pytest wants to read the plugin itself."""
+_PR_SET_PDEATHSIG = 1
+"""Of prctl(2): the signal that the kernel sends when the parent is gone."""
+_BROKEN = 3
+"""As pytest says it of itself."""
+
+
+class ServerGone(PromptQueueError):
+    """The server did not start or did not answer; the same verdict can be had without it."""
+
+
+class WarmPytest:
+    """Runs pytest in forks of one process, which starts with the first and ends with `close`.
+
+    Args:
+        preload: modules to import before; one that is not there is left out.
+    """
+
+    def __init__(self, preload: Sequence[str]) -> None:
+        self._preload = preload
+        self._server: subprocess.Popen[bytes] | None = None
+
+    def __call__(self, arguments: Sequence[str], cwd: Path, env: Mapping[str, str]) -> Completed:
+        """Run pytest with these arguments.
+
+        Raises:
+            ServerGone: it does not answer.
+        """
+        job = {"arguments": [*arguments], "cwd": str(cwd), "env": dict(env)}
+        try:
+            answer = self._asked(json.dumps(job).encode() + b"\n", env)
+        except BaseException as error:
+            self.close()  # nobody waits for a verdict that is under way
+            if isinstance(error, OSError):
+                raise ServerGone(f"the warm pytest cannot be asked: {error}") from error
+            raise
+        if not answer:
+            self.close()
+            raise ServerGone("the warm pytest ended without an answer")
+        return Completed(**json.loads(answer))
+
+    def close(self) -> None:
+        """End the server and what it runs; it starts anew when it is needed."""
+        server, self._server = self._server, None
+        if server is None:
+            return
+        server.kill()  # and the kernel ends its child
+        assert server.stdin is not None
+        assert server.stdout is not None
+        with server.stdin, server.stdout:
+            server.stdout.read()  # it ends when both of them have
+        server.wait()
+
+    def _asked(self, line: bytes, env: Mapping[str, str]) -> bytes:
+        if self._server is None:
+            self._server = subprocess.Popen(
+                [sys.executable, "-P", "-m", __name__, *self._preload],
+                cwd="/",
+                env=env,
+                bufsize=0,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,  # Ctrl-C is the business of who called
+            )
+        stdin, stdout = self._server.stdin, self._server.stdout
+        assert stdin is not None
+        assert stdout is not None
+        view = memoryview(line)
+        while view:
+            view = view[stdin.write(view) :]
+        with os.fdopen(os.dup(stdout.fileno()), "rb") as answers:
+            answer = answers.readline()
+        return answer if answer.endswith(b"\n") else b""
+
+
+def serve(preload: Sequence[str]) -> None:
+    """Answer jobs until nobody is there to send any."""
+    with os.fdopen(os.dup(1), "wb", buffering=0) as answers:
+        os.dup2(2, 1)  # what is imported may print
+        for name in (*_OWN, *preload):
+            with contextlib.suppress(Exception):
+                importlib.import_module(name)
+        while line := sys.stdin.buffer.readline():
+            with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+                status = _forked(json.loads(line), out, err)
+                answer = {"code": os.waitstatus_to_exitcode(status), "output": _text(out, err)}
+            answers.write(json.dumps(answer).encode() + b"\n")
+
+
+def _forked(job: dict[str, Any], out: IO[bytes], err: IO[bytes]) -> int:
+    """Run a job in a child and return how it ended; without a caller, neither of them goes on."""
+    alive, held = os.pipe()  # readable when the child, which alone keeps the other end, is gone
+    server = os.getpid()
+    child = os.fork()
+    if child == 0:
+        _become(job, out.fileno(), err.fileno(), server)
+    os.close(held)
+    with os.fdopen(alive, "rb"):
+        ready, _, _ = select.select([alive, 0], [], [])
+    if alive not in ready:  # the caller speaks only when answered: this is its end
+        os.kill(child, signal.SIGKILL)
+    return os.waitpid(child, 0)[1]
+
+
+def _become(job: dict[str, Any], out: int, err: int, server: int) -> NoReturn:
+    """Do what `python -m pytest` does, and end: nothing returns into the server."""
+    code: Any = _BROKEN
+    try:
+        _die_with(server)
+        os.setsid()
+        null = os.open(os.devnull, os.O_RDONLY)
+        for source, target in ((null, 0), (out, 1), (err, 2)):
+            os.dup2(source, target)
+        os.chdir(job["cwd"])
+        os.environ.clear()
+        os.environ.update(job["env"])
+        sys.argv = ["pytest", *job["arguments"]]
+        sys.path.insert(0, job["cwd"])
+        runpy.run_module("pytest", run_name="__main__", alter_sys=True)
+    except SystemExit as ended:
+        code = ended.code
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        with contextlib.suppress(BaseException):
+            atexit._run_exitfuncs()
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(int(code or 0))
+
+
+def _die_with(server: int) -> None:
+    """Have the kernel end this process with the server, whatever that died of."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != server:
+        os._exit(1)
+
+
+def _text(*files: IO[bytes]) -> str:
+    said = b""
+    for file in files:
+        file.seek(0)
+        said += file.read()
+    return said.decode("utf-8", "replace")
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1:])

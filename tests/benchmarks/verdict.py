@@ -1,0 +1,43 @@
+"""What the checks of a step cost within a run, by a judge that has judged before."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+
+from promptqueue.queue.inputs import resolve_inputs
+from promptqueue.queue.load import load_queue
+from promptqueue.run.judge import contract_judge
+from tests.benchmarks.measure import ROOT
+from tests.benchmarks.report import Figure
+
+_STEPS = ("preprocessing", "model")
+_RUNS = 3
+_BOUND_S = 10.0
+
+
+def figures() -> Iterator[Figure]:
+    """Judge the reference as a run does, several times by the same judge."""
+    loaded = load_queue(ROOT / "prompts" / "lunar.yaml")
+    reference = ROOT / "reference_impl" / "lunar"
+    texts = {  # a run's files stand alone: no package is around them
+        path.name: path.read_text("utf-8").replace("reference_impl.lunar.", "")
+        for path in sorted(reference.glob("*.py"))
+        if path.name != "__init__.py"
+    }
+    inputs = resolve_inputs(loaded.queue) | {"language": "en"}  # of the reference's comments
+    with contextlib.closing(contract_judge(loaded, inputs)) as judge:
+        for step in loaded.queue.steps:
+            if step.id not in _STEPS:
+                continue
+            taken = []
+            for _ in range(_RUNS + 1):
+                begin = time.perf_counter()
+                verdict = judge.judge(step, texts)
+                taken.append(time.perf_counter() - begin)
+                if verdict.unmet:
+                    raise RuntimeError(f"the reference does not meet {', '.join(verdict.unmet)}")
+            best = min(taken[1:])
+            how = f"least of {_RUNS}, highest {max(taken[1:]):.1f}; the first {taken[0]:.1f}"
+            yield Figure(f"checks of the step {step.id}, warm", best, _BOUND_S, "s", how)
