@@ -8,7 +8,7 @@ from itertools import chain
 
 from promptqueue.queue.model import Output
 from promptqueue.run import issues
-from promptqueue.run.attribution import SOLE, Claim, fits, is_unsafe
+from promptqueue.run.attribution import FIRST, SOLE, Claim, fits, is_unsafe
 from promptqueue.run.fences import Block, find_blocks
 from promptqueue.run.issues import Issue, IssueKind
 from promptqueue.run.markdown import answer_of
@@ -80,7 +80,8 @@ def extract_modules(
     answer = answer_of(reply)
     found_blocks = find_blocks(answer.text, outputs, cut=finish_reason in _CUT)
     declared = [output.path for output in outputs]
-    blocks = [part for block in found_blocks for part in split_block(block, declared)]
+    blocks = [_without_label(part, declared)
+              for block in found_blocks for part in split_block(block, declared)]  # fmt: skip
     if parts:
         blocks = [_put_in_place(block, previous or {}) for block in blocks]
     shelf = _sort(_with_sole_output(blocks, outputs), outputs)
@@ -104,6 +105,18 @@ class _Shelf:
     """Declared path to a block for it that has no content."""
     strangers: Sequence[Block]
     """Blocks of no declared file, in their order."""
+
+
+def _without_label(block: Block, declared: Sequence[str]) -> Block:
+    """Take away a first line that is nothing but a declared path.
+
+    Small models write it inside the fence; it parses as Python, and fails when it is run.
+    """
+    first, _, rest = block.text.partition("\n")
+    path = first.strip()
+    if path not in declared or not path.endswith(".py") or _path_of(block) not in ("", path):
+        return block
+    return replace(block, text=rest, claim=block.claim or Claim(path, FIRST))
 
 
 def _put_in_place(block: Block, previous: Mapping[str, str]) -> Block:

@@ -776,3 +776,12 @@ def test_an_adversarial_reply_ends(reply: str, outputs: tuple[Output, ...]):
     found = extract_modules(reply, outputs)
 
     assert found.modules.keys() <= {"model.py", "utils.py"}
+
+
+@pytest.mark.parametrize("info", ["python path=model.py", "python"])
+def test_a_first_line_that_is_only_the_path_is_no_code(info: str) -> None:
+    """Seen from the embedded model; `model.py` parses, and is a NameError when it is run."""
+    reply = f"```{info}\nmodel.py\n{CODE}```\n\n```python path=utils.py\nmodel.py\nx = 1\n```\n"
+    found = extract_modules(reply, (MODEL, UTILS))
+    assert found.modules["model.py"].text == CODE
+    assert found.modules["utils.py"].text == "model.py\nx = 1\n"  # no label: another file's name
