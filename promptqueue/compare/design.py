@@ -68,10 +68,6 @@ class Design:
         """Return the queue that an arm is a form of."""
         return self.queues[arm.queue] if arm.queue else self.loaded
 
-    def requirements(self) -> list[str]:
-        """Return the ids of what is asked for."""
-        return [name for step in self.loaded.queue.steps for name in step.requirements]
-
     def known(self, task: Task) -> Sample | None:
         """Return a sample that was taken before, if the checks are still the same."""
         sample = self.store.sample(task.place)
@@ -88,7 +84,7 @@ class Design:
             else:
                 samples[task.arm.name].append(sample)
         name = self.loaded.queue.name
-        return compare(name, self.requirements(), samples, self.base, missing)
+        return compare(name, self.terms.requirements, samples, self.base, missing)
 
     def _place(self, arm: Arm, number: int) -> Path:
         loaded, terms = self.queue_of(arm), self.terms
@@ -151,23 +147,22 @@ def _terms(loaded: LoadedQueue, recipe: Recipe) -> Terms:
     named = named_model(
         flag=plan.model, step=None, queue=loaded.queue.defaults.model, endpoint=plan.endpoint
     )
-    return Terms(plan.inputs, plan.endpoint, plan.prices, named, contract)
+    asked = tuple(name for step in loaded.queue.steps for name in step.requirements)
+    return Terms(plan.inputs, plan.endpoint, plan.prices, named, contract, asked)
 
 
 def _other(path: Path, loaded: LoadedQueue) -> LoadedQueue:
-    """Return the queue of an arm of its own; it must be asked for the same things.
+    """Return the queue of an arm of its own; it must ask for what is compared.
 
     Raises:
-        UsageError: it is not.
+        UsageError: it does not.
     """
     other = load_queue(path)
     ours, theirs = (
         {name for step in each.queue.steps for name in step.requirements}
         for each in (loaded, other)
     )
-    if ours != theirs:
-        odd = ", ".join(sorted(ours ^ theirs)[:3])
-        raise UsageError(
-            f"{path} cannot be an arm: its requirements are not those of {loaded.path} ({odd} …)"
-        )
+    lacking = ", ".join(sorted(ours - theirs)[:3])
+    if lacking:
+        raise UsageError(f"{path} cannot be an arm: it does not ask for {lacking} of {loaded.path}")
     return other

@@ -45,6 +45,8 @@ class Terms:
     model: str | None
     contract: str
     """Digest of the checks."""
+    requirements: tuple[str, ...]
+    """Those that are compared; the queue of an arm may have more."""
     isolation: str = "auto"
 
 
@@ -105,14 +107,15 @@ def judge(task: Task, terms: Terms, ran: Ran) -> Sample:
     report = verify(
         task.loaded, code, isolation=terms.isolation, selection=selection, inputs=terms.inputs
     )
+    verdicts = {each.id: each.verdict == "met" for each in report.requirements}
     return Sample(
         arm=task.arm.name,
         number=task.number,
         run=ran.run,
         complete=ran.complete,
         spending=ran.spending,
-        met=tuple(each.id for each in report.requirements if each.verdict == "met"),
-        unmet=tuple(each.id for each in report.requirements if each.verdict != "met"),
+        met=tuple(name for name in terms.requirements if verdicts[name]),
+        unmet=tuple(name for name in terms.requirements if not verdicts[name]),
         stopped=ran.stopped,
         contract=terms.contract,
         seed=report.seed,

@@ -21,7 +21,7 @@ def main() -> None:
     store = Path(sys.argv[2])
     loaded = load_queue(Path(job["queue"]))
     plan = prepare(loaded, base_url=job["base_url"], model=job["model"], runs=store)
-    terms = Terms(plan.inputs, plan.endpoint, plan.prices, job["model"], "")
+    terms = Terms(plan.inputs, plan.endpoint, plan.prices, job["model"], "", ())
     arm = parse_arm("full")
     tasks = [Task(arm, n, store / str(n), loaded) for n in range(1, job["count"] + 1)]
     answered = 0

@@ -216,14 +216,19 @@ def test_an_arm_may_be_another_queue_that_asks_for_the_same(
 ) -> None:
     text = (shell.folder / "pack/tiny.yaml").read_text()
     other = text.replace("Write stats.py", "Please: Write stats.py")
+    other = other.replace(
+        '      median: "median, the', '      polite: "something more"\n      median: "median, the'
+    )
     (shell.folder / "pack/polite.yaml").write_text(other)
 
     compare(shell, "-n", "1", "--arm", "written", "--arm", "written,queue=pack/polite.yaml")
 
     assert sum("Please" in str(asked.body) for asked in requests(server)) == 2
+    assert results(shell)["requirements"] == ["mean", "median", "report"]
+    assert [arm["met"]["value"] for arm in results(shell)["arms"]] == [pytest.approx(1 / 3)] * 2
     (shell.folder / "pack/polite.yaml").write_text(other.replace("median:", "middle:"))
     said = compare(shell, "--arm", "written,queue=pack/polite.yaml", code=2)
-    assert "its requirements are not those of" in said
+    assert "it does not ask for median" in said
 
 
 def test_leaving_out_shows_what_each_sentence_buys(shell: Shell, server: FakeEndpoint) -> None:
