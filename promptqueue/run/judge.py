@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,7 +20,7 @@ from promptqueue.queue.model import Queue, Step
 from promptqueue.run.verdict import Fault, Judgement, grouped
 
 if TYPE_CHECKING:
-    from promptqueue.verify.report import Report
+    from promptqueue.verify.report import Finding, Report
     from promptqueue.verify.warm import WarmPytest
 
 _NEEDED = ("pytest", "ruff", "safetensors", "numpy")
@@ -122,11 +122,7 @@ class ContractJudge:
         told = [check for check in checks if not check.hidden]
         quiet = [check for check in checks if check.hidden]
         own = {*step.paths()}
-        static = [
-            Fault((), (), f"{each.gate}: {each.message}", each.at)
-            for each in report.findings
-            if each.severity == "error" and each.path in own
-        ]
+        static = static_faults([each for each in report.findings if each.path in own])
         unmet = [each for each in judged if each.verdict != "met"]
         return Judgement(
             met=tuple(each.id for each in judged if each.verdict == "met"),
@@ -178,6 +174,23 @@ class ContractJudge:
                 self._cold = True
                 self.close()
         return verified(run_pytest)
+
+
+def static_faults(findings: Iterable[Finding]) -> list[Fault]:
+    """Return what reading alone found wrong; the same in several lines of a file is one fault.
+
+    An import that was forgotten is one cause, however often its name is used.
+    """
+    causes: dict[tuple[str, str, str], list[Finding]] = {}
+    for each in findings:
+        if each.severity == "error":
+            causes.setdefault((each.gate, each.message, each.path), []).append(each)
+    faults = []
+    for (gate, message, _), same in causes.items():
+        lines = ", ".join(str(each.line) for each in same)
+        several = f" (lines {lines})" if len(same) > 1 else ""
+        faults.append(Fault((), (), f"{gate}: {message}{several}", same[0].at))
+    return faults
 
 
 def contract_judge(loaded: LoadedQueue, inputs: Mapping[str, Value]) -> ContractJudge:

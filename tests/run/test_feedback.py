@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from promptqueue.queue.model import Output
 from promptqueue.run.feedback import verdict_prompt
+from promptqueue.run.judge import static_faults
 from promptqueue.run.verdict import Fault, grouped
+from promptqueue.verify.report import Finding
 
 TEXT = """import os
 
@@ -60,3 +62,14 @@ def test_what_has_one_cause_is_told_together() -> None:
 
     assert fault == Fault(("a", "b"), ("do a", "do b"), "no import", "m.py:1")
     assert "a: do a | b: do b" in told(fault)
+
+
+def test_a_forgotten_import_is_one_fault_however_often_it_is_missed() -> None:
+    missed = [Finding("ruff", "Undefined name `nn`", "gate.py", line) for line in (1, 4, 5)]
+    other = Finding("ruff", "Undefined name `torch`", "gate.py", 9)
+    warning = Finding("ruff", "Unused import", "gate.py", 2, severity="warning")
+
+    assert static_faults([*missed, warning, other]) == [
+        Fault((), (), "ruff: Undefined name `nn` (lines 1, 4, 5)", "gate.py:1"),
+        Fault((), (), "ruff: Undefined name `torch`", "gate.py:9"),
+    ]
