@@ -173,7 +173,7 @@ def test_noise_has_the_sigma_and_is_clamped(candidate, challenge, evidence):
 @pytest.mark.parametrize("train", [False, True], ids=["plain", "train"])
 def test_the_dataset_reads_sizes_and_augments(candidate, challenge, evidence, train):
     size = challenge.choice([32, 48])
-    pixels = np.tile(np.linspace(60, 160, 80).astype(np.uint8), (60, 1))
+    pixels = np.tile(np.repeat([80, 150], 40).astype(np.uint8), (60, 1))  # an edge
     answer = candidate.ask("probes_parts.dataset", pixels=pixels, size=size, train=train, times=6)
     views = answer["views"]
     assert views.shape == (6, 3, size, size), f"shape {views.shape}; 6×3×{size}×{size} expected"
@@ -193,6 +193,7 @@ def test_the_dataset_reads_sizes_and_augments(candidate, challenge, evidence, tr
         assert gap == 0
         assert rough < 0.002
         assert abs(views[0, 0].mean() - pixels.mean() / 255) < 0.02
+        assert views.max() > 150 / 255 + 0.01, "the edge is not sharpened"
 
 
 @pytest.mark.requirement("pyramid", grade="outcome")
