@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +101,7 @@ def slug(name: str) -> str:
 
 
 def _without(base: Arm, omitted: str) -> Arm:
-    return Arm(base.shape, base.refine, base.queue, base.model, base.params, (omitted,))
+    return replace(base, omits=(omitted,))
 
 
 def _setting(arm: str, text: str) -> tuple[str, str]:

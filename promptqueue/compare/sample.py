@@ -114,11 +114,3 @@ def spending_of(directory: RunDirectory, prices: Mapping[str, Price]) -> Spendin
         seconds=round(sum(record["seconds"] for record in latest.values()), 3),
         endings=dict(Counter(record["finish_reason"] for record in latest.values())),
     )
-
-
-def is_complete(directory: RunDirectory) -> bool:
-    """Tell whether the run came to its end with every declared file."""
-    last: dict[str, Any] = {}
-    for record in directory.records():
-        last = record
-    return bool(last.get("complete"))

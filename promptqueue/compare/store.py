@@ -11,6 +11,7 @@ from pathlib import Path
 from promptqueue.compare.arms import slug
 from promptqueue.compare.sample import Sample, read_sample
 from promptqueue.errors import StorageError
+from promptqueue.run.blobs import write_atomically
 
 VERSION = 1
 _HEAD = "comparison.json"
@@ -87,8 +88,6 @@ def write(path: Path, text: str) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f".{path.name}.new")
-        beside.write_text(text, "utf-8")
-        beside.replace(path)
+        write_atomically(path, text.encode())
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error.strerror or error}") from error

@@ -10,13 +10,14 @@ from pathlib import Path
 from promptqueue.chat.connect import Connection
 from promptqueue.chat.endpoints import Endpoint, Price
 from promptqueue.compare.arms import Arm
-from promptqueue.compare.sample import Sample, Spending, is_complete, spending_of
+from promptqueue.compare.sample import Sample, Spending, spending_of
 from promptqueue.compare.variants import variant
 from promptqueue.errors import LimitReached
 from promptqueue.queue.inputs import Value
 from promptqueue.queue.load import LoadedQueue
 from promptqueue.run.events import Event
-from promptqueue.run.journal import RunDirectory
+from promptqueue.run.journal import Record, RunDirectory
+from promptqueue.run.past import last_record
 from promptqueue.run.plan import Plan
 from promptqueue.run.session import execute
 
@@ -47,7 +48,6 @@ class Terms:
     """Digest of the checks."""
     requirements: tuple[str, ...]
     """Those that are compared; the queue of an arm may have more."""
-    isolation: str = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def ask(task: Task, terms: Terms, connection: Connection, tell: Tell = lambda _:
         EndpointError, StorageError, UsageError: see `promptqueue.run.session.execute`.
     """
     path, stopped = _run_of(task.place), ""
-    if path is None or not _is_over(path):
+    if path is None or _end_of(path).get("event") != "run.finished":
         plan = Plan(
             loaded=variant(task.loaded, task.arm, terms.inputs, seed=seed_of(task)),
             inputs=terms.inputs,
@@ -89,7 +89,7 @@ def ask(task: Task, terms: Terms, connection: Connection, tell: Tell = lambda _:
     assert path is not None
     directory = RunDirectory(path)
     spending = spending_of(directory, terms.prices)
-    return Ran(path.name, is_complete(directory), spending, stopped)
+    return Ran(path.name, bool(_end_of(path).get("complete")), spending, stopped)
 
 
 def judge(task: Task, terms: Terms, ran: Ran) -> Sample:
@@ -104,9 +104,7 @@ def judge(task: Task, terms: Terms, ran: Ran) -> Sample:
     code = task.place / "code"
     code.mkdir(exist_ok=True)
     selection = Selection(gates=("contract",))
-    report = verify(
-        task.loaded, code, isolation=terms.isolation, selection=selection, inputs=terms.inputs
-    )
+    report = verify(task.loaded, code, selection=selection, inputs=terms.inputs)
     verdicts = {each.id: each.verdict == "met" for each in report.requirements}
     return Sample(
         arm=task.arm.name,
@@ -133,8 +131,5 @@ def _run_of(place: Path) -> Path | None:
     return found[-1] if found else None
 
 
-def _is_over(path: Path) -> bool:
-    last = ""
-    for record in RunDirectory(path).records():
-        last = record["event"]
-    return last == "run.finished"
+def _end_of(path: Path) -> Record:
+    return last_record(str(RunDirectory(path).journal_path))

@@ -25,7 +25,7 @@ from promptqueue.queue.model import (
 from promptqueue.queue.render import render_step
 from promptqueue.queue.templates import make_environment
 
-_FORMS = {"files": "files", "interface": "interface"}
+_FORMS = ("files", "interface")
 _RULES: Mapping[str, Context] = {"none": "none", "full": "all"}
 _TAGS = re.compile(r"\{[{%#]")
 MONOLITH = "monolith"
@@ -68,7 +68,7 @@ def _with_context(queue: Queue, index: int, shape: str) -> Step:
     rule = _RULES.get(shape)
     if rule is None:
         rule = tuple(
-            ContextEntry.model_validate({"step": step.id, "as": _FORMS[shape]})
+            ContextEntry.model_validate({"step": step.id, "as": shape})
             for step in queue.steps[:index]
         )
     return queue.steps[index].model_copy(update={"context": rule or "none"})

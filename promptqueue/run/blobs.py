@@ -27,7 +27,7 @@ class Blobs:
         path = self.path(digest)
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            _write_atomically(path, data, durable=durable)
+            write_atomically(path, data, durable=durable)
         return digest
 
     def get(self, digest: str) -> str:
@@ -50,7 +50,8 @@ class Blobs:
         return self.folder / digest[:2] / digest[2:]
 
 
-def _write_atomically(path: Path, data: bytes, *, durable: bool) -> None:
+def write_atomically(path: Path, data: bytes, *, durable: bool = False) -> None:
+    """Write a file at once or not at all; with `durable`, it outlasts a power cut."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with temporary.open("wb") as file:

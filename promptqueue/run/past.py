@@ -115,7 +115,7 @@ def summary(path: str) -> Summary:
     except (ValueError, KeyError, TypeError):
         return Summary(name, "", "?", "damaged", "run.json cannot be read")
     journal = f"{path}/journal.jsonl"
-    last = _last_record(journal)
+    last = last_record(journal)
     if last.get("event") == "run.finished":
         whole = "red" if last.get("unmet") else "complete"
         status = whole if last["complete"] else "incomplete"
@@ -178,7 +178,7 @@ def _names(runs: Path) -> list[str]:
         return []
 
 
-def _last_record(journal: str) -> Record:
+def last_record(journal: str) -> Record:
     """Return the last whole line of a journal."""
     try:
         with open(journal, "rb") as file:  # noqa: PTH123

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from promptqueue.errors import StorageError
+from promptqueue.run.blobs import write_atomically
 from promptqueue.verify.placeholders import has_shrunk, line_count
 
 Written = Literal["new", "changed", "unchanged", "aside", "replaced"]
@@ -103,11 +104,11 @@ class Workspace:
                 status: Written = "unchanged"
             elif foreign and not self.overwrite:
                 beside = target.with_name(target.name + ".new")
-                _replace(beside, data)
+                write_atomically(beside, data)
                 return beside, "aside"
             else:
                 status = "replaced" if foreign else "changed" if existing else "new"
-                _replace(target, data)
+                write_atomically(target, data)
         except OSError as error:
             raise self._unwritable(error) from error
         self._unsaved |= self._files.get(path) != entry
@@ -133,7 +134,7 @@ class Workspace:
         manifest = {"promptqueue": 1, **self._head, "files": dict(sorted(self._files.items()))}
         text = json.dumps(manifest, ensure_ascii=False, indent=2) + "\n"
         try:
-            _replace(self.folder / MANIFEST, text.encode())
+            write_atomically(self.folder / MANIFEST, text.encode())
         except OSError as error:
             raise self._unwritable(error) from error
         self._unsaved = False
@@ -194,13 +195,3 @@ class Workspace:
             f"{name} cannot be written: {error.strerror or error}; "
             "free it, or write to another folder with --out DIR"
         )
-
-
-def _replace(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
