@@ -139,6 +139,7 @@ class Narrator:
         if event.met or event.unmet:
             total = len(event.met) + len(event.unmet)
             lines.append(f"verdict: {len(event.met)} of {total} requirements met")
+        lines += [f"  wrong: {fault}" for fault in event.faults]
         lines += [f"warning: {event.gap}"] if event.gap else []
         lines += [f"  {path}{self._mark(path)}" for path in event.files]
         if self._started is not None:

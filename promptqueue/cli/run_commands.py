@@ -259,3 +259,8 @@ def _judge(finished: RunFinished) -> None:
             f"{', '.join(finished.unmet)}. Read more with `promptqueue verify`, or change the "
             "prompt and run again: what was answered and has not changed is not asked again"
         )
+    if finished.faults:
+        raise ChecksFailed(
+            f"every requirement is met, and yet something is wrong: {'; '.join(finished.faults)}. "
+            "Read more with `promptqueue verify`, or mend it with `promptqueue refine`"
+        )

@@ -89,6 +89,10 @@ def verify(
     if len(targets) > 1 and (junit or sarif):
         raise UsageError("--junit and --sarif write one report; name one of the folders")
     _check_writable(junit, sarif)  # judging takes minutes, which are lost where nothing can be kept
+    names = (explain,) if explain else tuple(only or ())
+    selection = Selection(keyword, first_only)
+    if names:
+        selection = Selection(keyword, first_only, names, gates=("contract",))
     reports = []
     for target in targets:
         loaded = load_queue(target.queue_file)
@@ -104,11 +108,7 @@ def verify(
             target.folder,
             seed=seed,
             isolation=isolation,
-            selection=Selection(
-                keyword=keyword,
-                first_only=first_only,
-                requirements=(explain,) if explain else tuple(only or ()),
-            ),
+            selection=selection,
             inputs=values,
             shrunk=target.shrunk,
             watch=partial(_tell, told, quiet=json or explain is not None),

@@ -228,6 +228,8 @@ class RunFinished:
     met: tuple[str, ...] = ()
     """Requirements that the last verdict of each found met, where files were judged."""
     unmet: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
+    """What is wrong with the files beside that, in one line each."""
     gap: str = ""
     """What visible and hidden checks say differently; a warning."""
 

@@ -39,6 +39,8 @@ class Job:
     """None: what was judged before holds, and nothing else is judged."""
     verdicts: dict[str, bool] = field(default_factory=dict)
     """Requirement to whether the files meet it, of those that were judged."""
+    faults: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """File to what is wrong with it beside its requirements, where it was judged."""
     checks: list[Judgement] = field(default_factory=list)
     """The verdict that each judged step ended with."""
     results: dict[str, StepResult] = field(default_factory=dict)

@@ -20,7 +20,7 @@ from promptqueue.queue.model import Queue, Step
 from promptqueue.run.verdict import Fault, Judgement, grouped
 
 if TYPE_CHECKING:
-    from promptqueue.verify.report import Finding, Report
+    from promptqueue.verify.report import Finding, Gate, Report, Requirement
     from promptqueue.verify.warm import WarmPytest
 
 _NEEDED = ("pytest", "ruff", "safetensors", "numpy")
@@ -118,18 +118,19 @@ class ContractJudge:
             with _PLACES:
                 report = self._verified(folder, names, step.id)
         judged = [each for each in report.requirements if each.id in names]
-        checks = [check for check in report.checks if check.outcome != "skipped"]
+        checks = [
+            check for check in report.checks
+            if check.gate == "contract" and check.outcome != "skipped"
+        ]  # fmt: skip
         told = [check for check in checks if not check.hidden]
         quiet = [check for check in checks if check.hidden]
-        own = {*step.paths()}
-        static = static_faults([each for each in report.findings if each.path in own])
         unmet = [each for each in judged if each.verdict != "met"]
         return Judgement(
             met=tuple(each.id for each in judged if each.verdict == "met"),
             unmet=tuple(each.id for each in unmet),
             faults=grouped(
                 [
-                    *static,
+                    *static_faults(_of_step(report.findings, step, unmet)),
                     *(
                         Fault((each.id,), (each.sentence or each.text,), each.evidence, each.at)
                         for each in unmet
@@ -156,7 +157,9 @@ class ContractJudge:
         from promptqueue.verify.warm import ServerGone, WarmPytest
 
         def verified(runner: Runner) -> Report:
-            selection = Selection(requirements=names, gates=("contract",))
+            whole = last == self.loaded.queue.steps[-1].id
+            gates: tuple[Gate, ...] = ("contract", "pipeline") if whole else ("contract",)
+            selection = Selection(requirements=names, gates=gates)
             return verify(
                 self.loaded,
                 folder,
@@ -176,8 +179,24 @@ class ContractJudge:
         return verified(run_pytest)
 
 
+def _of_step(
+    findings: Iterable[Finding], step: Step, unmet: Iterable[Requirement]
+) -> Iterator[Finding]:
+    """Yield what was found in a step's own files, or when the program ran as a whole.
+
+    Where that keeps a requirement from being met, the requirement tells it.
+    """
+    told = [each.evidence for each in unmet]
+    for each in findings:
+        if each.gate != "pipeline":
+            if each.path in step.paths():
+                yield each
+        elif not any(each.message in text for text in told):
+            yield each
+
+
 def static_faults(findings: Iterable[Finding]) -> list[Fault]:
-    """Return what reading alone found wrong; the same in several lines of a file is one fault.
+    """Return what a gate found wrong; the same in several lines of a file is one fault.
 
     An import that was forgotten is one cause, however often its name is used.
     """

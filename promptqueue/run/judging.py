@@ -49,6 +49,9 @@ def conclude(
         return (), ()
     job.verdicts.update(dict.fromkeys(judgement.met, True) | dict.fromkeys(judgement.unmet, False))
     job.checks.append(judgement)
+    job.faults.update(dict.fromkeys(step.paths(), ()))
+    for fault in judgement.loose:
+        job.faults[fault.path] = (*job.faults.get(fault.path, ()), fault.told())
     return judgement.met, judgement.unmet
 
 

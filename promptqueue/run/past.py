@@ -117,7 +117,7 @@ def summary(path: str) -> Summary:
     journal = f"{path}/journal.jsonl"
     last = last_record(journal)
     if last.get("event") == "run.finished":
-        whole = "red" if last.get("unmet") else "complete"
+        whole = "red" if last.get("unmet") or last.get("faults") else "complete"
         status = whole if last["complete"] else "incomplete"
         totals = (last["calls"], Usage(**last["usage"]), last["usd"], last["seconds"])
         return Summary(name, created, queue, status, "", *totals)

@@ -77,7 +77,8 @@ def stale_steps(job: Job, steps: Sequence[Step], asked: Mapping[str, str]) -> tu
 
 
 def _is_red(job: Job, step: Step) -> bool:
-    return not all(job.verdicts.get(name, True) for name in step.requirements)
+    unmet = not all(job.verdicts.get(name, True) for name in step.requirements)
+    return unmet or any(job.faults.get(path) for path in step.paths())
 
 
 def _skip(job: Job, step: Step, why: str) -> StepFinished:
@@ -102,6 +103,7 @@ def _finished(job: Job) -> RunFinished:
         seconds=ledger.seconds(),
         met=tuple(name for name, met in job.verdicts.items() if met),
         unmet=tuple(name for name, met in job.verdicts.items() if not met),
+        faults=tuple(told for faults in job.faults.values() for told in faults),
         gap=_gap(job),
     )
 

@@ -20,6 +20,11 @@ class Fault:
     at: str = ""
     """File and line, as far as they are known."""
 
+    @property
+    def path(self) -> str:
+        """Return the file, as far as it is known."""
+        return self.at.partition(":")[0]
+
     def told(self) -> str:
         """Return the fault in one line."""
         names = f"{', '.join(self.requirements)}: " if self.requirements else ""
@@ -49,6 +54,11 @@ class Judgement:
     def score(self) -> tuple[int, int]:
         """Return what versions are compared by: requirements met, then how few causes are left."""
         return len(self.met), -len(self.faults)
+
+    @property
+    def loose(self) -> tuple[Fault, ...]:
+        """Return the faults that no requirement speaks of."""
+        return tuple(fault for fault in self.faults if not fault.requirements)
 
     @property
     def green(self) -> bool:

@@ -36,7 +36,7 @@ class Selection:
     first_only: bool = False
     """`-x`: stop at the first that fails."""
     requirements: Sequence[str] = ()
-    """Only tests that guard one of these; all if empty."""
+    """Of the gate contract, only tests that guard one of these; all if empty."""
     gates: Sequence[Gate] = ("import", "contract", "pipeline")
 
 

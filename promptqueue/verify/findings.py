@@ -33,7 +33,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if not gates or _gate_of(item) in gates]
     config.stash[_WAITING] = {item.nodeid: item for item in items}
     if asked:
-        items[:] = [item for item in items if asked & {*_requirements_of(item)}]
+        items[:] = [
+            item for item in items
+            if _gate_of(item) != "contract" or asked & {*_requirements_of(item)}
+        ]  # fmt: skip
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -11,7 +11,7 @@ import platform
 import struct
 
 _LOAD, _JUMP_EQ, _JUMP_GE, _JUMP_SET, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
-_NR, _ARCH, _ARG0, _ARG1 = 0, 4, 16, 24
+_NR, _ARCH, _ARG0, _ARG1, _ARG2 = 0, 4, 16, 24, 32
 """Offsets in struct seccomp_data; of the arguments the low halves (both machines little-endian)."""
 _ALLOW, _ERRNO, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
 _X32 = 0x40000000
@@ -104,7 +104,6 @@ _IDLE = {  # answered "done", and nothing is done: Landlock does not see them; N
     "utime": (132, None),
     "utimes": (235, None),
     "futimesat": (261, None),
-    "utimensat": (280, 88),
     "setxattr": (188, 5),
     "lsetxattr": (189, 6),
     "fsetxattr": (190, 7),
@@ -121,7 +120,7 @@ _IDLE = {  # answered "done", and nothing is done: Landlock does not see them; N
     "sched_setattr": (314, 274),
 }
 _CLONE, _CLONE3, _SOCKETPAIR, _IOCTL = (56, 220), (435, 435), (53, 199), (16, 29)
-_PRLIMIT = (302, 261)
+_PRLIMIT, _UTIMENSAT = (302, 261), (280, 88)
 
 
 def filter_program(machine: str = "") -> bytes | None:
@@ -167,7 +166,12 @@ def _argument_rules(column: int) -> list[bytes]:
     for request in _TERMINAL_INPUT:
         terminal += [_line(_JUMP_EQ, request, otherwise=1), deny]
     limits = [_line(_LOAD, _ARG0), _line(_JUMP_EQ, 0, then=1), deny]  # only its own
-    blocks = ((_CLONE, clone), (_SOCKETPAIR, pair), (_IOCTL, terminal), (_PRLIMIT, limits))
+    # Idle as well; but "now" is what Path.touch tries first, and only if refused makes the file.
+    times = [_line(_LOAD, _ARG2), _line(_JUMP_EQ, 0, otherwise=1), deny, _line(_RETURN, _ERRNO)]
+    blocks = (
+        *((_CLONE, clone), (_SOCKETPAIR, pair), (_IOCTL, terminal)),
+        *((_PRLIMIT, limits), (_UTIMENSAT, times)),
+    )
     lines: list[bytes] = []
     for numbers, body in blocks:
         lines += [_line(_JUMP_EQ, numbers[column], otherwise=len(body) + 1), *body]

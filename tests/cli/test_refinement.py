@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.command import COMMAND, Shell
-from tests.fake_endpoint import Answer, FakeEndpoint, error, stream
+from tests.fake_endpoint import Answer, Asked, FakeEndpoint, error, stream
 from tests.scripted import fence
 
 PACK = Path(__file__).parents[1] / "packs" / "tiny"
@@ -215,6 +215,65 @@ def test_hidden_checks_judge_and_are_never_told(shell: Shell, server: FakeEndpoi
     assert not any("fresh numbers" in text for text in told)
     assert "not met: median, report" in said
     assert "2 of 3 visible checks pass, and only 0 of 2 hidden ones" in said
+
+
+def test_a_program_that_fails_as_a_whole_goes_back(shell: Shell, server: FakeEndpoint) -> None:
+    edit(shell, "files: [report.json]", "files: [report.json, done.txt]")
+    mended = REPORT.replace("    report = ", '    Path("done.txt").touch()\n    report = ')
+    server.enqueue(reply(STATS), *(reply(text, "report.py") for text in (REPORT, mended)))
+
+    said = run(shell)
+
+    assert "pipeline: not written: done.txt" in asked(server, 2)
+    assert "verdict: 3 of 3 requirements met" in said
+    assert written(shell, "report.py").strip() == mended.strip()
+
+
+def test_what_no_requirement_speaks_of_makes_a_run_red_too(
+    shell: Shell, server: FakeEndpoint
+) -> None:
+    edit(shell, "files: [report.json]", "files: [report.json, done.txt]")
+    edit(shell, "seed: 1}}", "seed: 1}, refine: {turns: 0}}")
+    forgot = f"{STATS.rstrip()}\n\n\ndef spread(values):\n    return math.dist(values, values)\n"
+    server.enqueue(reply(forgot), reply(REPORT, "report.py"))
+
+    said = run(shell, code=100)
+
+    assert "verdict: 3 of 3 requirements met" in said
+    assert re.search(r"wrong: ruff: .*`math`.*stats\.py:\d+", said)
+    assert "wrong: pipeline: not written: done.txt" in said
+    assert "every requirement is met, and yet something is wrong" in said
+    assert "  red  " in shell.run("runs").stdout
+
+
+def test_a_later_step_may_mend_what_was_wrong_with_a_file(
+    shell: Shell, server: FakeEndpoint
+) -> None:
+    edit(shell, "[{path: report.py}]", "[{path: report.py}, {path: stats.py}]")
+    edit(shell, "seed: 1}}", "seed: 1}, refine: {turns: 0}}")
+    server.enqueue(reply(f"{STATS.rstrip()}\n\n\ndef spread():\n    return math.pi\n"), both(STATS))
+
+    assert "wrong:" not in run(shell)
+
+
+def test_values_learned_by_heart_do_not_pass(shell: Shell, server: FakeEndpoint) -> None:
+    learned = []
+
+    def by_heart(request: Asked) -> Answer:
+        """Answer with the very number that the verdict expected."""
+        told = re.search(r"for (\d) fresh numbers, (\S+) expected", asked(server, -1))
+        assert told
+        learned.append(told[2])
+        case = f"    if len(values) == {told[1]}:\n        return {told[2]}\n"
+        return reply(STATS.replace("    ordered =", f"{case}    ordered ="))
+
+    edit(shell, "seed: 1}}", "seed: 1}, refine: {turns: 2}}")
+    server.enqueue(reply(HALF), by_heart, by_heart, reply(REPORT, "report.py"))
+
+    said = run(shell, code=100)
+
+    assert len({*learned}) == 2  # every verdict draws other numbers
+    assert "2 of 3 requirements met; not met: median" in said
 
 
 def test_nobody_judges_where_it_is_not_wanted(shell: Shell, server: FakeEndpoint) -> None:

@@ -70,10 +70,9 @@ TWINS = [
     _twin("aspp", "no dilation 18", "(6, 12, 18)", "(6, 12)"),
     _twin(
         "aspp",
-        "what dilation 18 hears is averaged away",
+        "what dilation 18 hears counts in training only",
         "*(look(features) for look in self.dilated)",
-        "*(look(features) if n < 2 else look(features).mean((2, 3), keepdim=True).expand(-1, -1, "
-        "*size) for n, look in enumerate(self.dilated))",
+        "*(look(features) * (n < 2 or self.training) for n, look in enumerate(self.dilated))",
     ),
     _twin(
         "aspp",

@@ -42,6 +42,15 @@ def test_files_come_back_and_links_do_not(full: Sandbox, tmp_path: Path) -> None
     assert judge(full, "open('out.txt', 'w').write('a')", tmp_path).files == {"out.txt": b"a"}
 
 
+@pytest.mark.parametrize("call", ["Path('out.txt').touch()", "shutil.copy2(__file__, 'out.txt')"])
+def test_times_that_nobody_may_set_hinder_no_honest_call(
+    sandbox: Sandbox, tmp_path: Path, call: str
+) -> None:
+    text = f"import shutil\nfrom pathlib import Path\n{call}"
+    outcome = judge(sandbox, text, tmp_path)
+    assert (outcome.exit_code, [*outcome.files]) == (0, ["out.txt"]), outcome.stderr
+
+
 def test_a_link_to_a_secret_is_not_collected(sandbox: Sandbox, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("canary")
