@@ -91,8 +91,8 @@ LOGGING = [
         "logging",
         "strings in the history",
         "training.py",
-        '"val_loss": val_loss,',
-        '"val_loss": f"{val_loss:.9f}",',
+        '"history": self.history,',
+        '"history": [each | {"val_loss": str(each["val_loss"])} for each in self.history],',
     ),
     Twin(
         "logging",
