@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from promptqueue.cli import complete
 from promptqueue.cli.options import (
     Attempts,
     BaseUrl,
@@ -21,7 +22,7 @@ from promptqueue.cli.options import (
     Settings,
     Timeout,
 )
-from promptqueue.errors import EndpointError, Interrupted, UsageError
+from promptqueue.errors import EndpointError, Interrupted, LimitReached, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -110,6 +111,16 @@ def compare(
     attempts: Attempts = None,
     timeout: Timeout = None,
     prices: PriceList = None,
+    limit: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--limit",
+            metavar="NAME=VALUE",
+            help="Of all runs together: calls=N, tokens=N, usd=AMOUNT, or wall=TIME from now on; "
+            "the limits of a queue are those of each run.",
+            autocompletion=complete.limits,
+        ),
+    ] = None,
     json: Annotated[
         bool, typer.Option("--json", help="Print the result as JSON, for machines.")
     ] = False,
@@ -138,6 +149,7 @@ def compare(
         attempts=attempts,
         timeout_s=timeout,
         price_file=prices and prices.absolute(),
+        limits=tuple(limit or ()),
     )
     plan = design(recipe)
     _say_estimate(plan, quiet=json)
@@ -148,7 +160,11 @@ def compare(
             outcomes = _on_cluster(plan, recipe, address, stack)
         else:
             outcomes = _here(plan, concurrency, quiet=json)
-        failed = _follow(plan, outcomes, quiet=json)
+        try:
+            failed = _follow(plan, outcomes, quiet=json)
+        except LimitReached:
+            _show(plan, picture, json=json)
+            raise
     _show(plan, picture, json=json)
     if failed:
         raise EndpointError(
@@ -173,12 +189,14 @@ def _say_estimate(plan: Design, *, quiet: bool) -> None:
 
 def _here(plan: Design, concurrency: int | None, *, quiet: bool) -> Outcomes:
     from promptqueue.chat.connect import connect
+    from promptqueue.cli.display import PlainDisplay
     from promptqueue.compare.conduct import conduct
 
+    display = PlainDisplay(quiet=quiet)
     most = 1 if plan.terms.endpoint.embedded else concurrency or _AT_ONCE
     return conduct(
         plan,
-        lambda log: connect(plan.terms.endpoint, lambda _: None, log_path=log),
+        lambda log: connect(plan.terms.endpoint, display.progress, log_path=log),
         most=most,
         tell=functools.partial(_tell, quiet=quiet or most > 1),
     )

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from promptqueue.chat.connect import Connection
 from promptqueue.chat.endpoints import choose_model
+from promptqueue.compare.allowance import Allowance
 from promptqueue.compare.design import Design
 from promptqueue.compare.executors import Executor, Outcome, at_once, one_by_one
 from promptqueue.compare.sample import Sample
@@ -58,12 +59,15 @@ def conduct(
 
     Raises:
         EndpointError: it failed several samples in a row.
+        LimitReached: a limit of the comparison.
         StorageError: the store cannot be used.
         IsolationError: nothing can be judged here.
     """
+    allowance = Allowance(design.limits)
     with _missing(design) as missing:
         if not missing:
             return
+        allowance.check(design.samples_there())
         with connect(design.store.folder / "server.log") as opened:
             connection = _shared(opened, most)
             terms = dataclasses.replace(design.terms, model=_model(design, connection))
@@ -72,15 +76,17 @@ def conduct(
                 return ask(task, terms, connection, functools.partial(tell, task))
 
             executor: Executor = one_by_one if most == 1 else at_once(most)
-            yield from _kept(design, executor(missing, asked), terms)
+            yield from _kept(design, executor(missing, asked), terms, allowance)
 
 
 def conduct_elsewhere(
     design: Design, executor: Callable[[Sequence[Task]], Iterator[Outcome]]
 ) -> Generator[Taken | Missed, None, None]:
     """Let others take the samples that are missing, and yield each; raises as `conduct` does."""
+    allowance = Allowance(design.limits)
     with _missing(design) as missing:
-        yield from _kept(design, executor(missing), design.terms)
+        allowance.check(design.samples_there() if missing else ())
+        yield from _kept(design, executor(missing), design.terms, allowance)
 
 
 @contextlib.contextmanager
@@ -91,11 +97,10 @@ def _missing(design: Design) -> Iterator[list[Task]]:
 
 
 def _kept(
-    design: Design, outcomes: Iterator[Outcome], terms: Terms
+    design: Design, outcomes: Iterator[Outcome], terms: Terms, allowance: Allowance
 ) -> Generator[Taken | Missed, None, None]:
     """Judge what was not judged where it was asked for, and keep it."""
-    tasks = design.tasks()
-    done, failed = sum(design.known(task) is not None for task in tasks), 0
+    there, total, failed = design.samples_there(), len(design.tasks()), 0
     for task, outcome in outcomes:
         if isinstance(outcome, EndpointError):
             failed += 1
@@ -105,10 +110,13 @@ def _kept(
             continue
         if isinstance(outcome, Exception):
             raise outcome
-        failed, done = 0, done + 1
+        failed = 0
         sample = outcome if isinstance(outcome, Sample) else judge(task, terms, outcome)
         design.store.keep(task.place, sample)
-        yield Taken(sample, done, len(tasks))
+        there.append(sample)
+        yield Taken(sample, len(there), total)
+        if len(there) < total:
+            allowance.check(there)
 
 
 def _shared(opened: Connection, most: int) -> Connection:

@@ -14,7 +14,9 @@ from promptqueue.compare.summary import Comparison, compare
 from promptqueue.compare.taking import Task, Terms
 from promptqueue.compare.variants import in_shape
 from promptqueue.errors import UsageError
+from promptqueue.queue.limits import parse_limits
 from promptqueue.queue.load import LoadedQueue, load_queue
+from promptqueue.queue.model import Limits
 from promptqueue.run.judge import contract_judge, why_not
 from promptqueue.run.prepare import prepare
 
@@ -40,6 +42,8 @@ class Recipe:
     attempts: int | None = None
     timeout_s: float | None = None
     price_file: Path | None = None
+    limits: tuple[str, ...] = ()
+    """Of the whole comparison, as `tokens=100000`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,8 @@ class Design:
     store: Store
     queues: Mapping[Path, LoadedQueue]
     """Queue files of arms of their own."""
+    limits: Limits
+    """Of all runs together."""
 
     def tasks(self) -> list[Task]:
         """Return all samples: the first of each arm, then the second; a stop leaves all alike."""
@@ -72,6 +78,10 @@ class Design:
         """Return a sample that was taken before, if the checks are still the same."""
         sample = self.store.sample(task.place)
         return sample if sample and sample.contract == self.terms.contract else None
+
+    def samples_there(self) -> list[Sample]:
+        """Return all samples that were taken before."""
+        return [sample for task in self.tasks() if (sample := self.known(task)) is not None]
 
     def summary(self) -> Comparison:
         """Return what the samples so far come to."""
@@ -117,7 +127,9 @@ def design(recipe: Recipe) -> Design:
         raise UsageError(f"the base {base!r} is none of the arms: {', '.join(names)}")
     store = Store(recipe.store or Path(".promptqueue") / "compare" / loaded.queue.name)
     queues = {arm.queue: _other(arm.queue, loaded) for arm in arms if arm.queue}
-    return Design(loaded, arms, recipe.samples, base, _terms(loaded, recipe), store, queues)
+    limits = parse_limits(recipe.limits)
+    terms = _terms(loaded, recipe)
+    return Design(loaded, arms, recipe.samples, base, terms, store, queues, limits)
 
 
 def _arms(loaded: LoadedQueue, recipe: Recipe) -> tuple[Arm, ...]:

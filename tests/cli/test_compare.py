@@ -253,6 +253,21 @@ def test_leaving_out_shows_what_each_sentence_buys(shell: Shell, server: FakeEnd
     assert sum("careful Python modules" not in body for body in bodies) == 2
 
 
+def test_a_limit_of_the_whole_ends_it_between_two_samples(
+    shell: Shell, server: FakeEndpoint
+) -> None:
+    arms = ("-n", "3", "--arm", "monolith", "--concurrency", "1")
+
+    said = compare(shell, *arms, "--limit", "calls=2", code=4)
+
+    assert "the limit calls of the comparison is reached: 2 calls of 2" in said
+    assert len(results(shell)["arms"][0]["samples"]) == len(requests(server)) == 2  # shown
+    compare(shell, *arms, "--limit", "calls=2", code=4)
+    assert len(requests(server)) == 2
+    compare(shell, *arms, "--limit", "calls=3")
+    assert len(requests(server)) == 3
+
+
 def test_the_estimate_asks_nothing(shell: Shell, server: FakeEndpoint) -> None:
     said = compare(shell, "-n", "5", "--estimate")
 
