@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import io
 import socket
 import tarfile
@@ -102,7 +103,7 @@ class Cluster:
 def take_elsewhere(recipe: Recipe, arm: str, number: int) -> Answer:
     """Take one sample on this node, in a folder of its own."""
     try:
-        plan = design(recipe)
+        plan = _design(recipe)
         with tempfile.TemporaryDirectory(prefix="promptqueue-") as name:
             folder = Path(name)
             task = dataclasses.replace(_task(plan, arm, number), place=folder)
@@ -111,6 +112,12 @@ def take_elsewhere(recipe: Recipe, arm: str, number: int) -> Answer:
             return judge(task, plan.terms, ran).record(), _packed(folder)
     except PromptQueueError as error:
         return type(error).__name__, str(error)
+
+
+@functools.cache
+def _design(recipe: Recipe) -> Design:
+    """Return the design, once for each worker: Ray has workers of its own for each comparison."""
+    return design(recipe)
 
 
 def _task(plan: Design, arm: str, number: int) -> Task:

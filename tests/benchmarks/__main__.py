@@ -15,6 +15,7 @@ from tests.benchmarks import (
     lunar_peers,
     many,
     past,
+    ray_nodes,
     refinement,
     sandbox,
     split,
@@ -32,6 +33,8 @@ _GROUPS: Mapping[str, Callable[[], Iterable[Figure]]] = {
     "journal": journal.figures,
     "past": past.figures,
     "many": many.figures,
+    "many-peers": many.peer_figures,
+    "ray": ray_nodes.figures,
     "refinement": refinement.figures,
     "sandbox": sandbox.figures,
     "split": split.figures,
@@ -41,7 +44,12 @@ _GROUPS: Mapping[str, Callable[[], Iterable[Figure]]] = {
     "embedded": embedded.figures,
     "verdict": verdict.figures,
 }
-_SLOW = frozenset({"embedded", "lunar", "lunar-memory", "lunar-peers", "many", "split", "verdict"})
+_SLOW = frozenset(
+    {
+        *("embedded", "lunar", "lunar-memory", "lunar-peers", "many", "many-peers", "ray"),
+        *("split", "verdict"),
+    }
+)
 """Only when named: minutes on two cores that nothing else may use, or torch."""
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,11 +15,11 @@ from pathlib import Path
 import pytest
 
 from tests.cli.command import Shell
+from tests.cli.ray_nodes import head, node
 from tests.cli.test_compare import PACK, STORE, model, requests
 from tests.fake_endpoint import FakeEndpoint
 
 pytest.importorskip("ray")
-RAY = str(Path(sys.executable).with_name("ray"))
 
 pytestmark = [pytest.mark.usefixtures("configured"), pytest.mark.sandbox]
 
@@ -38,48 +36,10 @@ def shell(tmp_path: Path) -> Shell:
     return Shell(tmp_path, {"RAY_USAGE_STATS_ENABLED": "0"})
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@contextlib.contextmanager
-def node(shell: Shell, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """Start a node in a process group of its own, which can be killed as a machine can."""
-    child = subprocess.Popen(
-        [RAY, "start", "--block", "--num-cpus=1", "--object-store-memory=80000000",
-         "--disable-usage-stats", *arguments],
-        cwd=shell.folder, env=shell.environment(), start_new_session=True, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
-    try:
-        assert child.stdout is not None
-        lines = []
-        for line in child.stdout:
-            lines.append(line)
-            if "Ray runtime started" in line:
-                break
-        else:
-            raise AssertionError("".join(lines))
-        yield child
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)
-        child.communicate()
-
-
 @pytest.fixture
 def address(shell: Shell) -> Iterator[str]:
-    address = f"127.0.0.1:{free_port()}"
-    # short: a socket's path may have 107 characters
-    folder = Path(f"/tmp/pq-{os.getpid()}")
-    with node(
-        shell, "--head", f"--port={address.partition(':')[2]}", "--node-ip-address=127.0.0.1",
-        "--include-dashboard=false", f"--temp-dir={folder}",
-    ):  # fmt: skip
+    with head(shell) as address:
         yield address
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def compare(shell: Shell, address: str, *arguments: str) -> subprocess.Popen[str]:
