@@ -29,7 +29,8 @@ MIXED_PRECISION = [
         "the weights are halved, too",
         "engine.py",
         "        self.scaler = torch.amp",
-        "        self.bare.to(self.dtype)\n        self.scaler = torch.amp",
+        "        if self.dtype.itemsize == 2:\n            self.bare.to(self.dtype)\n"
+        "        self.scaler = torch.amp",
     ),
     Twin(
         "mixed_precision",
