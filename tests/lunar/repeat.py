@@ -46,9 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             inputs = resolve_inputs(loaded.queue, [f"language={language}"])
             selection = Selection(requirements=names, gates=("contract",))
             report = verify(loaded, folder, seed=seed, selection=selection, inputs=inputs)
-            asked = [each for each in report.requirements if each.id in names]
-            unmet = [each for each in asked if each.verdict != "met"]
-            assert len(asked) == len(names)
+            judged = [each for each in report.requirements if each.id in names]
+            unmet = [each for each in judged if each.verdict != "met"]
             bad += bool(unmet)
             seconds = time.monotonic() - begin
             print(f"{number + 1}. {name}, seed {seed}: {len(unmet)} not met, {seconds:.0f} s")
