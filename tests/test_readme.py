@@ -19,6 +19,7 @@ from promptqueue.queue.render import render_queue
 from reference_impl.lunar.main import parser as reference_parser
 from tests.cli.command import Shell
 from tests.fake_endpoint import FakeEndpoint, stream
+from tests.lunar.repeat import make_parser as repeat_parser
 from tests.lunar.sharpness import make_parser as sharpness_parser
 
 COMMANDS = (
@@ -110,7 +111,8 @@ def test_the_verdict_that_the_readme_shows_is_the_real_one(tmp_path: Path) -> No
 def test_every_option_that_the_readme_names_exists(tmp_path: Path) -> None:
     shell = Shell(tmp_path)
     texts = [shell.run(command, "--help").stdout for command in COMMANDS]
-    texts += [reference_parser().format_help(), sharpness_parser().format_help()]
+    parsers = (reference_parser(), sharpness_parser(), repeat_parser())
+    texts += [parser.format_help() for parser in parsers]
     for option in set(re.findall(r"(?<![|-])--[a-z][a-z_-]+", README)):
         assert any(option in text for text in texts), option
 

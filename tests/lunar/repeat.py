@@ -33,10 +33,7 @@ TRAINED = "entry_point"
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Judge each as often as asked; end with 1 if one was not green every time."""
-    parser = argparse.ArgumentParser(prog="python -m tests.lunar.repeat", description=__doc__)
-    parser.add_argument("--times", type=int, default=20)
-    parser.add_argument("--only", action="append", choices=RIGHT, help="may be repeated")
-    options = parser.parse_args(arguments)
+    options = make_parser().parse_args(arguments)
     loaded, bad = load_queue(QUEUE), 0
     names = [name for name in requirements(loaded) if name != TRAINED]
     for number in range(options.times):
@@ -55,6 +52,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 print(f"    {each.id} {each.verdict}: {each.evidence}; {each.at}")
             sys.stdout.flush()
     sys.exit(bool(bad))
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = argparse.ArgumentParser(prog="python -m tests.lunar.repeat", description=__doc__)
+    parser.add_argument("--times", type=int, default=20)
+    parser.add_argument("--only", action="append", choices=RIGHT, help="may be repeated")
+    return parser
 
 
 if __name__ == "__main__":
