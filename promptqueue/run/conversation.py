@@ -19,7 +19,7 @@ from promptqueue.run.events import (
     StepSteered,
 )
 from promptqueue.run.extract import Extraction, Issue, extract_modules
-from promptqueue.run.feedback import files_sent, verdict_prompt
+from promptqueue.run.feedback import files_sent, unmarked, verdict_prompt
 from promptqueue.run.job import Job
 from promptqueue.run.judging import conclude, met_before, weigh
 from promptqueue.run.refine import Board, change_prompt, refinement_prompt
@@ -96,7 +96,7 @@ def run_step(
         reply = yield from ask(job, step, talk.turn, request, past)
         talk.hear(reply)
         extraction = extract_modules(
-            reply.text,
+            unmarked(reply.text),
             step.outputs,
             previous=talk.board.latest(),
             finish_reason=reply.finish_reason,

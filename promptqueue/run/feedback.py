@@ -44,6 +44,11 @@ def verdict_prompt(
     return "\n".join([*lines, *_wanted(faults[:_MOST_FAULTS], texts, outputs)]) + "\n"
 
 
+def unmarked(reply: str) -> str:
+    """Return a reply without the marks of lines, which small models copy into their files."""
+    return reply.replace(_MARK, "")
+
+
 def files_sent(texts: Mapping[str, str]) -> str:
     """Return files as a model sends them: whatever turns they came in, here they are whole."""
     blocks = []

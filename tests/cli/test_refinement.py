@@ -330,6 +330,15 @@ def test_a_function_alone_may_come_back(shell: Shell, server: FakeEndpoint) -> N
     assert written(shell).strip() == STATS.strip()
 
 
+def test_a_mark_that_is_copied_stays_out_of_the_file(shell: Shell, server: FakeEndpoint) -> None:
+    copied = STATS.replace("def median(values):", "def median(values):  # <-- look here")
+    server.enqueue(reply(HALF), reply(copied), reply(REPORT, "report.py"))
+
+    run(shell)
+
+    assert written(shell).strip() == STATS.strip()
+
+
 def test_what_a_turn_made_worse_does_not_travel_along(shell: Shell, server: FakeEndpoint) -> None:
     edit(shell, "seed: 1}}", "seed: 1}, refine: {turns: 1}}")
     server.enqueue(reply(HALF), reply(BROKEN), reply(REPORT, "report.py"))
