@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from promptqueue.chat.message import Message, Reply, Request, Usage
 from promptqueue.queue.model import Step, StepResult, Turn
@@ -20,7 +20,7 @@ from promptqueue.run.events import (
 )
 from promptqueue.run.extract import Extraction, Issue, extract_modules
 from promptqueue.run.feedback import files_sent, unmarked, verdict_prompt
-from promptqueue.run.job import Job
+from promptqueue.run.job import FIRST, Draw, Job
 from promptqueue.run.judging import conclude, met_before, weigh
 from promptqueue.run.refine import Board, change_prompt, refinement_prompt
 from promptqueue.run.steering import Decision, Review
@@ -35,15 +35,15 @@ class _Talk:
     """What a fresh start begins with."""
     messages: tuple[Message, ...]
     board: Board
-    sample: int = 0
+    draw: Draw = FIRST
     turn: int = 0
     """Number of the turn, over all starts."""
     refined: int = 0
     """Refinements since the prompt, or since the user last said something."""
+    starts: int = 0
+    """Fresh ones so far."""
     drawn: int = 1
     """Independent first answers so far."""
-    model: str | None = None
-    """Another one than the step's, where this one did not get there."""
     turns: list[Turn] = field(default_factory=list)
     """Those of the start that stands: what later steps get as context."""
     usage: Usage = field(default_factory=lambda: Usage(0, 0))
@@ -69,13 +69,20 @@ class _Talk:
         """Ask for the best version so far to be mended: what led to it does not go along."""
         said = (Message("assistant", files), Message("user", prompt))
         again = (*self.first, *said)
-        self.sample += again == self.messages  # or the same answer would be all that comes
+        if again == self.messages:  # or the same answer would be all that comes
+            self._draw(self.draw.warmth + 1)
+        else:
+            self.draw = replace(self.draw, warmth=0)
         self.messages, self.mending = again, True
 
     def start_afresh(self) -> None:
         """Ask the prompt again, for another sample."""
-        self.messages, self.sample, self.turns = self.first, self.sample + 1, []
-        self.mending = False
+        self.starts += 1
+        self._draw(self.starts)
+        self.messages, self.turns, self.mending = self.first, [], False
+
+    def _draw(self, warmth: int) -> None:
+        self.draw = replace(self.draw, sample=self.draw.sample + 1, warmth=warmth)
 
 
 def run_step(
@@ -115,7 +122,7 @@ def run_step(
             break
         yield from _follow(job, step, talk, reply, extraction, decision)
         talk.turn += 1
-        request = job.request(step, talk.messages, talk.sample, talk.model)
+        request = job.request(step, talk.messages, talk.draw)
     talk.skipped = decision.action == "skip"
     yield from _finish(job, step, talk, extraction, past)
     if step.id not in job.incomplete:
@@ -192,7 +199,7 @@ def _refine(
     else:
         talk.refined += 1
         if rule.escalate and talk.refined == rule.turns:
-            fresh, talk.model = True, rule.escalate
+            fresh, talk.draw = True, replace(talk.draw, model=rule.escalate)
     yield job.recorder.record(Refining(step.id, talk.turn + 1, reasons, fresh, judged))
     if fresh:
         talk.start_afresh()

@@ -237,9 +237,11 @@ def test_the_block_attends_adds_and_drops(candidate, numbers, evidence):
     plain = answer["plain"]
     assert plain.shape == tokens.shape, f"shape {plain.shape}"
     others = abs(answer["mixed"] - plain)[:, :-1].max()
+    off = abs(answer["silent"] - tokens).max()
+    added = "" if off < 1e-6 else ": attention and MLP must each be added to x, not take its place"
     evidence(f"a change of one token moves the others by {others:.3f}; with all weights 0 the "
-             f"output is {abs(answer['silent'] - tokens).max():.3f} off the input; dropout in "
-             f"training {'off' if answer['same'] else 'on'}")  # fmt: skip
+             f"output is {off:.3f} off x{added}; dropout in training "
+             f"{'off' if answer['same'] else 'on'}")  # fmt: skip
     assert others > 1e-3
     assert np.allclose(answer["turned"], plain[:, order], atol=1e-4)
     assert np.allclose(answer["silent"], tokens, atol=1e-6)

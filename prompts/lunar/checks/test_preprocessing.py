@@ -65,7 +65,9 @@ def train_views(candidate, channel, picture):
     files = {f"{'ab'[n % 2]}/{n}.png": picture for n in range(COPIES)}
     answer = candidate.ask("probes_preprocessing.views", files=files, channels=[channel])
     images, _ = images_of(answer)
-    assert len(images) >= TRAIN // 2, f"{len(images)} of {COPIES} images came for training"
+    assert len(images) >= TRAIN // 2, (
+        f"{len(images)} of {COPIES} images came for training, not {TRAIN}"
+    )
     assert images.shape[2:] == (256, 256), f"images come as {images.shape[2:]}, not 256×256"
     return images[:, 0]
 
@@ -350,8 +352,8 @@ def test_the_files_are_split_once_and_for_all(dealt, evidence):
     again = {number for number, _ in dealt.second[1]}
     shared, lost = len(train & validation), len(dealt.truth.keys() - train - validation)
     evidence(
-        f"50 files: {len(train)} for training, {len(validation)} for validation (10 asked), "
-        f"{shared} in both, {lost} in neither; asked again, "
+        f"50 files: {len(train)} for training (40 asked), {len(validation)} for validation "
+        f"(10 asked), {shared} in both, {lost} in neither; asked again, "
         + ("the same" if again == validation else "others")
     )
     assert 9 <= len(validation) <= 11
