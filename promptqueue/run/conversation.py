@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field, replace
 
 from promptqueue.chat.message import Message, Reply, Request, Usage
@@ -13,6 +13,7 @@ from promptqueue.run.asking import ask
 from promptqueue.run.events import (
     Event,
     Extracted,
+    Notice,
     Refining,
     StepFinished,
     StepStarted,
@@ -21,10 +22,11 @@ from promptqueue.run.events import (
 from promptqueue.run.extract import Extraction, Issue, extract_modules
 from promptqueue.run.feedback import files_sent, unmarked, verdict_prompt
 from promptqueue.run.job import FIRST, Draw, Job
-from promptqueue.run.judging import conclude, met_before, weigh
+from promptqueue.run.judging import conclude, mendable, met_before, weigh
 from promptqueue.run.refine import Board, change_prompt, refinement_prompt
 from promptqueue.run.steering import Decision, Review
 from promptqueue.run.stored import StoredFiles, StoredTurns
+from promptqueue.run.verdict import Fault
 
 
 @dataclass(slots=True)
@@ -124,6 +126,7 @@ def run_step(
         talk.turn += 1
         request = job.request(step, talk.messages, talk.draw)
     talk.skipped = decision.action == "skip"
+    yield from _others_faults(job, step, talk)
     yield from _finish(job, step, talk, extraction, past)
     if step.id not in job.incomplete:
         job.archive.add(first_key, job.recorder.directory.id)
@@ -155,16 +158,18 @@ def _decide(
     decision = job.decision(key, past)
     if decision is None and job.steer is not None:
         texts = {path: module.text for path, module in extraction.modules.items()}
-        issues = _reasons(talk, extraction)
+        issues = _reasons(job, step, talk, extraction)
         prompt = talk.messages[-1].content
         decision = job.steer(Review(step.id, talk.turn, prompt, reply, texts, issues))
     if decision is None:
-        return Decision("refine" if _is_open(talk) and _may_go_on(job, step, talk) else "accept")
+        return Decision(
+            "refine" if _is_open(job, step, talk) and _may_go_on(job, step, talk) else "accept"
+        )
     if key not in job.ledger.decisions:
         text = job.recorder.directory.keep(decision.text) if decision.text else ""
         job.ledger.decisions[key] = (decision.action, text)
         yield job.recorder.record(StepSteered(step.id, talk.turn, key, decision.action, text))
-    if decision.action == "refine" and not _is_open(talk):
+    if decision.action == "refine" and not _is_open(job, step, talk):
         return Decision("accept")
     return decision
 
@@ -192,7 +197,7 @@ def _refine(
     job: Job, step: Step, talk: _Talk, reply: Reply, extraction: Extraction
 ) -> Generator[Event, None, None]:
     board, rule = talk.board, job.loaded.queue.refine_of(step)
-    reasons, judged = _reasons(talk, extraction), not board.open_paths()
+    reasons, judged = _reasons(job, step, talk, extraction), not board.open_paths()
     fresh = board.starts_afresh(reply.text)
     if _draws(job, step, talk):
         fresh, talk.drawn = True, talk.drawn + 1
@@ -204,7 +209,7 @@ def _refine(
     if fresh:
         talk.start_afresh()
     elif board.standing is not None and judged:
-        faults, texts = board.standing.judgement.faults, board.latest()
+        faults, texts = _faults(job, step, talk), board.latest()
         files = files_sent({path: texts[path] for path in step.paths()})
         talk.mend(files, verdict_prompt(faults, texts, step.outputs))
     else:
@@ -212,10 +217,15 @@ def _refine(
         talk.answer_with(reply, refinement_prompt(_open_issues(talk, extraction), wanted))
 
 
-def _is_open(talk: _Talk) -> bool:
+def _is_open(job: Job, step: Step, talk: _Talk) -> bool:
     """Tell whether something is left to mend that the model may be told of."""
+    return bool(talk.board.open_paths() or _faults(job, step, talk))
+
+
+def _faults(job: Job, step: Step, talk: _Talk) -> tuple[Fault, ...]:
+    """Return what keeps the best version so far from being green, and can be mended here."""
     standing = talk.board.standing
-    return bool(talk.board.open_paths() or (standing and standing.judgement.faults))
+    return mendable(job, step, standing.judgement.faults) if standing else ()
 
 
 def _may_go_on(job: Job, step: Step, talk: _Talk) -> bool:
@@ -229,15 +239,25 @@ def _draws(job: Job, step: Step, talk: _Talk) -> bool:
     return judged and bool(step.checks) and talk.drawn < samples
 
 
-def _reasons(talk: _Talk, extraction: Extraction) -> tuple[str, ...]:
+def _reasons(job: Job, step: Step, talk: _Talk, extraction: Extraction) -> tuple[str, ...]:
     """Return what is not as it should be, in one line each."""
     if talk.board.open_paths() or talk.board.standing is None:
         return tuple(issue.message for issue in _open_issues(talk, extraction))
-    return tuple(fault.told() for fault in talk.board.standing.judgement.faults)
+    return tuple(fault.told() for fault in _faults(job, step, talk))
 
 
 def _open_issues(talk: _Talk, extraction: Extraction) -> tuple[Issue, ...]:
     return talk.board.open_issues(extraction) if talk.board.open_paths() else ()
+
+
+def _others_faults(job: Job, step: Step, talk: _Talk) -> Iterator[Event]:
+    """Say why a step that is red was not asked again, where the files of others are at fault."""
+    standing = talk.board.standing
+    left = standing.judgement.faults if standing and not _is_open(job, step, talk) else ()
+    if left:
+        paths = ", ".join(dict.fromkeys(fault.path for fault in left))
+        text = f"{step.id}: not asked again, for it fails in {paths}, which is red itself"
+        yield job.recorder.record(Notice(text))
 
 
 def _finish(

@@ -11,7 +11,7 @@ from promptqueue.run.events import Event, Judged, Judging
 from promptqueue.run.job import Job
 from promptqueue.run.judge import key_of, requirements_of
 from promptqueue.run.refine import Board
-from promptqueue.run.verdict import Judgement
+from promptqueue.run.verdict import Fault, Judgement
 
 Ids = tuple[str, ...]
 
@@ -19,6 +19,23 @@ Ids = tuple[str, ...]
 def met_before(job: Job, step: Step) -> int:
     """Return how many requirements are met by the files that a step rewrites."""
     return sum(job.verdicts.get(name, False) for name in requirements_of(job.loaded.queue, step))
+
+
+def is_red(job: Job, step: Step) -> bool:
+    """Tell whether the files of a step were judged, and something is not as it should be."""
+    unmet = not all(job.verdicts.get(name, True) for name in step.requirements)
+    return unmet or any(job.faults.get(path) for path in step.paths())
+
+
+def mendable(job: Job, step: Step, faults: Sequence[Fault]) -> tuple[Fault, ...]:
+    """Return the faults that a step can do something about.
+
+    One that lies in a file of an earlier step is that step's, if that one is red as well; where
+    it is green, this step may be using it wrongly.
+    """
+    steps = [each for each in job.loaded.queue.steps if each.id != step.id and is_red(job, each)]
+    others = {path for each in steps for path in each.paths()} - {*step.paths()}
+    return tuple(fault for fault in faults if fault.path not in others)
 
 
 def weigh(

@@ -11,6 +11,7 @@ from promptqueue.queue.render import digest_of, placeholder, render_step
 from promptqueue.run.conversation import run_step
 from promptqueue.run.events import Event, RunFinished, StepFinished
 from promptqueue.run.job import Job
+from promptqueue.run.judging import is_red
 
 _GAP = 0.2
 """Difference of two pass rates that is worth a warning."""
@@ -48,7 +49,7 @@ def run_queue(job: Job, *, first: int = 1, last: int | None = None) -> Iterator[
             yield job.recorder.record(_skip(job, step, f"{stopped} is red and stops on it"))
             continue
         yield from run_step(job, step, number, messages)
-        if job.loaded.queue.refine_of(step).on_red == "stop" and _is_red(job, step):
+        if job.loaded.queue.refine_of(step).on_red == "stop" and is_red(job, step):
             stopped = step.id
     if last is None:
         yield job.recorder.record(_finished(job))
@@ -74,11 +75,6 @@ def stale_steps(job: Job, steps: Sequence[Step], asked: Mapping[str, str]) -> tu
         if step.id in asked:
             stale.append(step.id)
     return tuple(stale)
-
-
-def _is_red(job: Job, step: Step) -> bool:
-    unmet = not all(job.verdicts.get(name, True) for name in step.requirements)
-    return unmet or any(job.faults.get(path) for path in step.paths())
 
 
 def _skip(job: Job, step: Step, why: str) -> StepFinished:

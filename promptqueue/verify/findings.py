@@ -23,6 +23,7 @@ _WAITING = pytest.StashKey[dict[str, pytest.Item]]()
 """Of the configuration: the tests that have not run yet."""
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 """Differs from run to run; the same code and seed give the same report."""
+_FRAME = re.compile(r'^ +File "(?P<file>[^"]+)", line (?P<line>\d+)', re.MULTILINE)
 _OUTCOMES = {"passed": "passed", "failed": "failed", "skipped": "skipped"}
 
 
@@ -79,6 +80,17 @@ def _check(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestRe
     return replace(described, at=at, detail=detail, reached=told_lines, unanswered=unanswered)
 
 
+def last_place(printed: str, folder: Path) -> str:
+    """Return the last line of the code that a program's traceback names, as file:line, or ""."""
+    for frame in reversed([*_FRAME.finditer(printed)]):
+        parts = Path(frame["file"]).parts
+        for start in range(1, len(parts)):
+            path = Path(*parts[start:])
+            if (folder / path).is_file():
+                return f"{path}:{frame['line']}"
+    return ""
+
+
 def _take_reached(config: pytest.Config) -> dict[str, set[int]]:
     """Return what the test's questions reached, and begin anew for the next test."""
     candidate = config.stash.get(CANDIDATE, None)
@@ -89,7 +101,12 @@ def _take_reached(config: pytest.Config) -> dict[str, set[int]]:
 
 
 def _place(item: pytest.Item, reached: Mapping[str, set[int]]) -> str:
-    """Return the line that the test is about: the first that fits, of those that ran if one did."""
+    """Return the line where the program stopped, if the test is about its run, or else the line
+    that the test is about: the first that fits, of those that ran if one did.
+    """
+    stopped = getattr(getattr(item, "funcargs", {}).get("pipeline"), "at", "")
+    if stopped:
+        return str(stopped)
     about, copy = item.get_closest_marker("about"), item.config.stash.get(COPY, None)
     if about is None or copy is None or not (copy.folder / about.args[0]).exists():
         return ""

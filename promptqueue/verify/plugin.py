@@ -26,6 +26,7 @@ from promptqueue.verify.findings import (
     CANDIDATE,
     COPY,
     NOTES,
+    last_place,
     pytest_collection_modifyitems,
     pytest_runtest_makereport,
     pytest_sessionfinish,
@@ -52,6 +53,8 @@ class PipelineResult:
     expected: tuple[str, ...]
     printed: str
     """Its standard output and error."""
+    at: str = ""
+    """File and line of the code where it failed, as far as they are known."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -245,7 +248,8 @@ def pipeline(
         failure = f"it ended with exit code {outcome.exit_code}: {said[-1] if said else ''}"
         for root in (sys.prefix, sys.base_prefix):  # where this machine keeps them says nothing
             failure = failure.replace(root, "…")
-    return PipelineResult(failure, dict(outcome.files), asked.files, printed)
+    at = last_place(outcome.stderr, code.folder) if failure else ""
+    return PipelineResult(failure, dict(outcome.files), asked.files, printed, at)
 
 
 def _queue_path(config: pytest.Config) -> Path:

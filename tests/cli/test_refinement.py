@@ -160,7 +160,9 @@ def test_the_best_of_several_samples_is_refined(shell: Shell, server: FakeEndpoi
 
     said = run(shell)
 
-    assert [request.body["seed"] for request in server.requests[:3]] == [1, 2, 3]
+    bodies = [request.body for request in server.requests[:4]]
+    assert [body["seed"] for body in bodies[:3]] == [1, 2, 3]
+    assert [body["temperature"] for body in bodies] == [0, 0.2, 0.4, 0]  # to mend, not to guess
     assert "+ 1" in server.requests[3].body["messages"][2]["content"]
     assert "if values:" not in server.requests[3].body["messages"][2]["content"]
     assert "verdict: 3 of 3 requirements met" in said
@@ -337,6 +339,33 @@ def test_a_mark_that_is_copied_stays_out_of_the_file(shell: Shell, server: FakeE
     run(shell)
 
     assert written(shell).strip() == STATS.strip()
+
+
+def test_a_step_is_not_asked_to_mend_what_an_earlier_red_one_did(
+    shell: Shell, server: FakeEndpoint
+) -> None:
+    edit(shell, "seed: 1}}", "seed: 1}, refine: {turns: 2}}")
+    wrong = [reply(BROKEN + f"\n# {number}\n") for number in range(3)]
+    server.enqueue(*wrong, reply(REPORT, "report.py"))
+
+    said = run(shell, code=100)
+
+    line = 1 + BROKEN.splitlines().index('        raise ValueError("no values")')
+    assert "report: not asked again, for it fails in stats.py, which is red itself" in said
+    assert f"ValueError: no values; stats.py:{line}" in said
+    assert len(server.requests) == 4
+
+
+def test_a_step_is_asked_to_mend_how_it_uses_an_earlier_green_one(
+    shell: Shell, server: FakeEndpoint
+) -> None:
+    wrong = REPORT.replace("mean(numbers)", "mean([str(each) for each in numbers])")
+    server.enqueue(reply(STATS), reply(wrong, "report.py"), reply(REPORT, "report.py"))
+
+    said = run(shell)
+
+    assert "report: it ended with exit code 1: TypeError" in said
+    assert "verdict: 3 of 3 requirements met" in said
 
 
 def test_what_a_turn_made_worse_does_not_travel_along(shell: Shell, server: FakeEndpoint) -> None:

@@ -8,11 +8,7 @@ from promptqueue.verify.plugin import PipelineResult
 
 
 @pytest.mark.gate("pipeline")
-def test_runs_to_its_end(pipeline: PipelineResult) -> None:
+def test_runs_to_its_end_and_leaves_its_files(pipeline: PipelineResult) -> None:
     assert not pipeline.failure, pipeline.failure
-
-
-@pytest.mark.gate("pipeline")
-def test_leaves_its_files(pipeline: PipelineResult) -> None:
     missing = [name for name in pipeline.expected if name not in pipeline.files]
     assert not missing, f"not written: {', '.join(missing)}"
