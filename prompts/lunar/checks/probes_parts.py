@@ -114,26 +114,43 @@ def block(candidate, tokens, order, dropout):
             "same": bool(torch.equal(*noisy)), **counted(module)}  # fmt: skip
 
 
+def split(candidate, paths, labels, share):
+    """Return the four lists, asked for twice."""
+    made = [candidate.split.split_files([*paths], [*labels], share) for _ in range(2)]
+    return {"lists": [[*part] for part in made[0]], "again": [[*part] for part in made[1]]}
+
+
+def options(candidate, batch, workers):
+    return {"options": dict(candidate.options.loader_options(batch, workers)),
+            "pin": torch.cuda.is_available()}  # fmt: skip
+
+
 def trunk(candidate, image):
-    """Return what is frozen, what the features are, and what a pass in train mode moves."""
+    """Return what is frozen, and what a pass in train mode moves."""
     made = candidate.trunk.make_trunk()
     frozen = {name: not any(p.requires_grad for p in part.parameters())
               for name, part in made.named_children() if [*part.parameters()]}  # fmt: skip
     before = {name: buffer.clone() for name, buffer in made.named_buffers()}
     made.train()
     candidate.trunk.keep_frozen(made)
-    second, fourth = candidate.trunk.features(made, torch.from_numpy(image.copy()))
+    x = torch.from_numpy(image.copy())
+    x = made.layer1(made.maxpool(made.relu(made.bn1(made.conv1(x)))))
+    made.layer4(made.layer3(made.layer2(x)))
     moved = sorted({name.split(".")[0] for name, buffer in made.named_buffers()
                     if not torch.equal(buffer, before[name])})  # fmt: skip
+    return {"frozen": frozen, "moved": moved, "fc": hasattr(made, "fc")}
+
+
+def features(candidate, image):
+    """Return the shapes of the features, and how far they are off those of the layers."""
+    made = candidate.trunk.make_trunk().eval()
     with torch.no_grad():
-        made.eval()
         x = torch.from_numpy(image.copy())
         y = made.layer2(made.layer1(made.maxpool(made.relu(made.bn1(made.conv1(x))))))
         seen = candidate.trunk.features(made, x)
         gap = max(float((seen[0] - y).abs().max()),
                   float((seen[1] - made.layer4(made.layer3(y))).abs().max()))  # fmt: skip
-    return {"frozen": frozen, "moved": moved, "shapes": [list(second.shape), list(fourth.shape)],
-            "gap": gap, "fc": hasattr(made, "fc")}  # fmt: skip
+    return {"shapes": [list(part.shape) for part in seen], "gap": gap}
 
 
 def weights(candidate):
@@ -217,7 +234,7 @@ def evaluation(candidate, weight, batches):
     model = Watched(weight.shape[1], weight.shape[0], bias=False).train()
     with torch.no_grad():
         model.weight.copy_(torch.from_numpy(weight))
-    loss, targets, predictions, classes = candidate.epochs.evaluate(
+    loss, targets, predictions, classes = candidate.evaluation.evaluate(
         model, loader_of(batches), torch.nn.CrossEntropyLoss(), torch.device("cpu"), False
     )
     return {"loss": float(loss), "targets": [int(t) for t in targets], "classes": int(classes),

@@ -49,6 +49,37 @@ def test_labels_are_numbers_of_folders_in_order(candidate, challenge, evidence):
     assert answer["labels"] == expected
 
 
+@pytest.mark.requirement("split", grade="outcome")
+def test_files_are_split_with_their_labels(candidate, challenge, evidence):
+    count = challenge.randrange(20, 60)
+    names = [f"x/{challenge.choice(CLASSES)}/{n}.png" for n in range(count)]
+    labels = [challenge.randrange(5) for _ in names]
+    answer = candidate.ask("probes_parts.split", paths=names, labels=labels, share=0.3)
+    train, train_labels, val, val_labels = answer["lists"]
+    known = dict(zip(names, labels, strict=True))
+    right = [known.get(path) for path in train + val] == train_labels + val_labels
+    evidence(f"{count} files: {len(train)} for training, {len(val)} for validation, "
+             f"{int(count * 0.3)} asked; labels {'stay with' if right else 'leave'} "
+             f"their files")  # fmt: skip
+    assert sorted(train + val) == sorted(names)
+    assert len(val) == int(count * 0.3)
+    assert right
+    assert answer["lists"] == answer["again"]
+    assert train + val != names
+
+
+@pytest.mark.requirement("options", grade="outcome")
+@pytest.mark.parametrize("workers", [0, 3])
+def test_options_of_loaders_follow_the_workers(candidate, challenge, evidence, workers):
+    batch = challenge.randrange(2, 30)
+    answer = candidate.ask("probes_parts.options", batch=batch, workers=workers)
+    expected = {"batch_size": batch, "num_workers": workers, "pin_memory": answer["pin"]}
+    if workers:
+        expected |= {"prefetch_factor": 2, "persistent_workers": True}
+    evidence(f"{answer['options']} for {workers} workers, {expected} expected")
+    assert answer["options"] == expected
+
+
 @pytest.mark.requirement("load_image", grade="outcome")
 def test_files_of_every_kind_come_as_gray_values(candidate, challenge, evidence):
     gray = challenge.randrange(60, 200)
@@ -271,11 +302,13 @@ def test_statistics_of_frozen_layers_stay(trunk, evidence):
 
 
 @pytest.mark.requirement("features", grade="outcome")
-def test_features_are_those_of_both_layers(trunk, evidence):
-    shapes = [tuple(shape) for shape in trunk["shapes"]]
-    evidence(f"shapes {shapes[0]} and {shapes[1]}, {trunk['gap']:.4f} off layer2 and layer4")
+def test_features_are_those_of_both_layers(candidate, numbers, evidence):
+    image = numbers.normal(size=(2, 3, 64, 64)).astype(np.float32)
+    answer = candidate.ask("probes_parts.features", image=image)
+    shapes = [tuple(shape) for shape in answer["shapes"]]
+    evidence(f"shapes {shapes[0]} and {shapes[1]}, {answer['gap']:.4f} off layer2 and layer4")
     assert shapes == [(2, 512, 8, 8), (2, 2048, 4, 4)]
-    assert trunk["gap"] < 1e-4
+    assert answer["gap"] < 1e-4
 
 
 @pytest.mark.requirement("weights", grade="outcome")

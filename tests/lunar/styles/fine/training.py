@@ -6,7 +6,8 @@ import time
 
 import torch
 from curves import plot_history
-from epochs import evaluate, train_epoch
+from epochs import train_epoch
+from evaluation import evaluate
 from loss import FocalLoss
 from scores import compute_metrics
 
