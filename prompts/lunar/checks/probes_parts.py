@@ -148,9 +148,10 @@ def features(candidate, image):
         x = torch.from_numpy(image.copy())
         y = made.layer2(made.layer1(made.maxpool(made.relu(made.bn1(made.conv1(x))))))
         seen = candidate.trunk.features(made, x)
-        gap = max(float((seen[0] - y).abs().max()),
-                  float((seen[1] - made.layer4(made.layer3(y))).abs().max()))  # fmt: skip
-    return {"shapes": [list(part.shape) for part in seen], "gap": gap}
+        right = (y, made.layer4(made.layer3(y)))
+        gaps = [float((one - two).abs().max()) if one.shape == two.shape else 9.0
+                for one, two in zip(seen, right, strict=True)]  # fmt: skip
+    return {"shapes": [list(part.shape) for part in seen], "gap": max(gaps)}
 
 
 def weights(candidate):

@@ -306,8 +306,10 @@ def test_features_are_those_of_both_layers(candidate, numbers, evidence):
     image = numbers.normal(size=(2, 3, 64, 64)).astype(np.float32)
     answer = candidate.ask("probes_parts.features", image=image)
     shapes = [tuple(shape) for shape in answer["shapes"]]
-    evidence(f"shapes {shapes[0]} and {shapes[1]}, {answer['gap']:.4f} off layer2 and layer4")
-    assert shapes == [(2, 512, 8, 8), (2, 2048, 4, 4)]
+    asked = [(2, 512, 8, 8), (2, 2048, 4, 4)]
+    evidence(f"shapes {shapes[0]} and {shapes[1]}, {asked[0]} and {asked[1]} asked: of layer2 and "
+             f"of layer4; {answer['gap']:.4f} off these")  # fmt: skip
+    assert shapes == asked
     assert answer["gap"] < 1e-4
 
 
