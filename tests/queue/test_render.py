@@ -103,7 +103,7 @@ def f(x: int) -> int:
 ```
 '''
 B_INTERFACE = '''\
-b.py, which exists already; its interface, to import from:
+b.py, which exists already; its interface:
 
 ```python
 def f(x: int) -> int:
@@ -121,7 +121,8 @@ def f(x: int) -> int:
         (
             "[{step: b, as: interface}]",
             (),
-            f"## CONTEXT\n\n{B_INTERFACE}\na.py, which exists already; its interface, to import from:\n\n```python\nA = 2\n```\n\n",
+            f"## CONTEXT\n\n{B_INTERFACE}\na.py, which exists already; its interface:\n\n"
+            "```python\nA = 2\n```\n\n",
         ),
         ("[{step: a}, {step: a, as: files}]", TURN_A, f"## CONTEXT\n\n{A_NOW}\n"),
     ],
