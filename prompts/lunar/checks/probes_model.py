@@ -182,7 +182,7 @@ def samples(candidate, count):
 def sizes(candidate, kind, classes):
     """Return logits of one image of 256 px, and the shapes for other sizes, here and on a GPU."""
     with _weights(0.01, []):
-        model = candidate.model.create_model(kind, num_classes=classes).eval()
+        model = _module(candidate.model.create_model(kind, num_classes=classes)).eval()
     with torch.no_grad():
         logits = model(torch.rand(1, 3, 256, 256))
     told = {name: shape for name, shape in _shapes(model, SIZES).items() if isinstance(shape, list)}
@@ -212,7 +212,14 @@ def _model(candidate, fetched=None):
 def _created(candidate, fetched=None, value=0.01, drawing=None, **arguments):
     with _weights(value, [] if fetched is None else fetched), (drawing or Hasty)():
         model = candidate.model.create_model("hybrid", **arguments)
+    return _module(model)
+
+
+def _module(model):
+    """Return a model; say in words what would be a riddle further on."""
     assert isinstance(model, nn.Module), f"create_model returned {type(model).__name__}"
+    for mode in (False, True):
+        assert model.train(mode) is model, "train() of the model must return the model (self)"
     return model
 
 
