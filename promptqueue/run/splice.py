@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from typing import TypeGuard
 
 from promptqueue.queue.interface import parse_quietly
 
@@ -23,7 +24,7 @@ def spliced(whole: str, part: str) -> str | None:
 
     Returns:
         None if `part` is no part of the file: one of the two does not parse, nothing of it is
-        known there, or every definition is there, so that it is the file anew.
+        known there, or it is the file anew, with every definition and all that they name.
     """
     try:
         old, new = parse_quietly(whole), parse_quietly(part)
@@ -31,7 +32,7 @@ def spliced(whole: str, part: str) -> str | None:
         return None
     known, sent = _definitions(old), _definitions(new)
     replaced = [name for name in sent if name in known]
-    if not replaced or known.keys() <= sent.keys():
+    if not replaced or (known.keys() <= sent.keys() and not _leans_on(new, old)):
         return None
     lines, texts = whole.splitlines(), part.splitlines()
     first = min(replaced, key=lambda name: _span(known[name])[0])
@@ -71,13 +72,33 @@ def _new_statements(
     old: ast.Module, new: ast.Module, known: dict[str, _Definition]
 ) -> list[ast.stmt]:
     """Return the definitions and constants of `new` that the file does not have."""
-    constants = {name for node in old.body if isinstance(node, ast.Assign) for name in _names(node)}
+    constants = _bound(old)
     return [
         node
         for node in new.body
         if (isinstance(node, _Definition) and node.name not in known)
         or (isinstance(node, ast.Assign) and not constants & {*_names(node)})
     ]
+
+
+def _leans_on(part: ast.Module, whole: ast.Module) -> bool:
+    """Tell whether `part` reads imports or constants that only `whole` has."""
+    read = {node.id for node in ast.walk(part) if _is_read(node)}
+    return bool(read & (_bound(whole) - _bound(part)))
+
+
+def _is_read(node: ast.AST) -> TypeGuard[ast.Name]:
+    return isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+
+
+def _bound(tree: ast.Module) -> set[str]:
+    """Return the names that imports and constants at the top level bind."""
+    imports = [alias for node in tree.body if isinstance(node, _IMPORTS) for alias in node.names]
+    imported = {(alias.asname or alias.name).partition(".")[0] for alias in imports}
+    constants = (
+        name for node in tree.body if isinstance(node, ast.Assign) for name in _names(node)
+    )
+    return imported.union(constants)
 
 
 def _names(node: ast.Assign) -> list[str]:

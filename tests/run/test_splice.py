@@ -70,6 +70,26 @@ def test_what_is_no_part_is_left_alone(part: str) -> None:
     assert spliced(WHOLE, part) is None
 
 
+@pytest.mark.parametrize(
+    "part",
+    [
+        pytest.param("def show():\n    return plt.plot(SIZE)\n", id="neither is there"),
+        pytest.param("SIZE = 4\ndef show():\n    return plt.plot(SIZE)\n", id="one is there"),
+    ],
+)
+def test_the_only_function_without_its_imports_is_a_part(part: str) -> None:
+    whole = "import a.plot as plt\n\nSIZE = 3\n\n\ndef show():\n    return SIZE\n"
+
+    assert spliced(whole, part) == whole.replace("return SIZE", "return plt.plot(SIZE)")
+
+
+def test_the_only_function_with_all_that_it_names_is_the_file_anew() -> None:
+    whole = "import a.plot as plt\n\nSIZE = 3\n\n\ndef show():\n    return SIZE\n"
+
+    assert spliced(whole, "SIZE = 4\n\n\ndef show():\n    return SIZE\n") is None
+    assert spliced(whole, "def show():\n    return 4\n") is None
+
+
 def test_a_future_import_stays_in_front() -> None:
     part = "from __future__ import annotations\n\ndef last():\n    return 5\n"
 
