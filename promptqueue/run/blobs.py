@@ -45,6 +45,10 @@ class Blobs:
             raise StorageError(f"{path} was changed after it was written; start a new run")
         return data.decode("utf-8", "surrogatepass")
 
+    def __contains__(self, digest: str) -> bool:
+        """Tell whether the text of a digest is there."""
+        return self.path(digest).exists()
+
     def path(self, digest: str) -> Path:
         """Return where the text of a digest lies."""
         return self.folder / digest[:2] / digest[2:]

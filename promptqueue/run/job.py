@@ -105,8 +105,8 @@ class Job:
         old = self.workspace.read(path) if self.workspace.hand_edited([path]) else None
         blob = keep(old) if old is not None else ""
         origin = {"step": step.id, "turn": turn, "run": self.recorder.directory.id}
+        digest = self.files[path] = keep(text)  # first: a run that is killed here knows its file
         target, status = self.workspace.write(path, text, origin)
-        digest = self.files[path] = keep(text)
         self.written[path] = str(target)
         if status == "aside" and str(target) not in self.aside:
             self.aside.append(str(target))

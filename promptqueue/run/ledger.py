@@ -44,8 +44,8 @@ class Ledger:
     """Key of a request to what the user decided about its answer: action, digest of the text."""
     verdicts: dict[str, Record] = field(default_factory=dict)
     """Key of files and requirements to the verdict on them."""
-    written: set[str] = field(default_factory=set)
-    """Digests of the files that earlier sessions wrote."""
+    replaced: set[str] = field(default_factory=set)
+    """Digests of the texts of others that earlier sessions wrote over."""
     calls: int = 0
     """Requests that left, whatever became of them."""
     usage: Usage = field(default_factory=lambda: Usage(0, 0))
@@ -69,7 +69,7 @@ class Ledger:
             elif event == "call.attempt":
                 self.calls += 1
             elif event == "file.written":
-                self.written.add(record["digest"])
+                self.replaced.add(record["old"])
             elif event == "step.judged":
                 self.verdicts[record["key"]] = record["verdict"]
             elif event == "step.steered":

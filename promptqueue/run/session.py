@@ -73,7 +73,8 @@ def execute(
         limits = plan.limits.over(plan.loaded.queue.limits)
         ledger = Ledger(limits, plan.prices, frozenset(plan.limits.given()))
         if directory is not None:
-            workspace.recognise(ledger.fold(directory.records()).written)
+            ledger.fold(directory.records())
+            workspace.recognise(functools.partial(_is_own, directory, ledger))
         if directory is not None and correction is not None:
             check_correction(plan.loaded.queue, directory, correction)
         _refuse_hand_edited(plan, workspace)
@@ -110,6 +111,11 @@ def execute(
                 judge=judge,
             )
             yield from run_queue(job) if correction is None else correct(job, correction)
+
+
+def _is_own(directory: RunDirectory, ledger: Ledger, digest: str) -> bool:
+    """Tell whether a run wrote the text of a file: it keeps what it writes before it does."""
+    return digest in directory.blobs and digest not in ledger.replaced
 
 
 def _judge(plan: Plan) -> tuple[Judge | None, tuple[str, ...]]:

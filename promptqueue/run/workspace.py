@@ -7,7 +7,7 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,7 +32,7 @@ class Workspace:
         """What the manifest says besides its files: the queue, its file and its digest."""
         self._files: dict[str, dict[str, Any]] = {}
         self._unsaved = False
-        self._own: set[str] = set()
+        self._is_own: Callable[[str], bool] = lambda _: False
 
     @contextlib.contextmanager
     def locked(self, run_id: str) -> Iterator[None]:
@@ -55,12 +55,12 @@ class Workspace:
                 self.save()
             os.close(lock)
 
-    def recognise(self, digests: Iterable[str]) -> None:
-        """Take files with these digests for written by a run, although no manifest says so.
+    def recognise(self, is_own: Callable[[str], bool]) -> None:
+        """Take files whose digests are own for written by a run, although no manifest says so.
 
-        A run that was killed between a file and the manifest knows them from its journal.
+        A run that was killed between a file and the manifest knows them from its directory.
         """
-        self._own.update(digests)
+        self._is_own = is_own
 
     def hand_edited(self, paths: Iterable[str]) -> list[str]:
         """Return those of `paths` whose files are not as the last run left them."""
@@ -169,7 +169,7 @@ class Workspace:
 
     def _is_foreign(self, path: str) -> bool:
         digest = self._digest(path)
-        if digest is None or digest in self._own:
+        if digest is None or self._is_own(digest):
             return False
         return digest != self._files.get(path, {}).get("sha256")
 

@@ -57,20 +57,24 @@ KILLER = """
 import os, signal, sys
 from promptqueue.cli.app import main
 from promptqueue.run.journal import RunDirectory
+from promptqueue.run.workspace import Workspace
 
-append, event, left = RunDirectory.append, sys.argv[1], [int(sys.argv[2])]
+moment, left = sys.argv[1], [int(sys.argv[2])]
+place, name = (Workspace, "write") if moment == "a file" else (RunDirectory, "append")
+act = getattr(place, name)
 
-def append_and_die(self, name, **data):
-    append(self, name, **data)
-    left[0] -= name == event
+def act_and_die(self, what, *given, **data):
+    done = act(self, what, *given, **data)
+    left[0] -= place is Workspace or what == moment
     if left[0] == 0:
         os.kill(os.getpid(), signal.SIGKILL)
+    return done
 
-RunDirectory.append = append_and_die
+setattr(place, name, act_and_die)
 sys.argv = ["promptqueue", *sys.argv[3:]]
 main()
 """
-"""Runs the real command, and kills it right behind the n-th line of a kind in the journal."""
+"""Runs the real command, and kills it behind the n-th file, or line of a kind in the journal."""
 
 
 @pytest.mark.parametrize(
@@ -82,6 +86,7 @@ main()
         ("call.attempt", 2),
         ("call.finished", 2),
         ("modules.extracted", 2),
+        ("a file", 2),
         ("file.written", 2),
         ("step.finished", 2),
         ("step.finished", 4),
