@@ -214,10 +214,11 @@ def test_a_module_in_the_working_directory_does_not_reach_the_child(
 
 
 PARENT = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from promptqueue.chat.embedded import EmbeddedServer
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # jobs in the background ignore it
 with EmbeddedServer(Path(sys.argv[1]), context_tokens=512) as server:
     print(server._child.pid, flush=True)
     time.sleep(600)
