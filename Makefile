@@ -6,15 +6,18 @@ CONSTRAINTS := .ci/constraints.txt
 QUEUE ?= prompts/lunar.yaml
 ARGS ?=
 
-.PHONY: run test quick sandbox contract sharpness embedded lint bench lunar-results clean
+.PHONY: run test quick training sandbox contract sharpness embedded lint bench lunar-results clean
 
 run: $(VENV)/.run
 	$(BIN)/promptqueue run $(QUEUE) $(ARGS)
 
-test: lint quick sandbox contract embedded
+test: lint quick training sandbox contract embedded
 
 quick: $(VENV)/.dev
-	$(BIN)/pytest -n auto -m "not embedded and not sandbox and not contract"
+	$(BIN)/pytest -n auto -m "not training and not embedded and not sandbox and not contract"
+
+training: $(VENV)/.dev
+	$(BIN)/pytest -n auto -m training
 
 sandbox: $(VENV)/.dev
 	$(BIN)/pytest -m sandbox

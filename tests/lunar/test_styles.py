@@ -59,6 +59,7 @@ def hybrid(style: Style) -> nn.Module:
     return style.model.create_model("hybrid", num_classes=4)
 
 
+@pytest.mark.training
 def test_the_frozen_layers_stay_put_and_all_others_learn(hybrid: nn.Module) -> None:
     before = {name: value.clone() for name, value in hybrid.state_dict().items()}
     learning = [weight for weight in hybrid.parameters() if weight.requires_grad]
@@ -120,6 +121,7 @@ def test_simple_model_follows_dropout_prob(style: Style) -> None:
         style.model.create_model("other")
 
 
+@pytest.mark.training
 def test_main_runs_the_whole_and_can_go_on_from_there(
     style: Style, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

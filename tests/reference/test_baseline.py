@@ -27,6 +27,7 @@ def test_the_classifier_is_scikit_learn_s_logistic_regression() -> None:
     np.testing.assert_allclose(found, expected, atol=0.02)
 
 
+@pytest.mark.training
 def test_each_fold_is_judged_by_a_model_of_the_others(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

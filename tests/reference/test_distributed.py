@@ -15,6 +15,7 @@ from tests.reference import gradients_child as child
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.training
 @pytest.mark.parametrize("name", ["simple", "hybrid"])
 def test_gradients_of_two_processes_are_those_of_the_doubled_batch(
     tmp_path: Path, name: str

@@ -1,4 +1,4 @@
-"""The command line, as its user calls it, in processes of its own."""
+"""The command line, as its user calls it: what it does, in processes of its own."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 
 from reference_impl.lunar import results
 from reference_impl.lunar.checkpoints import load_state
-from reference_impl.lunar.main import parser
+from reference_impl.lunar.main import main, parser
 from reference_impl.lunar.utils import save_config
 
 ROOT = Path(__file__).parents[2]
@@ -66,6 +66,7 @@ def test_the_flags_of_the_article_have_its_values() -> None:
     assert {name: found[name] for name in expected} == expected
 
 
+@pytest.mark.training
 def test_from_nothing_to_plots_and_results_and_judged_again(tmp_path: Path) -> None:
     done = command(tmp_path, "--create_sample_data", "--num_samples", "40", "--epochs", "2", *TINY)
     assert done.returncode == 0, done.stderr
@@ -104,19 +105,26 @@ def test_from_nothing_to_plots_and_results_and_judged_again(tmp_path: Path) -> N
     ],
 )
 def test_wrong_input_gets_one_line_with_the_way_out(
-    tmp_path: Path, arguments: tuple[str, ...], words: str
+    tmp_path: Path,
+    arguments: tuple[str, ...],
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     from reference_impl.lunar.samples import create_sample_data
 
     create_sample_data(tmp_path / "data", 5, image_size=32)
     extra = [] if "--image_size" in arguments else list(TINY)
-    done = command(tmp_path, *extra, *arguments)
-    assert done.returncode == 2
-    assert words in done.stderr
-    assert "Traceback" not in done.stderr
-    assert done.stderr.strip().splitlines()[-1].startswith("error: ")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        main([*extra, *arguments])
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert words in said
+    assert said.strip().splitlines()[-1].startswith("error: ")
 
 
+@pytest.mark.training
 def test_two_processes_judge_every_image_once_and_agree(tmp_path: Path) -> None:
     from reference_impl.lunar.samples import create_sample_data
 
@@ -136,6 +144,7 @@ def test_two_processes_judge_every_image_once_and_agree(tmp_path: Path) -> None:
     assert judged[0]["f1"] == pytest.approx(judged[1]["f1"])
 
 
+@pytest.mark.training
 def test_a_fold_is_judged_that_did_not_choose_the_epoch(tmp_path: Path) -> None:
     from reference_impl.lunar.samples import create_sample_data
 
@@ -155,6 +164,7 @@ def test_a_fold_is_judged_that_did_not_choose_the_epoch(tmp_path: Path) -> None:
     assert (missing.returncode, "--test_fold" in missing.stderr) == (2, True)
 
 
+@pytest.mark.training
 def test_results_are_trained_once_and_told_in_a_table(tmp_path: Path) -> None:
     from reference_impl.lunar.samples import create_sample_data
 
@@ -216,6 +226,7 @@ def test_a_trunk_is_taught_once_for_all_folds_and_seeds(
     assert len(commands) == 7  # nothing was trained
 
 
+@pytest.mark.training
 def test_a_checkpoint_is_judged_as_it_was_trained(tmp_path: Path) -> None:
     from reference_impl.lunar.samples import create_sample_data
 

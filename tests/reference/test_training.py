@@ -101,6 +101,7 @@ def test_training_stops_7_epochs_after_the_last_better_f1(
     assert result["best_f1"] == pytest.approx(0.6)
 
 
+@pytest.mark.training
 def test_two_epochs_resumed_for_two_more_are_the_same_bits_as_four(
     images: Path, tmp_path: Path
 ) -> None:

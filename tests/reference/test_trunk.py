@@ -34,6 +34,7 @@ def test_a_slope_falls_into_the_bin_of_its_direction(degrees: int) -> None:
     torch.testing.assert_close(inner[10], torch.from_numpy(means))
 
 
+@pytest.mark.training
 def test_a_trunk_learns_the_histograms_and_is_taken_over(tmp_path: Path) -> None:
     create_sample_data(tmp_path / "samples", 40, image_size=64)
     error = train_trunk(

@@ -76,6 +76,7 @@ def test_views_come_from_the_seed_and_are_right_for_the_model() -> None:
     assert 0 <= float(first.min()) < float(first.max()) <= 1
 
 
+@pytest.mark.training
 def test_training_on_gray_images_resumes_with_the_same_bits(images: Path, tmp_path: Path) -> None:
     def train(name: str, epochs: int, *, resume: bool = False) -> Tiny:
         loaders = create_train_val_dataloaders(images, 0.4, 4, 0, 32, gray=True)
