@@ -155,9 +155,10 @@ def test_a_verdict_ends_with_a_server_that_is_killed(warm: WarmPytest, tmp_path:
 
 
 CALLER = """
-import os, sys
+import os, signal, sys
 from pathlib import Path
 from promptqueue.verify.warm import WarmPytest
+signal.signal(signal.SIGINT, signal.default_int_handler)  # jobs in the background ignore it
 Path("test_slow.py").write_text({slow!r})
 WarmPytest([])(["-p", "no:cacheprovider", "test_slow.py"], Path.cwd(), dict(os.environ))
 """
