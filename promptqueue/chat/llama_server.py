@@ -27,6 +27,12 @@ PROMPT_CACHE_MIB = 1024
 """Memory for the caches of earlier conversations; llama.cpp's own 8192 is more than many have.
 One token takes 28 KiB here, so this holds a whole context of 32,768 tokens and some."""
 
+COPIED_TOKENS = 12
+"""After so many tokens in a row that the conversation has held before, it may go on like that."""
+AHEAD_TOKENS = 16
+"""How much of it is guessed, and then judged by the model in one go.
+A mended file is mostly a copy of the one before."""
+
 
 def main() -> None:
     """Serve until the parent closes standard input, or is gone."""
@@ -91,6 +97,10 @@ def _start_server(options: argparse.Namespace, key: str) -> Any:
     params.cpuparams_batch.n_threads = options.threads
     params.n_batch = BATCH_TOKENS
     params.cache_ram_mib = PROMPT_CACHE_MIB
+    guesser = xllamacpp.common_speculative_type.COMMON_SPECULATIVE_TYPE_NGRAM_SIMPLE
+    params.speculative.types = [guesser]
+    params.speculative.ngram_simple.size_n = COPIED_TOKENS
+    params.speculative.ngram_simple.size_m = AHEAD_TOKENS
     _close_doors(params, key)
     return xllamacpp.Server(params)
 
