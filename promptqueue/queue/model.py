@@ -18,7 +18,7 @@ from pydantic import (
 from promptqueue.chat.question import Params
 from promptqueue.errors import UsageError
 from promptqueue.queue.interface import interface_of
-from promptqueue.queue.types import Count, Identifier, OutputPath, Scalar, Seconds, Strict
+from promptqueue.queue.types import Count, Identifier, OutputPath, Scalar, Seconds, Strict, Symbol
 from promptqueue.queue.verification import Verification
 
 Form = Literal["reply", "files", "interface"]
@@ -84,8 +84,8 @@ class Output(Strict):
     """A file that a step must return."""
 
     path: OutputPath
-    symbols: tuple[str, ...] = ()
-    """Names that the file must define at its top level."""
+    symbols: tuple[Symbol, ...] = ()
+    """What the file must define at its top level: names, or names with arguments."""
 
 
 class Refine(Strict):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,15 +11,19 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, TemplateAssertionError, TemplateNotFound, TemplateSyntaxError, nodes
 from jinja2.sandbox import SandboxedEnvironment
 
+from promptqueue.queue.problem import suggest
 from promptqueue.queue.templates import BUILT_IN, CONTEXT, LAYOUT, CompiledOnce
 
 _FOLDER = "names start at the folder of the queue file, and never lead out of it"
 _VARIABLES = frozenset({"inputs", "step", "steps"})  # all that a template sees
 _GIVEN = frozenset({"self", "loop", "caller", "super", "varargs", "kwargs"})
 """Names that Jinja itself gives to blocks, loops and macros."""
+_BLOCK = re.compile(r"\{%[-+]?\s*block\s+(\w+)")
+_EXTENDS = re.compile(r"\{%[-+]?\s*extends\s+[\"']([^\"']+)")
 _REFERENCES = (nodes.Extends, nodes.FromImport, nodes.Import, nodes.Include)
 _LOOKED_AT = (
     *_REFERENCES,
+    nodes.Call,
     nodes.Filter,
     nodes.Getattr,
     nodes.Getitem,
@@ -44,8 +49,8 @@ class Use(NamedTuple):
     source: Source
     line: int
     name: str
-    """`inputs.language`, `steps.model`, `steps.model.reply`, `step.title`, or the bare name of
-    an unknown variable."""
+    """`inputs.language`, `steps.model`, `steps.model.reply`, `steps.model.files.model.py`,
+    `step.title`, or the bare name of an unknown variable."""
 
 
 class Fault(NamedTuple):
@@ -68,6 +73,8 @@ class _Parsed(NamedTuple):
     """One template: what of its tree is looked at."""
 
     parts: tuple[nodes.Node, ...]
+    blocks: tuple[nodes.Block, ...]
+    """Those at its top level: with a parent they say nothing unless the parent has them."""
     unknown: frozenset[str]
     """Names that it reads and that Jinja does not know; others may be set in its parents."""
 
@@ -98,6 +105,7 @@ class TemplateReader:
             parsed[current.name] = found
             for reference in _references(found.parts):
                 waiting.extend(self._included(current, reference, faults))
+            faults += self._strange_blocks(current, found)
         return Reading(tuple(sources.values()), tuple(_uses(sources, parsed)), tuple(faults))
 
     def _parse(self, source: Source) -> _Parsed | Fault:
@@ -115,7 +123,33 @@ class TemplateReader:
             return Fault(source, error.lineno, f"template: {error.message}")
         except (RecursionError, SyntaxError):  # Python allows 20 loops in each other
             return Fault(source, 1, "template: nested too deeply")
-        return _Parsed(parts, frozenset(_names_read(parts)) - self._environment.globals.keys())
+        blocks = tuple(node for node in tree.body if isinstance(node, nodes.Block))
+        unknown = frozenset(_names_read(parts)) - self._environment.globals.keys()
+        return _Parsed(parts, blocks, unknown)
+
+    def _strange_blocks(self, source: Source, found: _Parsed) -> Iterator[Fault]:
+        """Yield the blocks that no parent has: Jinja drops them without a word."""
+        parents = [node.template for node in found.parts if isinstance(node, nodes.Extends)]
+        names = [parent.value for parent in parents if isinstance(parent, nodes.Const)]
+        if not names or len(names) < len(parents):
+            return  # a computed name is known only when rendered
+        known = {block for name in names for block in self._blocks(name)}
+        for block in found.blocks:
+            if known and block.name not in known:
+                hint = suggest(block.name, sorted(known))
+                message = f"template: {names[0]} has no block {block.name!r}; {hint}"
+                yield Fault(source, block.lineno, message)
+
+    def _blocks(self, name: str, below: frozenset[str] = frozenset()) -> frozenset[str]:
+        """Return the blocks of a template and of its parents; none where one cannot be read."""
+        assert self._environment.loader is not None
+        try:
+            text, _, _ = self._environment.loader.get_source(self._environment, name)
+        except (TemplateNotFound, UnicodeDecodeError):
+            return frozenset()
+        parents = {*_EXTENDS.findall(text)} - below
+        above = (self._blocks(parent, below | {name, parent}) for parent in parents)
+        return frozenset(_BLOCK.findall(text)).union(*above)
 
     def _compile(self, source: Source, tree: nodes.Template) -> None:
         """Find what only compiling finds; the code of a file is kept for rendering."""
@@ -223,14 +257,23 @@ def _use_of(node: nodes.Node, unknown: Set[str], seen: Set[str]) -> str | None:
     if isinstance(node, nodes.Name):
         return node.name if node.name in unknown else None
     path = _path_of(node)
-    deepest = 3 if path and path[0] == "steps" else 2
-    if not path or path[0] not in seen or not 2 <= len(path) <= deepest:
+    if not path or path[0] not in seen or not 2 <= len(path) <= _deepest(path):
         return None
     return ".".join(path)
 
 
+def _deepest(path: tuple[str, ...]) -> int:
+    """Return how many parts of a path are looked at; what lies deeper is a value's own matter."""
+    if path[0] != "steps":
+        return 2
+    return 4 if path[2:3] in (("files",), ("interface",)) else 3
+
+
 def _path_of(node: nodes.Node) -> tuple[str, ...]:
-    """Return `("steps", "model", "reply")` for `steps.model.reply`; nothing where computed."""
+    """Return `("steps", "model", "reply")` for `steps.model.reply`; nothing where computed.
+
+    A key in brackets and the argument of a call are parts like any other.
+    """
     if isinstance(node, nodes.Name):
         return (node.name,)
     key: Any = None
@@ -238,5 +281,9 @@ def _path_of(node: nodes.Node) -> tuple[str, ...]:
         key = node.attr
     elif isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Const):
         key = node.arg.value
-    base = _path_of(node.node) if isinstance(node, nodes.Getattr | nodes.Getitem) else ()
+    elif isinstance(node, nodes.Call) and len(node.args) == 1:
+        key = node.args[0].value if isinstance(node.args[0], nodes.Const) else None
+    if not isinstance(node, nodes.Getattr | nodes.Getitem | nodes.Call):
+        return ()
+    base = _path_of(node.node)
     return (*base, key) if base and isinstance(key, str) else ()

@@ -104,8 +104,11 @@ def _wrong_use(queue: Queue, name: str, earlier: list[str] | None) -> str | None
 
 
 def _wrong_result(queue: Queue, name: str, earlier: list[str]) -> str | None:
-    key, _, attribute = name.partition(".")
+    key, _, rest = name.partition(".")
+    attribute, _, path = rest.partition(".")
     if key in earlier:
+        if path and attribute in ("files", "interface"):
+            return _wrong_file(queue, key, path)
         if not attribute or attribute in _RESULT:
             return None
         return f"the result of a step has no {attribute!r}; {suggest(attribute, _RESULT)}"
@@ -114,6 +117,13 @@ def _wrong_result(queue: Queue, name: str, earlier: list[str]) -> str | None:
     if key in [step.id for step in queue.steps]:
         return f"the step {key!r} has no result yet when this prompt is written; move it up"
     return f"no step {key!r}; {suggest(key, earlier)}"
+
+
+def _wrong_file(queue: Queue, step: str, path: str) -> str | None:
+    paths = next(each.paths() for each in queue.steps if each.id == step)
+    if path in paths:
+        return None
+    return f"the step {step!r} has no file {path!r}; {suggest(path, paths)}"
 
 
 def _meant(queue: Queue, name: str) -> str:
@@ -145,10 +155,9 @@ def _index_of(text: str, at: Use | Fault) -> int | None:
     """Return where in a line the name stands, preferably after its owner or inside a tag."""
     if isinstance(at, Fault):
         return len(text) - len(text.lstrip())
-    *owner, name = map(re.escape, at.name.rsplit(".", 1))
-    last = owner[0].rpartition(".")[2] if owner else ""
+    *owners, name = map(re.escape, at.name.split(".", 3))  # the fourth is a path, with its dots
     patterns = (
-        rf"\b{last}\W{{1,3}}({name})\b" if owner else r"(?!)",
+        rf"\b{owners[-1]}\W{{1,3}}({name})\b" if owners else r"(?!)",
         rf"\{{[{{%](?:(?!\}}\}}|%\}}).)*?\b({name})\b",
         rf"\b({name})\b",
     )

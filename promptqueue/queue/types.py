@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import PurePosixPath
 from typing import Annotated, Any
@@ -36,6 +37,18 @@ def _safe_path(path: str) -> str:
     return path
 
 
+def _symbol(text: str) -> str:
+    try:
+        if not text.isidentifier():
+            ast.parse(f"def {text}: ...")
+    except (SyntaxError, ValueError):
+        raise ValueError(
+            f"{text!r} is neither a name nor name(arguments); write something like make_loader or "
+            '"make_loader(path, size=8)", in quotes where there is a comma'
+        ) from None
+    return text
+
+
 def _seconds(value: Any) -> Any:
     if not isinstance(value, str):
         return value  # a number of seconds
@@ -53,6 +66,7 @@ def _scalar(value: Any) -> Any:
 
 
 OutputPath = Annotated[str, AfterValidator(_safe_path)]
+Symbol = Annotated[str, AfterValidator(_symbol)]
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$", max_length=64)]
 Seconds = Annotated[
     float,

@@ -472,3 +472,17 @@ def test_files_are_found_from_the_folder_of_the_queue_file(write):
     write("x", {f"prompts/{name}": text for name, text in files.items()})
 
     assert load_queue("prompts/q.yaml").folder == Path("prompts")
+
+
+@pytest.mark.parametrize("symbol", ["f(x", "b)", "f x", "2f", "f(x,,)", "", "f(1)"])
+def test_a_symbol_is_a_name_or_a_call(refuse, symbol: str):
+    text = refuse(replaced("- {path: a.py}", f"- {{path: a.py, symbols: ['{symbol}']}}"))
+
+    assert f"{symbol!r} is neither a name nor name(arguments); write something like" in text
+
+
+@pytest.mark.parametrize("symbol", ["f", "F", "größe", "f()", "f(x: int, *, y=(1, 2)) -> str"])
+def test_a_symbol_may_tell_its_arguments(load, symbol: str):
+    queue = load(replaced("- {path: a.py}", f"- {{path: a.py, symbols: ['{symbol}']}}")).queue
+
+    assert queue.steps[0].outputs[0].symbols == (symbol,)

@@ -367,7 +367,7 @@ BOOM = "a\n\n{{ 1 // 0 }}\n"
             id="partial of a text in place",
         ),
         pytest.param(
-            replaced("Write b.", "|\n      {{ steps.a.interface('b.py') }}"),
+            replaced("Write b.", "|\n      {{ steps.a.interface('b' + '.py') }}"),
             {},
             "q.yaml:10: the template cannot be rendered: the step 'a' has no file 'b.py'; "
             "its files: 'a.py'",

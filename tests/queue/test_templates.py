@@ -54,6 +54,21 @@ AT_THE_FOLDER = "names start at the folder of the queue file, and never lead out
             "1:12: the result of a step has no 'intrface'; did you mean 'interface'?",
             12,
         ),
+        (
+            "{{ steps.a.files['b.py'] }}",
+            "1:19: the step 'a' has no file 'b.py'; did you mean 'a.py'?",
+            19,
+        ),
+        (
+            "a.py {{ steps['a'].interface('aa.py') }}",
+            "1:31: the step 'a' has no file 'aa.py'; did you mean 'a.py'?",
+            31,
+        ),
+        (
+            "{% extends 'promptqueue/layout.md.j2' %}\n{% block tsk %}x{% endblock %}",
+            "2:1: template: promptqueue/layout.md.j2 has no block 'tsk'; did you mean 'task'?",
+            1,
+        ),
         ("{{ step.titel }}", "1:9: a step has no 'titel'; did you mean 'title'?", 9),
         ("x\n  {{ 1 | fence }}", "2:3: template: no filter 'fence'; did you mean 'fenced'?", 3),
         ("{% if 0 %}\n{{ 1 | fence }}{% endif %}", "2:1: template: no filter 'fence'; did you", 1),
@@ -171,6 +186,9 @@ def test_the_role_sees_only_inputs(refuse, name: str):
         "{% include 'no.j2' ignore missing %}",
         "{% include ['no.j2', 'm.j2'] %}",
         "{% extends 'promptqueue/layout.md.j2' %}{% block task %}{{ super() }}{% endblock %}",
+        "{% extends 'p.j2' %}{% block task %}{% block own %}x{% endblock %}{% endblock %}",
+        "{% extends 'p.j2' %}{% block more %}x{% endblock %}",
+        "{{ steps.a.interface('a.py') }}{{ steps.a.files['a.py'].upper() }}",
         "{{ step.title }}{{ step.outputs[0].path }}{{ step.requirements.items() | list }}",
         "{{ steps.a.reply }}{{ steps['a'].files['a.py'] }}{{ steps.a.turns[0].prompt }}",
         "{% set name = 'a' %}{{ steps[name].reply }}",
@@ -182,6 +200,8 @@ def test_sound_templates_are_not_flagged(load, template: str):
         "t.j2": template,
         "m.j2": "{% macro f() %}f{% endmacro %}{% macro h() %}h{% endmacro %}",
         "uses_mine.j2": "{{ mine }}",
+        "p.j2": "{% extends 'promptqueue/layout.md.j2' %}"
+        "{% block data %}{% block more %}{% endblock %}{% endblock %}",
     }
 
     loaded = load(TEMPLATE, files)
