@@ -23,7 +23,7 @@ sandbox: $(VENV)/.dev
 	$(BIN)/pytest -m sandbox
 	.ci/plain-user $(BIN)/python
 
-# the lunar contract on the reference, the styles and every wrong twin
+# the lunar contract on the reference, the styles and a wrong twin of each requirement
 contract: $(VENV)/.dev
 	$(BIN)/pytest -n 2 -m contract
 

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -23,6 +23,7 @@ _ROWS = 20
 _BAR = 40
 """Characters of the timeline's bars: it fits 80 columns."""
 
+Statuses = Literal["complete", "red", "incomplete", "stale", "stopped", "at work", "damaged"]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, for machines.")]
 
 
@@ -39,8 +40,8 @@ def list_runs(
         str | None, typer.Option("--queue", metavar="NAME", help="Only runs of this queue.")
     ] = None,
     status: Annotated[
-        str | None,
-        typer.Option("--status", help="Only: complete, red, incomplete, stale, stopped, at work."),
+        Statuses | None,
+        typer.Option("--status", help="Only runs that are so."),
     ] = None,
     everything: Annotated[
         bool, typer.Option("--all", help=f"Not only the latest {_ROWS}.")
@@ -78,7 +79,9 @@ def list_runs(
     if hidden:
         typer.echo(f"and {hidden} more: --all")
     if not fitting:
-        typer.echo(f"no such run in {runs}")
+        narrowed = queue is not None or status is not None
+        way_out = "" if narrowed else "; start one with promptqueue run QUEUE"
+        typer.echo(f"no {'such ' if narrowed else ''}run in {runs}{way_out}")
 
 
 def show(

@@ -77,7 +77,8 @@ def verify(
 ) -> None:
     """Judge generated code in a sandbox, against the requirements of its queue.
 
-    Ends with 0 if all is green, 100 if a check failed, 125 if the code cannot be kept apart here.
+    Ends with 0 if all that was to be judged is met, 100 if a check failed, 125 if the code cannot
+    be kept apart here.
     """
     from promptqueue.queue.load import load_queue
     from promptqueue.reports.terminal import heading
@@ -120,7 +121,7 @@ def verify(
         _print_json(reports)
     _write_files(reports, junit, sarif)
     red = [
-        target.folder for target, report in zip(targets, reports, strict=True) if not report.green
+        target.folder for target, report in zip(targets, reports, strict=True) if not report.passed
     ]
     if red:
         raise ChecksFailed(f"not green: {', '.join(map(str, red))}")

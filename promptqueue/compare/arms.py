@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from promptqueue.chat.question import Params
-from promptqueue.chat.validation import suggest
+from promptqueue.chat.validation import sentence, suggest
 from promptqueue.errors import UsageError
 from promptqueue.queue.load import LoadedQueue
 
@@ -25,6 +25,8 @@ SHAPES = {
     "files": "the queue; each step sees the files of the steps before it",
     "interface": "the queue; each step sees the signatures and docstrings of those files",
 }
+_IN_QUEUES = {"all": "full", "on": "full", "off": "none", "reply": "full"}
+"""How a queue file says it."""
 DEFAULT = ("monolith", "full", "interface")
 _OWN = ("queue", "model")
 _FORM = "SHAPE[+refine][,queue=FILE][,model=NAME][,PARAMETER=VALUE]"
@@ -69,8 +71,11 @@ def parse_arm(text: str) -> Arm:
     """
     head, *settings = [part.strip() for part in text.split(",")]
     shape, plus, suffix = head.partition("+")
-    if shape not in SHAPES or (plus and suffix != "refine"):
+    if shape not in SHAPES:
+        shape = _IN_QUEUES.get(shape, shape)
         raise UsageError(f"no arm {text!r}; an arm is {_FORM}, and {suggest(shape, SHAPES)}")
+    if plus and suffix != "refine":
+        raise UsageError(f"no arm {text!r}; an arm is {_FORM}: did you mean '{shape}+refine'?")
     given = dict(_setting(text, setting) for setting in settings)
     own = {name: given.pop(name) for name in _OWN if name in given}
     return Arm(
@@ -107,8 +112,10 @@ def _without(base: Arm, omitted: str) -> Arm:
 def _setting(arm: str, text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     known = [*_OWN, *(name for name in Params.model_fields if name not in ("extra", "stop"))]
-    if not equals or not value or name not in known:
+    if not equals or not value:
         raise UsageError(f"{text!r} in the arm {arm!r}: write NAME=VALUE; {suggest(name, known)}")
+    if name not in known:
+        raise UsageError(f"{name!r} in the arm {arm!r} is no setting; {suggest(name, known)}")
     return name, value
 
 
@@ -124,4 +131,4 @@ def _params(arm: str, given: dict[str, str]) -> Params:
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"]))
-        raise UsageError(f"{name} in the arm {arm!r}: {first['msg'].lower()}") from error
+        raise UsageError(f"{name} in the arm {arm!r}: {sentence(first)}") from error

@@ -14,6 +14,13 @@ from promptqueue.queue.problem import suggest
 Value = str | int | float | bool
 _BOOLEANS = {"true": True, "yes": True, "on": True, "1": True}
 _BOOLEANS |= {"false": False, "no": False, "off": False, "0": False}
+_KINDS = {
+    "str": "a text (in quotes, where it looks like something else)",
+    "int": "a whole number, such as 5",
+    "float": "a number, such as 0.5",
+    "bool": "true or false",
+}
+"""How messages call a type."""
 
 
 def resolve_inputs(
@@ -57,8 +64,7 @@ def checked_value(name: str, spec: Input, value: Any) -> Value:
         typed = _PARSERS[spec.type](value)
     except (ValueError, TypeError, KeyError, OverflowError) as error:
         found = str(value).lower() if isinstance(value, bool) else repr(value)
-        hint = "; put a text in quotes" if spec.type == "str" else ""
-        text = f"the input {name!r} is of type {spec.type}, not {found}{hint}"
+        text = f"the input {name!r} is {_KINDS[spec.type]}, not {found}"
         raise UsageError(text) from error
     if spec.choices is not None and typed not in map(_PARSERS[spec.type], spec.choices):
         choices = ", ".join(map(str, spec.choices))

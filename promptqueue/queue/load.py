@@ -171,7 +171,9 @@ def _complain(document: Document, detail: ErrorDetails) -> None:
         words = unknown_key(str(detail["loc"][-1]), keys_at(Queue, location[:-1]))
         document.complain(location, words, key=True)
     elif detail["type"] == "missing":
-        document.complain(location, f"the key {str(detail['loc'][-1])!r} is missing here")
+        key = str(detail["loc"][-1])
+        way_out = "; the format is `promptqueue: 1`" if detail["loc"] == ("promptqueue",) else ""
+        document.complain(location, f"the key {key!r} is missing here{way_out}")
     else:
         document.complain(location, sentence(detail, keys_at(Queue, location)), key=at_key)
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from promptqueue.verify.report import NOT_ASKED, Check, Finding, Report, Requirement
+from promptqueue.verify.report import Check, Finding, Report, Requirement
 
 _SIGNS = {"met": "✓", "not met": "✗", "error": "!", "not verified": "?"}
 _SHARED = 2
@@ -37,14 +37,17 @@ def report_lines(
     width = max((len(each.id) for each in report.requirements), default=0)
     causes: dict[str, list[str]] = {}
     for number, step in enumerate(steps, 1):
-        own = [e for e in report.requirements if e.step == step and e.evidence != NOT_ASKED]
+        own = [each for each in report.asked if each.step == step]
         if not own:
             continue
         yield f"[{number}/{len(steps)}] {step}"
         yield from (_requirement(each, width, causes) for each in own if each.checks)
-        unguarded = [each.id for each in own if not each.checks]
-        if unguarded:
-            yield f"  ? not verified, no check names them: {', '.join(unguarded)}"
+        unguarded: dict[str, list[str]] = {}
+        for each in own:
+            if not each.checks:
+                unguarded.setdefault(each.evidence, []).append(each.id)
+        for why, names in unguarded.items():
+            yield f"  ? not verified, {why}: {', '.join(names)}"
     if report.tampered:
         yield f"warning: the code replaced {', '.join(report.tampered)}"
     if details:
@@ -62,7 +65,7 @@ def explain_lines(report: Report, name: str) -> Iterator[str]:
         yield f"  asked for in {each.place}, by the step {each.step}"
         if each.sentence:
             yield f"  the prompt says ({each.sentence_at}): {each.sentence}"
-        yield f"  verdict: {each.verdict}"
+        yield f"  verdict: {each.verdict}" + ("" if each.checks else f", {each.evidence}")
         for check in report.checks:
             if name in check.requirements:
                 yield f"  {check.outcome:7} {check.name} ({check.grade})"
@@ -145,17 +148,17 @@ def _details(checks: Sequence[Check]) -> Iterator[str]:
 
 
 def _total(report: Report) -> str:
-    asked = [each for each in report.requirements if each.evidence != NOT_ASKED]
-    counts = [f"{report.count('met')} of {len(asked)} requirements met"]
+    if not report.requirements:
+        return f"{_colour(report)}: there is no requirement to meet (seed {report.seed})"
+    counts = [f"{report.count('met')} of {len(report.asked)} requirements met"]
     for verdict in ("not met", "error", "not verified"):
-        count = sum(each.verdict == verdict for each in asked)
+        count = sum(each.verdict == verdict for each in report.asked)
         if count:
             counts.append(f"{count} {verdict}")
-    return f"{_colour(report, asked)}: {', '.join(counts)} (seed {report.seed})"
+    return f"{_colour(report)}: {', '.join(counts)} (seed {report.seed})"
 
 
-def _colour(report: Report, asked: Sequence[Requirement]) -> str:
+def _colour(report: Report) -> str:
     if report.green:
         return "green"
-    red = "failed" in report.gates.values() or any(each.verdict != "met" for each in asked)
-    return "red" if red or len(asked) == len(report.requirements) else "nothing red, judged in part"
+    return "nothing red, judged in part" if report.passed else "red"

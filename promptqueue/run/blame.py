@@ -50,7 +50,10 @@ def _manifest_entry(file: Path) -> tuple[dict[str, Any], str]:
                 return dict(json.loads((folder / MANIFEST).read_text("utf-8"))["files"][path]), path
             except (OSError, ValueError, KeyError, TypeError):
                 break
-    raise UsageError(f"no manifest.json beside or above {file} says which run wrote it")
+    raise UsageError(
+        f"no manifest.json beside or above {file} says which run wrote it; name a file that "
+        "`promptqueue run` left, where it left it"
+    )
 
 
 def _carried_over(

@@ -73,7 +73,7 @@ def key_of(queue: Queue, step: Step, texts: Mapping[str, str], inputs: Mapping[s
 def why_not(loaded: LoadedQueue) -> str:
     """Return what is missing here to judge what a queue brings, with the way out, or nothing."""
     if not any(requirements_of(loaded.queue, step) for step in loaded.queue.steps):
-        return "it names no checks"
+        return "it names no checks (prompts/PACKS.md tells how to write some)"
     gone = [check for step in loaded.queue.steps for check in step.checks
             if not (loaded.folder / check).is_file()]  # fmt: skip
     if gone:

@@ -145,7 +145,7 @@ def _why_not(gate: Gate, loaded: LoadedQueue, snapshot: Snapshot) -> str:
     if not snapshot.texts:
         return "not run: no file can be judged"
     if gate == "contract" and not any(step.checks for step in loaded.queue.steps):
-        return "not run: the queue names no checks"
+        return "not run: the queue names no checks (prompts/PACKS.md tells how to write some)"
     return "not run"
 
 
@@ -161,10 +161,12 @@ def _requirements(
     selection: Selection,
 ) -> Iterable[Requirement]:
     asked = sentences(loaded, inputs)
+    unguarded = "no check names it" if checks else "the contract was not run"
     for index, step in enumerate(loaded.queue.steps):
         for name, text in step.requirements.items():
             guards = [check for check in checks if name in check.requirements]
-            judged = _judged(name, text, step, _place(loaded, index, name), guards)
+            place = _place(loaded, index, name)
+            judged = _judged(name, text, step, place, guards, unguarded)
             sentence = asked.get((step.id, name))
             if sentence is not None:
                 judged = replace(judged, sentence=sentence.text, sentence_at=sentence.at)
@@ -173,7 +175,9 @@ def _requirements(
             yield judged
 
 
-def _judged(name: str, text: str, step: Step, place: str, guards: Sequence[Check]) -> Requirement:
+def _judged(
+    name: str, text: str, step: Step, place: str, guards: Sequence[Check], unguarded: str
+) -> Requirement:
     bad = [check for check in guards if check.outcome != "passed"]
     telling = sorted(
         bad or guards, key=lambda check: (check.hidden, check.unanswered, not check.evidence)
@@ -187,7 +191,7 @@ def _judged(name: str, text: str, step: Step, place: str, guards: Sequence[Check
         verdict=_verdict(guards),
         grades=tuple(dict.fromkeys(check.grade for check in guards)),
         checks=tuple(check.name for check in guards),
-        evidence=first.evidence if first else "no check of the contract names it",
+        evidence=first.evidence if first else unguarded,
         at=first.at if first else "",
         unanswered=bool(bad and first and first.unanswered),
         hidden=bool(bad) and all(check.hidden for check in bad),

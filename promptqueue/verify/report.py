@@ -120,6 +120,18 @@ class Report:
             requirement.verdict == "met" for requirement in self.requirements
         )
 
+    @property
+    def asked(self) -> tuple[Requirement, ...]:
+        """Return the requirements that were to be judged: all, or those that somebody named."""
+        return tuple(each for each in self.requirements if each.evidence != NOT_ASKED)
+
+    @property
+    def passed(self) -> bool:
+        """Tell whether it is green, or was judged in part and nothing of that part is red."""
+        in_part = len(self.asked) < len(self.requirements)
+        met = all(each.verdict == "met" for each in self.asked)
+        return self.green or (in_part and met and "failed" not in self.gates.values())
+
     def count(self, verdict: Verdict) -> int:
         """Return how many requirements have this verdict."""
         return sum(requirement.verdict == verdict for requirement in self.requirements)

@@ -63,7 +63,7 @@ def test_a_queue_file_of_100_mb_is_refused_unread(shell: Shell) -> None:
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
-        (["--set", "n=many"], ("'n' is of type int, not 'many'",)),
+        (["--set", "n=many"], ("'n' is a whole number, such as 5, not 'many'",)),
         (["--set", "n=0"], ("'n' is at least 1",)),
         (["--set", "m=1"], ("no input 'm'; it has n",)),
         (["--set", "n"], ("write it as name=value",)),

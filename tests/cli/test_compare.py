@@ -187,9 +187,11 @@ def test_an_endpoint_that_is_not_there(shell: Shell, server: FakeEndpoint) -> No
     ("arguments", "words"),
     [
         (["--arm", "monolit"], "did you mean 'monolith'?"),
-        (["--arm", "full+refined"], "no arm 'full+refined'"),
-        (["--arm", "full,temperature=hot"], "temperature"),
-        (["--arm", "full,colour=red"], "NAME=VALUE"),
+        (["--arm", "full+refined"], "did you mean 'full+refine'?"),
+        (["--arm", "all"], "did you mean 'full'?"),
+        (["--arm", "full,temperature=hot"], "a number is needed here, not 'hot'"),
+        (["--arm", "full,temperature"], "write NAME=VALUE"),
+        (["--arm", "full,colour=red"], "'colour' in the arm 'full,colour=red' is no setting"),
         (["--arm", "full", "--arm", "full"], "there twice"),
         (["--base", "files"], "none of the arms"),
         (["-n", "0"], "greater than or equal to 1"),
@@ -212,7 +214,7 @@ def test_a_queue_without_checks_cannot_be_compared(shell: Shell, server: FakeEnd
     done = shell.run("compare", "q.yaml", "--endpoint", "test")
 
     assert done.returncode == 2
-    assert "cannot be compared: it names no checks" in done.stderr
+    assert "cannot be compared: it names no checks (prompts/PACKS.md" in done.stderr
 
 
 def test_an_arm_may_be_another_queue_that_asks_for_the_same(

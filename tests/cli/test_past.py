@@ -31,6 +31,15 @@ def say(shell: Shell, *arguments: str, code: int = 0) -> str:
     return done.stdout + done.stderr
 
 
+def test_where_nothing_ran_it_says_how_to_begin(shell: Shell) -> None:
+    assert (
+        say(shell, "runs") == "no run in .promptqueue/runs; start one with promptqueue run QUEUE\n"
+    )
+    done = shell.run("runs", "--status", "nope")
+    assert done.returncode == 2
+    assert "'at work'" in done.stderr
+
+
 def test_runs_are_listed_latest_first_with_what_became_of_them(
     shell: Shell, server: FakeEndpoint
 ) -> None:

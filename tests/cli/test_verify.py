@@ -76,6 +76,17 @@ def test_explain_tells_one_requirement(shell: Shell) -> None:
     assert "mean  " not in done.stdout
 
 
+@pytest.mark.parametrize(("name", "code"), [("mean", 0), ("median", 100)])
+def test_of_a_part_only_that_part_counts(shell: Shell, name: str, code: int) -> None:
+    wrong = "def mean(values):\n    if not values:\n        raise ValueError\n"
+    wrong += "    return sum(values) / len(values)\n\n\ndef median(values):\n    return 0.0\n"
+    shell.write("generated/tiny/stats.py", wrong)
+
+    assert shell.run("verify", "--only", name).returncode == code
+    assert shell.run("verify", "--explain", name).returncode == code
+    assert shell.run("verify").returncode == 100
+
+
 def test_a_chosen_check_leaves_the_others_unverified(shell: Shell) -> None:
     done = shell.run("verify", "--json", "-k", "test_median")
     verdicts = {each["id"]: each["verdict"] for each in json.loads(done.stdout)["requirements"]}

@@ -245,10 +245,12 @@ def test_unknown_keys_are_errors(refuse, old: str, new: str, place: str, message
 def test_missing_keys_are_errors(refuse, old: str, new: str, place: str, key: str):
     message = refuse(replaced(old, new, EXTENDED))
 
-    assert message.startswith(f"q.yaml:{place}: the key {key!r} is missing here\n")
+    assert message.startswith(f"q.yaml:{place}: the key {key!r} is missing here")
     assert message.endswith("\n1 problem in q.yaml")
 
 
+A_TEXT = "the input 'n' is a text (in quotes, where it looks like something else), not false"
+A_NUMBER = "the input 'n' is a whole number, such as 5, not 'x'"
 A_LIST = "a list (`[...]`, or lines that begin with `- `) is needed here"
 NO_NAME = "is no name; use letters, digits, - and _, beginning with a letter"
 NO_VALUE = "this key has no value; write one, or remove the key"
@@ -317,14 +319,11 @@ NO_VALUE = "this key has no value; write one, or remove the key"
          "this must be 'str', 'int', 'float' or 'bool', not 'string'"),
         ("inputs: {n: {type: str, default: [1]}}", 34,
          "a value is a text, a number, or one of true and false"),
-        ("inputs: {n: {type: int, default: x}}", 34, "the input 'n' is of type int, not 'x'"),
-        ("inputs: {n: {type: int, choices: [1, x]}}", 38, "the input 'n' is of type int, not 'x'"),
-        ("inputs: {n: {type: str, choices: [no]}}", 35,
-         "the input 'n' is of type str, not false; put a text in quotes"),
-        ("inputs: {n: {type: str, choices: [a, no, b], default: b}}", 38,
-         "the input 'n' is of type str, not false; put a text in quotes"),
-        ("inputs: {n: {type: str, choices: [no], default: no}}", 35,
-         "the input 'n' is of type str, not false; put a text in quotes"),
+        ("inputs: {n: {type: int, default: x}}", 34, A_NUMBER),
+        ("inputs: {n: {type: int, choices: [1, x]}}", 38, A_NUMBER),
+        ("inputs: {n: {type: str, choices: [no]}}", 35, A_TEXT),
+        ("inputs: {n: {type: str, choices: [a, no, b], default: b}}", 38, A_TEXT),
+        ("inputs: {n: {type: str, choices: [no], default: no}}", 35, A_TEXT),
         ("inputs: {n: {type: str, choices: [a], default: b}}", 48,
          "the input 'n' is one of a, not 'b'"),
         ("inputs: {n: {type: int, max: 2, default: 3}}", 42, "the input 'n' is at most 2, not 3"),

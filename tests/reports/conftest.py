@@ -24,7 +24,10 @@ def report() -> Report:
             at="preprocessing.py:41",
         ),
         Requirement("aspp", "model", "three rates", "lunar.yaml:63", "met", ("static",), ("a::b",)),
-        Requirement("dropout", "model", "0.3", "lunar.yaml:66", "not verified"),
+        Requirement(
+            *("dropout", "model", "0.3", "lunar.yaml:66", "not verified"),
+            evidence="no check names it",
+        ),
         Requirement(
             *("frozen", "model", "stem", "lunar.yaml:61", "error", ("outcome",), ("a::c",)),
             evidence="KeyError: 'x'",

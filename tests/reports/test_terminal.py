@@ -40,7 +40,26 @@ def test_requirements_are_grouped_by_prompt(report: Report) -> None:
 
 
 def test_requirements_without_a_check_share_a_line(report: Report) -> None:
-    assert "  ? not verified, no check names them: dropout" in [*report_lines(report)]
+    assert "  ? not verified, no check names it: dropout" in [*report_lines(report)]
+
+
+def test_why_nothing_is_verified_is_said(report: Report) -> None:
+    unrun = [
+        replace(each, checks=(), verdict="not verified", evidence="the contract was not run")
+        for each in report.requirements
+    ]
+    lines = [*report_lines(replace(report, requirements=tuple(unrun)))]
+
+    assert "  ? not verified, the contract was not run: aspp, dropout, frozen" in lines
+    assert "  verdict: not verified, the contract was not run" in [
+        *explain_lines(replace(report, requirements=tuple(unrun)), "noise")
+    ]
+
+
+def test_a_queue_that_asks_for_nothing_has_nothing_to_meet(report: Report) -> None:
+    *_, total = report_lines(replace(report, requirements=()))
+
+    assert total == "red: there is no requirement to meet (seed 7)"
 
 
 def test_what_was_not_asked_for_is_not_shown(report: Report) -> None:
