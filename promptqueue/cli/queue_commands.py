@@ -98,8 +98,9 @@ def _summary(loaded: LoadedQueue, needed: list[str]) -> str:
     requirements = sum(len(step.requirements) for step in queue.steps)
     files = dict.fromkeys(path for step in queue.steps for path in step.paths())
     text = (
-        f"{loaded.path}: sound; {len(queue.steps)} steps, {requirements} requirements, "
-        f"{len(files)} files ({', '.join(files)}); digest {loaded.digest[:12]}"
+        f"{loaded.path}: sound; {_counted(len(queue.steps), 'step')}, "
+        f"{_counted(requirements, 'requirement')}, {_counted(len(files), 'file')} "
+        f"({', '.join(files)}); digest {loaded.digest[:12]}"
     )
     if needed:
         text += f"\nnot rendered: give the inputs {', '.join(needed)} with --set to try that too"
@@ -117,3 +118,7 @@ def _brought_by(
     known = directory.meta()["inputs"].items()
     settings = [f"{name}={value}" for name, value in known if name in loaded.queue.inputs]
     return step_results(loaded.queue, directory), settings
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

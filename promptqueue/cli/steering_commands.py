@@ -118,6 +118,8 @@ def _sum(told: list[Forecast]) -> str:
         return "nothing would be asked; --fresh asks everything anew"
     tokens = sum(each.prompt_tokens + (each.reply_tokens or each.cap or 0) for each in asked)
     parts = [f"{len(asked)} of {len(told)} steps would be asked: about {tokens:,} tokens"]
+    if any(each.reply_tokens is None and each.cap is None for each in asked):
+        parts[0] += " and replies of unknown length"
     if all(each.seconds is not None for each in asked):
         parts.append(f"about {clock(sum(each.seconds or 0 for each in asked))}")
     costs = [each.usd for each in asked if each.usd is not None]

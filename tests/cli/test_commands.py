@@ -118,6 +118,13 @@ def test_check_is_silent_about_nothing_and_exits_0(shell: Shell) -> None:
     )
 
 
+def test_check_counts_one_of_each(shell: Shell) -> None:
+    shell.write(
+        "q.yaml", "promptqueue: 1\nname: q\nsteps:\n  - {id: a, task: x, outputs: [{path: a.py}]}\n"
+    )
+    assert "sound; 1 step, 0 requirements, 1 file (a.py);" in shell.run("check", "q.yaml").stdout
+
+
 def test_render_shows_what_will_be_sent_and_with_a_run_the_real_thing(shell: Shell) -> None:
     before = shell.run("render", "q.yaml", "--step", "two").stdout
     assert "‹the reply of step one, known when it has run›" in before

@@ -307,7 +307,11 @@ def test_plan_gives_tokens_and_money(shell: Shell, server: FakeEndpoint) -> None
 def test_plan_of_a_new_queue_asks_everything(shell: Shell, server: FakeEndpoint) -> None:
     done = shell.run("plan", "q.yaml", "--endpoint", "test")
     assert "2 of 2 steps would be asked" in done.stdout
+    assert "tokens and replies of unknown length, money not known" in done.stdout
     assert server.requests == []
+
+    shell.write("q.yaml", THREE + "defaults: {params: {max_tokens: 50}}\n")
+    assert "unknown length" not in shell.run("plan", "q.yaml", "--endpoint", "test").stdout
 
 
 # ---- replay
