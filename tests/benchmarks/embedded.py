@@ -33,6 +33,38 @@ _TASK = """Write the module `stats.py` with the functions mean, median, variance
 Each takes a list of numbers, has type hints and a docstring of one line, and raises ValueError
 for an empty list. Import nothing.
 """
+_AGAIN = """This is the module `stats.py`:
+
+```python
+def mean(values: list[float]) -> float:
+    '''Return the arithmetic mean.'''
+    if not values:
+        raise ValueError("mean of an empty list")
+    return sum(values) / len(values)
+
+
+def median(values: list[float]) -> float:
+    '''Return the value in the middle, or the mean of both.'''
+    if not values:
+        raise ValueError("median of an empty list")
+    ordered = sorted(values)
+    middle = len(ordered) // 2
+    if len(ordered) % 2 == 1:
+        return ordered[middle]
+    return (ordered[middle - 1] + ordered[middle]) / 2
+
+
+def variance(values: list[float]) -> float:
+    '''Return the mean squared distance from the mean.'''
+    if not values:
+        raise ValueError("variance of an empty list")
+    centre = mean(values)
+    return sum((value - centre) ** 2 for value in values) / len(values)
+```
+
+Send the whole file again, with one thing changed: every ValueError says `no values`, and nothing
+else.
+"""
 _TURN = """Write the module `{name}.py` with one function `{name}(value: float) -> float`.
 It is one of the parts of a small library for converting units of measurement, and follows the
 same rules as every other part of the library:
@@ -62,12 +94,14 @@ def figures(pairs: int = PAIRS) -> Iterator[Figure]:
     """Measure the speed in pairs, and one conversation of four turns."""
     ensure_weights(lambda _progress: None)
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
-        yield from _speed(Path(name), pairs)
+        yield from _speed(Path(name), pairs, _TASK, "writing")
+        yield from _speed(Path(name), pairs, _AGAIN, "sending a file again")
         yield _prompt_tokens(Path(name))
 
 
-def _speed(folder: Path, pairs: int) -> Iterator[Figure]:
-    queue = _write_queue(folder / "speed.yaml", {"stats": _TASK})
+def _speed(folder: Path, pairs: int, task: str, doing: str) -> Iterator[Figure]:
+    """Compare with a bare server, which guesses nothing."""
+    queue = _write_queue(folder / "speed.yaml", {"stats": task})
     job = folder / "job.json"
     job.write_text(_job(queue), "utf-8")
     taken = interleave(
@@ -78,7 +112,7 @@ def _speed(folder: Path, pairs: int) -> Iterator[Figure]:
     counts = sorted({f"{bare.tokens} and {ours.tokens}" for bare, ours in taken})
     unit = f"tokens/s, {', '.join(counts)} tokens"
     yield Figure(
-        "bare server's speed to ours, as the servers say",
+        f"bare server's speed to ours, {doing}, as the servers say",
         server.value,
         _SPEED_BOUND,
         how=server.told(unit, digits=2),
