@@ -9,6 +9,12 @@ from pathlib import Path
 from promptqueue.verify.report import Check, Finding, Report, Requirement
 
 _SIGNS = {"met": "✓", "not met": "✗", "error": "!", "not verified": "?"}
+_GRADES = {
+    "outcome": "by trying it",
+    "static": "by reading the code",
+    "introspected": "by what the code says of itself",
+}
+_UNUSABLE = "no usable answer: "
 _SHARED = 2
 """From so many requirements on, a cause is worth a line of its own at the end."""
 
@@ -53,6 +59,7 @@ def report_lines(
     if details:
         yield from _details(report.checks)
     yield from _first_to_mend(causes)
+    yield from _legend(report)
     yield _total(report)
 
 
@@ -106,6 +113,17 @@ def _gates(report: Report) -> Iterator[str]:
         yield "gates failed: " + ", ".join(failed)
 
 
+def _legend(report: Report) -> Iterator[str]:
+    """Yield what a reader may want to know of what stands above."""
+    shown = {grade for each in report.asked for grade in each.grades if len(each.grades) > 1}
+    shown |= {grade for each in report.asked for grade in each.grades if grade != "outcome"}
+    if shown:
+        told = [f"{grade}: {words}" for grade, words in _GRADES.items() if grade in shown]
+        yield f"in brackets, how it is known ({'; '.join(told)})"
+    if any(each.verdict == "not met" for each in report.asked):
+        yield "what one asks for, and all that its checks saw: verify --explain ID"
+
+
 def _placed(finding: Finding, numbers: Sequence[int]) -> str:
     rule = f" [{finding.rule}]" if finding.rule else ""
     known = ", ".join(str(number) for number in dict.fromkeys(numbers) if number)
@@ -123,7 +141,7 @@ def _requirement(each: Requirement, width: int, causes: dict[str, list[str]]) ->
         return f"{head}: {told}"
     sharing = causes.setdefault(told, [])
     sharing.append(each.id)
-    why = told if len(sharing) == 1 else f"as {sharing[0]}"
+    why = told.removeprefix(_UNUSABLE) if len(sharing) == 1 else f"for the reason of {sharing[0]}"
     return f"{head}: {'no answer: ' if each.unanswered else ''}{why}"
 
 
@@ -131,7 +149,7 @@ def _first_to_mend(causes: Mapping[str, Sequence[str]]) -> Iterator[str]:
     """Yield what keeps several requirements from being judged, the widest first."""
     shared = [(why, names) for why, names in causes.items() if len(names) >= _SHARED]
     if shared:
-        yield "mend first, since it stands in the way of several:"
+        yield "mend first, since it stands in the way of several (more may lie behind it):"
     for why, names in sorted(shared, key=lambda each: -len(each[1])):
         yield f"  {len(names)} requirements ({', '.join(names)}): {why}"
 
@@ -155,6 +173,9 @@ def _total(report: Report) -> str:
         count = sum(each.verdict == verdict for each in report.asked)
         if count:
             counts.append(f"{count} {verdict}")
+    silent = sum(each.unanswered for each in report.asked)
+    if silent:
+        counts.append(f"{silent} of these without an answer that could be judged")
     return f"{_colour(report)}: {', '.join(counts)} (seed {report.seed})"
 
 

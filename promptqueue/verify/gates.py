@@ -9,6 +9,7 @@ from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import MappingProxyType
+from typing import get_args
 
 from promptqueue.queue.inputs import Value, resolve_inputs
 from promptqueue.queue.load import LoadedQueue
@@ -21,6 +22,7 @@ from promptqueue.verify.report import (
     Check,
     Finding,
     Gate,
+    Grade,
     Report,
     Requirement,
     Verdict,
@@ -138,7 +140,8 @@ def _add_run_gates(
         gates[gate] = "failed" if bad else "passed" if done == checks else "left out in part"
         if gate != "contract":
             # a module that fails because of one that it imports says the same of the same line
-            findings += dict.fromkeys(_finding(gate, check) for check in bad)
+            known = {replace(each, gate=gate) for each in findings}
+            findings += [f for f in dict.fromkeys(_finding(gate, c) for c in bad) if f not in known]
 
 
 def _why_not(gate: Gate, loaded: LoadedQueue, snapshot: Snapshot) -> str:
@@ -180,7 +183,8 @@ def _judged(
 ) -> Requirement:
     bad = [check for check in guards if check.outcome != "passed"]
     telling = sorted(
-        bad or guards, key=lambda check: (check.hidden, check.unanswered, not check.evidence)
+        bad or guards,
+        key=lambda check: (check.hidden, check.unanswered, not check.evidence, not check.at),
     )
     first = next(iter(telling), None)
     return Requirement(
@@ -189,7 +193,7 @@ def _judged(
         text=text,
         place=place,
         verdict=_verdict(guards),
-        grades=tuple(dict.fromkeys(check.grade for check in guards)),
+        grades=tuple(sorted({check.grade for check in guards}, key=get_args(Grade).index)),
         checks=tuple(check.name for check in guards),
         evidence=first.evidence if first else unguarded,
         at=first.at if first else "",

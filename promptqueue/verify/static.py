@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from promptqueue.queue.model import Output, Queue
-from promptqueue.verify.lint import missing_symbols, parse_problem
+from promptqueue.verify.lint import missing_symbols, parse_problem, top_level_definitions
 from promptqueue.verify.placeholders import line_count, placeholders
 from promptqueue.verify.report import Finding, Gate
 from promptqueue.verify.ruff import ruff_findings
 from promptqueue.verify.signatures import signature_problems
 from promptqueue.verify.snapshot import Snapshot
 
+_UNDEFINED = re.compile(r"Undefined name `(\w+)`")
 _LINE = re.compile(r"line (\d+): ")
 
 
@@ -51,7 +53,18 @@ def static_findings(
     yield "placeholders", [*_left_out(sound), *_lost(sound, shrunk)]
     known = {finding.path for finding in broken}
     found = [each for each in ruff_findings(folder) if each.path not in known]
-    yield "ruff", found
+    yield "ruff", [_with_owner(each, sound) for each in found]
+
+
+def _with_owner(finding: Finding, texts: Mapping[str, str]) -> Finding:
+    """Say of a name that nothing defines which other file does."""
+    name = _UNDEFINED.fullmatch(finding.message)
+    if name is None:
+        return finding
+    others = (path for path in texts if path != finding.path)
+    owner = next((path for path in others if name[1] in top_level_definitions(texts[path])), "")
+    words = f"{finding.message}, which {owner} defines"
+    return replace(finding, message=words) if owner else finding
 
 
 def _unparsable(texts: Mapping[str, str]) -> Iterator[Finding]:

@@ -26,7 +26,7 @@ def test_a_cause_that_requirements_share_is_told_once(report: Report) -> None:
     told = {row[0].split()[1]: row[1] for row in rows if "not met" in row[0]}
 
     assert told["noise"] == "NameError: np; model.py:7"
-    assert told["aspp"] == told["frozen"] == "as noise"
+    assert told["aspp"] == told["frozen"] == "for the reason of noise"
     assert "  3 requirements (noise, aspp, frozen): NameError: np; model.py:7" in lines
 
 
@@ -123,6 +123,30 @@ def test_no_answer_is_told_apart_from_a_wrong_one(report: Report) -> None:
     lines = [*report_lines(replace(report, requirements=silent))]
 
     assert any("noise  not met: no answer: sigma" in line for line in lines)
+
+
+def test_a_shared_cause_is_told_once_and_first_to_mend(report: Report) -> None:
+    silent = replace(
+        report.requirements[0], unanswered=True, evidence="no usable answer: killed", at=""
+    )
+    both = (silent, replace(silent, id="blur"))
+    lines = [*report_lines(replace(report, requirements=both))]
+
+    assert "  ✗ noise  not met: no answer: killed" in lines
+    assert "  ✗ blur   not met: no answer: for the reason of noise" in lines
+    assert lines[-1].startswith(
+        "red: 0 of 2 requirements met, 2 not met, 2 of these without an answer"
+    )
+
+
+def test_grades_are_explained_where_they_are_shown(report: Report) -> None:
+    told = "in brackets, how it is known (static: by reading the code)"
+
+    assert told in [*report_lines(report)]
+    plain = tuple(replace(each, grades=("outcome",)) for each in report.requirements)
+    assert not any(
+        "in brackets" in line for line in report_lines(replace(report, requirements=plain))
+    )
 
 
 def test_the_last_line_counts_the_verdicts_and_names_the_seed(report: Report) -> None:

@@ -170,6 +170,17 @@ def test_a_module_that_fails_because_of_another_is_no_second_finding(
     assert told == [("stats.py:1", words)]
 
 
+def test_a_name_that_another_file_defines_is_told_with_it(
+    loaded: LoadedQueue, folder: Path
+) -> None:
+    (folder / "report.py").write_text("found = [mean, nothing]\n")
+
+    told = errors(verify(loaded, folder), "ruff")
+
+    assert any(each.endswith("Undefined name `mean`, which stats.py defines") for each in told)
+    assert any(each.endswith("Undefined name `nothing`") for each in told)
+
+
 def test_what_reading_finds_is_told_before_the_code_runs(
     loaded: LoadedQueue, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
