@@ -110,16 +110,15 @@ def _gates(report: Report) -> Iterator[str]:
     failed = [gate for gate, state in report.gates.items() if state == "failed"]
     yield "gates passed: " + (", ".join(passed) or "none")
     if failed:
-        yield "gates failed: " + ", ".join(failed)
+        yield "gates failed: " + ", ".join(failed).replace("contract", "contract (by prompt below)")
 
 
 def _legend(report: Report) -> Iterator[str]:
     """Yield what a reader may want to know of what stands above."""
-    shown = {grade for each in report.asked for grade in each.grades if len(each.grades) > 1}
-    shown |= {grade for each in report.asked for grade in each.grades if grade != "outcome"}
-    if shown:
-        told = [f"{grade}: {words}" for grade, words in _GRADES.items() if grade in shown]
-        yield f"in brackets, how it is known ({'; '.join(told)})"
+    shown = {grade for each in report.asked if _is_graded(each) for grade in each.grades}
+    told = [f"{grade}, {words}" for grade, words in _GRADES.items() if grade in shown]
+    if told:
+        yield f"in brackets, how it is known ({'; '.join(told)}); the others by trying"
     if any(each.verdict == "not met" for each in report.asked):
         yield "what one asks for, and all that its checks saw: verify --explain ID"
 
@@ -133,8 +132,7 @@ def _placed(finding: Finding, numbers: Sequence[int]) -> str:
 
 def _requirement(each: Requirement, width: int, causes: dict[str, list[str]]) -> str:
     """Return a line; a cause that several share is told once, and then by who had it first."""
-    grades = [grade for grade in each.grades if grade != "outcome"]
-    worth = f" ({', '.join(each.grades)})" if grades else ""
+    worth = f" ({', '.join(each.grades)})" if _is_graded(each) else ""
     head = f"  {_SIGNS[each.verdict]} {each.id:{width}}  {each.verdict}{worth}"
     told = _with_place(each.evidence or each.text, each.at)
     if each.verdict not in ("not met", "error"):
@@ -143,6 +141,11 @@ def _requirement(each: Requirement, width: int, causes: dict[str, list[str]]) ->
     sharing.append(each.id)
     why = told.removeprefix(_UNUSABLE) if len(sharing) == 1 else f"for the reason of {sharing[0]}"
     return f"{head}: {'no answer: ' if each.unanswered else ''}{why}"
+
+
+def _is_graded(each: Requirement) -> bool:
+    """Tell whether it is worth saying how it is known: not by trying alone, and known at all."""
+    return not (each.unanswered or {*each.grades} <= {"outcome"})
 
 
 def _first_to_mend(causes: Mapping[str, Sequence[str]]) -> Iterator[str]:

@@ -140,9 +140,11 @@ def test_a_shared_cause_is_told_once_and_first_to_mend(report: Report) -> None:
 
 
 def test_grades_are_explained_where_they_are_shown(report: Report) -> None:
-    told = "in brackets, how it is known (static: by reading the code)"
+    told = "in brackets, how it is known (static, by reading the code); the others by trying"
 
     assert told in [*report_lines(report)]
+    silent = tuple(replace(each, unanswered=True) for each in report.requirements)
+    assert not any("static" in line for line in report_lines(replace(report, requirements=silent)))
     plain = tuple(replace(each, grades=("outcome",)) for each in report.requirements)
     assert not any(
         "in brackets" in line for line in report_lines(replace(report, requirements=plain))
