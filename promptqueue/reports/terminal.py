@@ -14,6 +14,7 @@ _GRADES = {
     "static": "by reading the code",
     "introspected": "by what the code says of itself",
 }
+_DETAILED = {"contract": "contract (by prompt below)"}
 _UNUSABLE = "no usable answer: "
 _SHARED = 2
 """From so many requirements on, a cause is worth a line of its own at the end."""
@@ -110,7 +111,7 @@ def _gates(report: Report) -> Iterator[str]:
     failed = [gate for gate, state in report.gates.items() if state == "failed"]
     yield "gates passed: " + (", ".join(passed) or "none")
     if failed:
-        yield "gates failed: " + ", ".join(failed).replace("contract", "contract (by prompt below)")
+        yield "gates failed: " + ", ".join(_DETAILED.get(gate, gate) for gate in failed)
 
 
 def _legend(report: Report) -> Iterator[str]:
