@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Set
 from pathlib import Path
@@ -140,6 +141,7 @@ class TemplateReader:
                 message = f"template: {names[0]} has no block {block.name!r}; {hint}"
                 yield Fault(source, block.lineno, message)
 
+    @functools.cache  # noqa: B019 - a reader lives as long as the reading of one queue
     def _blocks(self, name: str, below: frozenset[str] = frozenset()) -> frozenset[str]:
         """Return the blocks of a template and of its parents; none where one cannot be read."""
         assert self._environment.loader is not None

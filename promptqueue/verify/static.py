@@ -53,18 +53,19 @@ def static_findings(
     yield "placeholders", [*_left_out(sound), *_lost(sound, shrunk)]
     known = {finding.path for finding in broken}
     found = [each for each in ruff_findings(folder) if each.path not in known]
-    yield "ruff", [_with_owner(each, sound) for each in found]
+    yield "ruff", [*_with_owners(found, sound)]
 
 
-def _with_owner(finding: Finding, texts: Mapping[str, str]) -> Finding:
-    """Say of a name that nothing defines which other file does."""
-    name = _UNDEFINED.fullmatch(finding.message)
-    if name is None:
-        return finding
-    others = (path for path in texts if path != finding.path)
-    owner = next((path for path in others if name[1] in top_level_definitions(texts[path])), "")
-    words = f"{finding.message}, which {owner} defines"
-    return replace(finding, message=words) if owner else finding
+def _with_owners(findings: Sequence[Finding], texts: Mapping[str, str]) -> Iterator[Finding]:
+    """Say of names that nothing defines which other file does; each file is read once for it."""
+    owners: dict[str, str] | None = None
+    for finding in findings:
+        name = _UNDEFINED.fullmatch(finding.message)
+        if name is not None and owners is None:
+            owners = {each: path for path in texts for each in top_level_definitions(texts[path])}
+        owner = (owners or {}).get(name[1], "") if name is not None else ""
+        words = f"{finding.message}, which {owner} defines"
+        yield replace(finding, message=words) if owner not in ("", finding.path) else finding
 
 
 def _unparsable(texts: Mapping[str, str]) -> Iterator[Finding]:

@@ -293,10 +293,10 @@ def _told(error: BaseException, code: str) -> dict[str, str]:
         at = f"{str(error.filename)[len(code) :].lstrip('/')}:{error.lineno}"
     try:
         text = str(error)
+        if isinstance(error, ImportError):
+            text = text.removesuffix(f" ({error.path})")  # the module is named before it
     except BaseException:
         text = "(its text cannot be had)"
-    if isinstance(error, ImportError):
-        text = text.removesuffix(f" ({error.path})")  # the module is named before it
     for root in (code, sys.prefix, sys.base_prefix):  # where this machine keeps them says nothing
         text = text.replace(root, "…")
     return {"kind": type(error).__name__[:100], "text": text[:2000], "at": at}
