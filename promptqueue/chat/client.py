@@ -29,7 +29,7 @@ from promptqueue.chat.message import (
     Waiting,
 )
 from promptqueue.chat.quirks import Classified, Quirks, classify, context_was_cut
-from promptqueue.chat.retry import Policy, backoff_s, wait_s
+from promptqueue.chat.retry import Policy, backoff_s
 from promptqueue.chat.transport import AttemptError, Transport
 from promptqueue.errors import EndpointError
 
@@ -71,7 +71,7 @@ class OpenAIChat:
         name: str = "endpoint",
         key_hint: str = "",
         headers: Mapping[str, str] | None = None,
-        sleep: Callable[[float], None] = wait_s,
+        sleep: Callable[[float], None] = time.sleep,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         api_key = api_key.strip() if api_key else None  # the line end of a key file

@@ -12,9 +12,6 @@ from email.utils import parsedate_to_datetime
 BACKOFF_CAP_S = 60.0
 """Longest wait that we choose ourselves; a server may ask for more."""
 
-_NAP_S = 0.25
-"""Longest single sleep of a wait."""
-
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
 _UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _TRY_AGAIN = re.compile(
@@ -49,13 +46,6 @@ def backoff_s(failures: int, policy: Policy, jitter: Callable[[], float] = rando
     """
     full: float = min(policy.base_wait_s * 2.0 ** (failures - 1), BACKOFF_CAP_S)
     return full * (1 - jitter() / 4)
-
-
-def wait_s(seconds: float) -> None:
-    """Wait, in short naps: a signal that comes just before a sleep waits until it is over."""
-    end = time.monotonic() + seconds
-    while (left := end - time.monotonic()) > 0:
-        time.sleep(min(left, _NAP_S))
 
 
 def retry_after_s(headers: Mapping[str, str], message: str = "") -> float | None:

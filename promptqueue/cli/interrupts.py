@@ -81,7 +81,7 @@ class Interrupts:
 
     def _keep_time(self, spent: Spent) -> None:
         wall = spent.limits.get("wall")
-        if wall is not None and self._pending is None:  # or the same timer is to raise that
+        if wall is not None:
             signal.setitimer(signal.ITIMER_REAL, max(_AGAIN_S, wall - spent.seconds))
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:

@@ -8,8 +8,6 @@ import time
 
 import pytest
 
-from promptqueue.cli.interrupts import Interrupts
-from promptqueue.run.events import Spent
 from promptqueue.run.journal import RunDirectory
 from tests.cli.command import QUEUE, Shell
 from tests.cli.process import in_a_pipe, in_a_terminal
@@ -166,15 +164,3 @@ def test_a_terminal_shows_the_budget_and_what_is_waited_for(shell: Shell) -> Non
     shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", process.text)
     assert re.search(r"waiting: .*slow down · (9:5\d|10:00) left", shown)
     assert re.search(r"\d+ of 90,000 tokens · 1 of 3 calls · 0:\d\d of 30:00", shown)
-
-
-def test_the_limit_of_the_time_does_not_undo_a_ctrl_c_that_came_while_a_line_was_written() -> None:
-    """It is put off with the same timer that tells when the time is up."""
-    writer = {"__name__": "promptqueue.run.journal"}
-    exec("def write(during): during()", writer)  # a module is known by its name
-    spent = Spent(calls=1, tokens=9, usd=None, seconds=1.0, limits={"wall": 600.0})
-    with Interrupts(tell=lambda: None) as interrupts:
-        writer["write"](lambda: signal.raise_signal(signal.SIGINT))
-        interrupts.follow(spent)
-        with pytest.raises(KeyboardInterrupt):
-            time.sleep(5)
