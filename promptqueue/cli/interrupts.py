@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import time
 from collections.abc import Callable
@@ -22,8 +23,11 @@ _WRITERS = tuple(
 """A signal never cuts into these: half a line in the journal would make a run unreadable."""
 _QUESTIONS = ("promptqueue.cli.wheel",)
 """While the user is asked something, nothing is under way."""
-_AGAIN_S = 0.02
-"""So long after a signal that came while something was written, it is looked at again."""
+_TICK_S = 0.1
+"""So often it is looked whether the time is up, or a signal waits for the end of a write.
+A tick also wakes a call that went to sleep in the moment in which a signal came: Python runs the
+handler between two instructions, and would find none before the call returns.
+"""
 _CLEAN_UP_S = 10.0
 """So long a run that is stopping may journal why, and end its server, undisturbed."""
 
@@ -44,12 +48,14 @@ class Interrupts:
         self._asking = False  # a reply is under way, or its files are being written
         self._stopping = False
         self._pending: BaseException | None = None  # to be raised as soon as nothing is written
+        self._deadline = math.inf
         self._raised = -_CLEAN_UP_S
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Interrupts:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
             self._before[number] = signal.signal(number, self._on_signal)
+        signal.setitimer(signal.ITIMER_REAL, _TICK_S, _TICK_S)
         return self
 
     def __exit__(
@@ -69,7 +75,8 @@ class Interrupts:
             KeyboardInterrupt: the run is to stop before it asks again.
         """
         if isinstance(event, Spent):
-            self._keep_time(event)
+            left = event.limits.get("wall", math.inf) - event.seconds
+            self._deadline = time.monotonic() + left
         elif isinstance(event, AttemptStarted | Answered):
             self._asking = True  # after the answer its files are still to be written
         elif isinstance(event, AttemptFailed | Waiting) or (
@@ -79,29 +86,29 @@ class Interrupts:
             if self._stopping:
                 self._raise(KeyboardInterrupt())
 
-    def _keep_time(self, spent: Spent) -> None:
-        wall = spent.limits.get("wall")
-        if wall is not None:
-            signal.setitimer(signal.ITIMER_REAL, max(_AGAIN_S, wall - spent.seconds))
-
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        asking = self._asking and not _is_within(_QUESTIONS, frame)
-        if number == signal.SIGINT and asking and not self._stopping:
+        if number == signal.SIGALRM:
+            self._look_at_the_clock()
+        elif number == signal.SIGINT and self._may_end(frame):
             self._stopping = True
             self._tell()
-            return
-        if number != signal.SIGALRM:
-            self._pending = KeyboardInterrupt()
-        elif self._pending is None:
-            self._pending = TimeIsUp()
-        if _is_within(_WRITERS, frame):
-            signal.setitimer(signal.ITIMER_REAL, _AGAIN_S)
         else:
+            self._pending = KeyboardInterrupt()
+        if self._pending is not None and not _is_within(_WRITERS, frame):
             self._raise(self._pending)
+
+    def _look_at_the_clock(self) -> None:
+        if self._pending is None and time.monotonic() >= self._deadline:
+            self._pending = TimeIsUp()
+
+    def _may_end(self, frame: FrameType | None) -> bool:
+        """Tell whether this is the first Ctrl-C, and there is a reply to wait for."""
+        return self._asking and not self._stopping and not _is_within(_QUESTIONS, frame)
 
     def _raise(self, error: BaseException) -> None:
         """Raise, unless the run is at work to end because of an earlier signal."""
         now = time.monotonic()
+        self._pending, self._deadline = None, math.inf
         if now - self._raised >= _CLEAN_UP_S:
             self._raised = now
             raise error

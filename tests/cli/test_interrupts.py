@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 import signal
+import threading
 import time
 
 import pytest
 
+from promptqueue.cli.interrupts import Interrupts
+from promptqueue.run.events import Spent
 from promptqueue.run.journal import RunDirectory
 from tests.cli.command import QUEUE, Shell
 from tests.cli.process import in_a_pipe, in_a_terminal
@@ -164,3 +167,22 @@ def test_a_terminal_shows_the_budget_and_what_is_waited_for(shell: Shell) -> Non
     shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", process.text)
     assert re.search(r"waiting: .*slow down · (9:5\d|10:00) left", shown)
     assert re.search(r"\d+ of 90,000 tokens · 1 of 3 calls · 0:\d\d of 30:00", shown)
+
+
+def test_the_limit_of_the_time_does_not_undo_a_ctrl_c_that_came_while_a_line_was_written() -> None:
+    writer = {"__name__": "promptqueue.run.journal"}
+    exec("def write(during): during()", writer)  # a module is known by its name
+    with Interrupts(tell=lambda: None) as interrupts:
+        writer["write"](lambda: signal.raise_signal(signal.SIGINT))
+        interrupts.follow(Spent(calls=1, tokens=9, usd=None, seconds=1.0, limits={"wall": 600.0}))
+        with pytest.raises(KeyboardInterrupt):
+            time.sleep(5)
+
+
+def test_a_ctrl_c_that_does_not_wake_a_sleeping_run_is_not_slept_through() -> None:
+    """As one that comes just before the sleep; here another thread is the one to receive it."""
+    threading.Timer(0.2, lambda: signal.pthread_kill(threading.get_ident(), signal.SIGINT)).start()
+    begin = time.monotonic()
+    with Interrupts(tell=lambda: None), pytest.raises(KeyboardInterrupt):
+        time.sleep(20)
+    assert time.monotonic() - begin < 15
