@@ -23,6 +23,7 @@ from promptqueue.cli.options import (
     Timeout,
 )
 from promptqueue.errors import EndpointError, Interrupted, LimitReached, UsageError
+from promptqueue.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -168,7 +169,7 @@ def compare(
     _show(plan, picture, json=json)
     if failed:
         raise EndpointError(
-            f"{len(failed)} samples could not be taken: {failed[0].why}\n"
+            f"{counted(len(failed), 'sample')} could not be taken: {failed[0].why}\n"
             "start the same command again: what is there is kept"
         )
 
@@ -181,7 +182,8 @@ def _say_estimate(plan: Design, *, quiet: bool) -> None:
     if quiet:
         return
     endpoint = plan.terms.endpoint
-    typer.echo(f"{plan.loaded.path}: {len(plan.arms)} arms, {plan.samples} samples of each")
+    arms, samples = counted(len(plan.arms), "arm"), counted(plan.samples, "sample")
+    typer.echo(f"{plan.loaded.path}: {arms}, {samples} of each")
     typer.echo(f"endpoint: {endpoint.name}, {endpoint.shown_url} ({endpoint.reason})")
     for line in lines:
         typer.echo(line)

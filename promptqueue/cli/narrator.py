@@ -33,6 +33,7 @@ from promptqueue.run.events import (
     StepStarted,
     StepSteered,
 )
+from promptqueue.words import counted
 
 STOPPING = "stopping after this reply; press Ctrl-C again to stop at once"
 
@@ -66,8 +67,7 @@ class Narrator:
             case StepStarted():
                 self.label = f"[{event.number}/{event.of}] {event.title}"
             case Judging():
-                what = "requirement" if event.requirements == 1 else "requirements"
-                return [f"{self.label}: judging {event.requirements} {what}"]
+                return [f"{self.label}: judging {counted(event.requirements, 'requirement')}"]
             case Judged():
                 return [f"{self.label}: {_verdict(event)}"]
             case Refining():
@@ -131,7 +131,7 @@ class Narrator:
         return None
 
     def _summary(self, event: RunFinished) -> list[str]:
-        calls = f"{event.calls} call{'s' if event.calls != 1 else ''}"
+        calls = counted(event.calls, "call")
         whole = event.complete and not event.aside
         head = "done" if whole else "not complete: ended"
         lines = [f"{head} in {clock(event.seconds)}: {calls}, {spent(event.usage, event.usd)}"]
@@ -218,7 +218,7 @@ def _left(event: StepFinished) -> str:
 
 
 def _written(event: FileWritten) -> str:
-    size = f"{event.lines} line{'s' if event.lines != 1 else ''}"
+    size = counted(event.lines, "line")
     if event.status == "aside":
         return f"{event.path} was edited by hand and is left alone; the new text: {event.target}"
     if event.status == "replaced":

@@ -13,6 +13,7 @@ import typer
 from promptqueue.cli import complete
 from promptqueue.cli.options import RUNS, NamedRun, RunName, Runs
 from promptqueue.errors import StorageError, UsageError
+from promptqueue.words import counted
 
 if TYPE_CHECKING:
     from promptqueue.chat.endpoints import Price
@@ -169,7 +170,7 @@ def _prune(runs: Path, old: list[Summary], *, remove: bool) -> None:
             except OSError as error:
                 raise StorageError(f"{runs / each.run} cannot be removed: {error}") from error
     verb = "removed" if remove else "would be removed; add --yes to do it"
-    typer.echo(f"{len(doomed)} run{'s' if len(doomed) != 1 else ''}, {total / 1e6:.1f} MB {verb}")
+    typer.echo(f"{counted(len(doomed), 'run')}, {total / 1e6:.1f} MB {verb}")
 
 
 def _row(each: Summary, size: int | None) -> str:
@@ -195,7 +196,7 @@ def _show_run(directory: RunDirectory, history: History) -> None:
     prices = _prices(meta)
     for step, calls in history.latest().items():
         state = "complete" if history.steps.get(step) else "not complete"
-        turns = f"{len(calls)} turn{'s' if len(calls) != 1 else ''}"
+        turns = counted(len(calls), "turn")
         typer.echo(f"{step}: {state}, {turns}, {_spent(calls, prices)}")
     for path, digest in history.files.items():
         typer.echo(f"  {path}  sha256 {digest[:12]}")

@@ -18,6 +18,7 @@ from promptqueue.cli.options import (
     StepId,
 )
 from promptqueue.errors import UsageError
+from promptqueue.words import counted
 
 if TYPE_CHECKING:
     from promptqueue.queue.load import LoadedQueue
@@ -98,8 +99,8 @@ def _summary(loaded: LoadedQueue, needed: list[str]) -> str:
     requirements = sum(len(step.requirements) for step in queue.steps)
     files = dict.fromkeys(path for step in queue.steps for path in step.paths())
     text = (
-        f"{loaded.path}: sound; {_counted(len(queue.steps), 'step')}, "
-        f"{_counted(requirements, 'requirement')}, {_counted(len(files), 'file')} "
+        f"{loaded.path}: sound; {counted(len(queue.steps), 'step')}, "
+        f"{counted(requirements, 'requirement')}, {counted(len(files), 'file')} "
         f"({', '.join(files)}); digest {loaded.digest[:12]}"
     )
     if needed:
@@ -118,7 +119,3 @@ def _brought_by(
     known = directory.meta()["inputs"].items()
     settings = [f"{name}={value}" for name, value in known if name in loaded.queue.inputs]
     return step_results(loaded.queue, directory), settings
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

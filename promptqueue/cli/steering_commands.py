@@ -33,6 +33,7 @@ from promptqueue.cli.options import (
 )
 from promptqueue.cli.run_commands import conduct
 from promptqueue.errors import StorageError, UsageError
+from promptqueue.words import counted
 
 if TYPE_CHECKING:
     from promptqueue.run.forecast import Forecast
@@ -203,8 +204,7 @@ def replay(
         raise StorageError(
             "\n".join([f"the replay of {found.run} is not the run:", *found.differences])
         )
-    steps = f"{found.steps} step{'s' if found.steps != 1 else ''}"
-    files = f"{len(found.files)} file{'s' if len(found.files) != 1 else ''}"
+    steps, files = counted(found.steps, "step"), counted(len(found.files), "file")
     typer.echo(f"{found.run}: {steps} replayed, {files}; every byte as it was")
 
 

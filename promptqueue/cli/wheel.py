@@ -12,6 +12,7 @@ from pathlib import Path
 from promptqueue.cli.display import Display
 from promptqueue.errors import UsageError
 from promptqueue.run.steering import Decision, Review
+from promptqueue.words import counted
 
 _MENU = "(a)ccept, (c)hange, (e)dit the prompt, (r)etry, (v)iew the reply, (s)kip, (q)uit"
 _MENU_OPEN = f"(f)ix what is wrong, {_MENU}"
@@ -90,7 +91,7 @@ class Wheel:
 def _show(review: Review) -> None:
     for path, text in review.files.items():
         count = len(text.splitlines())
-        _say(f"  {path}: {count} line{'s' if count != 1 else ''}")
+        _say(f"  {path}: {counted(count, 'line')}")
     if not review.files:
         _say("  no file in this reply")
     for issue in review.issues:

@@ -20,6 +20,7 @@ from promptqueue.queue.problem import Problem
 from promptqueue.queue.review import review_queue
 from promptqueue.queue.template_reader import Source
 from promptqueue.queue.templates import make_environment
+from promptqueue.words import counted
 
 _ROUNDS = 8
 """How often what is wrong is left out and the rest read again."""
@@ -103,7 +104,7 @@ def _raise_problems(document: Document) -> None:
     if not errors:
         return
     ordered = sorted(document.problems, key=lambda p: (p.place.path, p.place.line, p.place.column))
-    count = f"{len(errors)} problem{'s' if len(errors) > 1 else ''} in {document.path}"
+    count = f"{counted(len(errors), 'problem')} in {document.path}"
     raise QueueFileError("\n".join([*map(str, ordered), count]))
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from promptqueue.verify.report import Check, Finding, Report, Requirement
+from promptqueue.words import counted
 
 _SIGNS = {"met": "✓", "not met": "✗", "error": "!", "not verified": "?"}
 _GRADES = {
@@ -99,8 +100,8 @@ def finding_lines(findings: Sequence[Finding], *, warnings: bool = False) -> Ite
         yield f"  {sign} {each.gate}: {_placed(each, numbers)}"
     left = [each.gate for each in findings if each.severity == "warning"]
     if left and not warnings:
-        names, plural = ", ".join(dict.fromkeys(left)), "s" if len(left) > 1 else ""
-        yield f"  · {names}: {len(left)} warning{plural}, shown by --details"
+        names = ", ".join(dict.fromkeys(left))
+        yield f"  · {names}: {counted(len(left), 'warning')}, shown by --details"
 
 
 def _gates(report: Report) -> Iterator[str]:
