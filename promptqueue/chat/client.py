@@ -204,14 +204,14 @@ class OpenAIChat:
     def _failed(self, call: Call, error: AttemptError) -> AttemptFailed:
         found = error.classified
         message = self._explainer.one_line(found.message)
-        return AttemptFailed(call.attempt, found.failure, message, error.partial, error.usage)
+        partial = call.text + error.partial  # of a continuation, with what it continues
+        return AttemptFailed(call.attempt, found.failure, message, partial, error.usage)
 
     def _give_up(self, call: Call, error: AttemptError) -> Generator[ChatEvent, None, None]:
         """Yield all that the call brought and cost, for no `Answered` will, and raise."""
         usage = error.usage if call.usage is None else call.usage + (error.usage or _NO_TOKENS)
-        yield self._failed(
-            call, AttemptError(error.classified, partial=call.text + error.partial, usage=usage)
-        )
+        told = AttemptError(error.classified, partial=error.partial, usage=usage)
+        yield self._failed(call, told)
         model, attempts = call.request.model, call.attempt
         raise EndpointError(
             self._explainer.terminal(error.classified, model=model, attempts=attempts)

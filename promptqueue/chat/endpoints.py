@@ -202,7 +202,10 @@ def named_model(
 
 def shown_url(url: str) -> str:
     """Return a URL without user, password, query and fragment: fit to be printed and kept."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # as of `http://[::1`
+        return url.rpartition("@")[2].partition("?")[0]
     host = parts.netloc.rpartition("@")[2]
     return urlunsplit((parts.scheme, host, parts.path, "", ""))
 

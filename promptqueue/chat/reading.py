@@ -6,6 +6,7 @@ Thinking comes in four places: `reasoning_content` (vLLM until 2026-01, DeepSeek
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,6 +15,9 @@ from promptqueue.chat.failure import Failure
 from promptqueue.chat.message import Message, Usage
 from promptqueue.chat.quirks import estimate_tokens
 from promptqueue.chat.stream import StreamError
+
+_THOUGHT_ENDS = re.compile(r"</think>[ \t]*(?:\n|\Z)")
+"""Elsewhere in a line it is spoken of, as in code that takes replies apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +75,7 @@ class Reading:
         """Return what was held back because it might have become a tag or a character."""
         rest = self._split.finish()
         piece = self._add(rest.text, rest.reasoning, last=True)
-        if not self._reasoning and "</think>" in self.text:
+        if not self._reasoning:
             self._separate_open_thought()
         return piece
 
@@ -148,8 +152,9 @@ class Reading:
 
     def _separate_open_thought(self) -> None:
         """Cut off thinking whose opening tag was in the prompt (R1 templates)."""
-        thought, _, content = self.text.partition("</think>")
-        if "<think>" not in thought:
+        end = _THOUGHT_ENDS.search(self.text)
+        if end is not None and "<think>" not in self.text[: end.start()]:
+            thought, content = self.text[: end.start()], self.text[end.end() :]
             self._reasoning, self._text = [thought], [content.lstrip("\n")]
 
 

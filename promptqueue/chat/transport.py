@@ -173,6 +173,9 @@ class Transport:
         except (ImportError, ValueError) as exc:
             words = f"the proxy that the environment names cannot be used: {exc}"
             raise AttemptError(Classified(Failure.BAD_REQUEST, words)) from exc
+        except OSError as exc:
+            words = f"the certificates cannot be read ({exc}); see SSL_CERT_FILE and SSL_CERT_DIR"
+            raise AttemptError(Classified(Failure.BAD_REQUEST, words)) from exc
 
     def _drop_foreign_headers(self, request: httpx2.Request) -> None:
         """Drop what the environment (OPENAI_ORG_ID …) and openai's telemetry would add."""

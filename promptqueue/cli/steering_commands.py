@@ -33,7 +33,7 @@ from promptqueue.cli.options import (
 )
 from promptqueue.cli.run_commands import conduct
 from promptqueue.errors import StorageError, UsageError
-from promptqueue.words import counted
+from promptqueue.words import counted, is_unicode
 
 if TYPE_CHECKING:
     from promptqueue.run.forecast import Forecast
@@ -163,6 +163,8 @@ def refine(
 
     if not text.strip():
         raise UsageError("the correction is empty; say what should change")
+    if not is_unicode(text):
+        raise UsageError("the correction holds bytes that are no text in UTF-8; say it in UTF-8")
     path = find_run(runs, name)
     directory = RunDirectory(path)
     with sources(directory) as loaded:

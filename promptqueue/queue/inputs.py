@@ -10,6 +10,7 @@ from promptqueue.errors import UsageError
 from promptqueue.queue.document import read_document
 from promptqueue.queue.model import Input, Queue
 from promptqueue.queue.problem import suggest
+from promptqueue.words import is_unicode
 
 Value = str | int | float | bool
 _BOOLEANS = {"true": True, "yes": True, "on": True, "1": True}
@@ -66,6 +67,8 @@ def checked_value(name: str, spec: Input, value: Any) -> Value:
         found = str(value).lower() if isinstance(value, bool) else repr(value)
         text = f"the input {name!r} is {_KINDS[spec.type]}, not {found}"
         raise UsageError(text) from error
+    if isinstance(typed, str) and not is_unicode(typed):
+        raise UsageError(f"the input {name!r} holds bytes that are no text in UTF-8")
     if spec.choices is not None and typed not in map(_PARSERS[spec.type], spec.choices):
         choices = ", ".join(map(str, spec.choices))
         raise UsageError(f"the input {name!r} is one of {choices}, not {value!r}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -46,8 +47,12 @@ class Archive(Protocol):
 class RunArchive:
     """The runs of one folder that asked one endpoint."""
 
-    def __init__(self, runs: Path, endpoint: str) -> None:
+    def __init__(
+        self, runs: Path, endpoint: str, *, elsewhere: Collection[str] = frozenset()
+    ) -> None:
+        """Take note of where runs are, who answers, and which keys somebody else has answered."""
         self._runs = runs
+        self._elsewhere = frozenset(elsewhere)
         self._endpoint = endpoint
         self._read: dict[str, Past | None] = {}
 
@@ -64,6 +69,8 @@ class RunArchive:
 
     def add(self, key: str, run: str) -> None:
         """Note that a run has completed such a step; best effort."""
+        if key in self._elsewhere:
+            return
         entry = self._entry(key)
         with contextlib.suppress(OSError):
             entry.parent.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ from collections.abc import Generator
 
 from promptqueue.chat.message import Answered, Reply, Request
 from promptqueue.chat.quirks import estimate_prompt
+from promptqueue.errors import StorageError
 from promptqueue.queue.model import Step
 from promptqueue.run.archive import Past
 from promptqueue.run.events import CallStarted, Event
@@ -27,13 +28,21 @@ def ask(
     if key in job.ledger.answers:
         yield job.recorder.record(_started(job, step, turn, request, reused=True))
         return reply_from(job.ledger.answers[key], job.recorder.directory.blobs)
-    if past is not None and key in past.ledger.answers:
-        reply = reply_from(past.ledger.answers[key], past.blobs)
+    reply = _known_reply(past, key) if past is not None else None
+    if past is not None and reply is not None:
         started = _started(job, step, turn, request, reused=True, origin=past.run)
         yield job.recorder.record(started)
         job.recorder.copy_answer(reply, past.run)
         return reply
     return (yield from _ask_model(job, step, turn, request))
+
+
+def _known_reply(past: Past, key: str) -> Reply | None:
+    """Return what an earlier run was answered, unless it is lost: then the model is asked."""
+    try:
+        return reply_from(past.ledger.answers[key], past.blobs)
+    except (KeyError, StorageError):
+        return None
 
 
 def _ask_model(job: Job, step: Step, turn: int, request: Request) -> Generator[Event, None, Reply]:

@@ -15,17 +15,17 @@ class Blobs:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def put(self, text: str, *, durable: bool = False) -> str:
+    def put(self, text: str | bytes, *, durable: bool = False) -> str:
         """Store `text` and return its digest; nothing is written twice.
 
         Args:
-            text: stored as UTF-8.
+            text: stored as UTF-8, or as the bytes that it is.
             durable: wait until it is on the disk (one fsync); for what was paid for.
         """
-        data = text.encode("utf-8", "surrogatepass")
+        data = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
         digest = hashlib.sha256(data).hexdigest()
         path = self.path(digest)
-        if not path.exists():
+        if not _holds(path, len(data)):
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(path, data, durable=durable)
         return digest
@@ -36,6 +36,10 @@ class Blobs:
         Raises:
             StorageError: it is missing, or is not what was written.
         """
+        return self.read(digest).decode("utf-8", "surrogatepass")
+
+    def read(self, digest: str) -> bytes:
+        """Return the bytes of a digest; raises as `get` does."""
         path = self.path(digest)
         try:
             data = path.read_bytes()
@@ -43,7 +47,7 @@ class Blobs:
             raise StorageError(f"{path} cannot be read: {error.strerror or error}") from error
         if hashlib.sha256(data).hexdigest() != digest:
             raise StorageError(f"{path} was changed after it was written; start a new run")
-        return data.decode("utf-8", "surrogatepass")
+        return data
 
     def __contains__(self, digest: str) -> bool:
         """Tell whether the text of a digest is there."""
@@ -52,6 +56,14 @@ class Blobs:
     def path(self, digest: str) -> Path:
         """Return where the text of a digest lies."""
         return self.folder / digest[:2] / digest[2:]
+
+
+def _holds(path: Path, size: int) -> bool:
+    """Tell whether a text is there whole; after a power cut a file may be there and empty."""
+    try:
+        return path.stat().st_size == size
+    except FileNotFoundError:
+        return False
 
 
 def write_atomically(path: Path, data: bytes, *, durable: bool = False) -> None:

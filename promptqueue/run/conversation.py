@@ -55,6 +55,8 @@ class _Talk:
     unwritten: set[str] = field(default_factory=set)
     """Files whose best version is not in the workspace."""
     skipped: bool = False
+    asked: set[str] = field(default_factory=set)
+    """Keys of the questions so far."""
 
     def hear(self, reply: Reply) -> None:
         """Take note of a reply."""
@@ -83,6 +85,10 @@ class _Talk:
         self._draw(self.starts)
         self.messages, self.turns, self.mending = self.first, [], False
 
+    def another_sample(self) -> None:
+        """Ask for another answer to the same question."""
+        self._draw(self.draw.warmth)
+
     def _draw(self, warmth: int) -> None:
         self.draw = replace(self.draw, sample=self.draw.sample + 1, warmth=warmth)
 
@@ -95,12 +101,12 @@ def run_step(
     yield job.recorder.record(
         StepStarted(step.id, number, of, step.title or step.id, digest_of(first))
     )
-    request = job.request(step, first)
-    first_key = request.key()
-    past = job.past_of(number, first_key)
     blobs = job.recorder.directory.blobs
     earlier = {path: blobs.get(job.files[path]) for path in step.paths() if path in job.files}
     talk = _Talk(first, first, Board(step.outputs, earlier, met_before(job, step)))
+    request = _next_request(job, step, talk)
+    first_key = request.key()
+    past = job.past_of(number, first_key)
     while True:
         reply = yield from ask(job, step, talk.turn, request, past)
         talk.hear(reply)
@@ -124,12 +130,22 @@ def run_step(
             break
         yield from _follow(job, step, talk, reply, extraction, decision)
         talk.turn += 1
-        request = job.request(step, talk.messages, talk.draw)
+        request = _next_request(job, step, talk)
     talk.skipped = decision.action == "skip"
     yield from _others_faults(job, step, talk)
     yield from _finish(job, step, talk, extraction, past)
     if step.id not in job.incomplete:
         job.archive.add(first_key, job.recorder.directory.id)
+
+
+def _next_request(job: Job, step: Step, talk: _Talk) -> Request:
+    """Return a question that this conversation has not asked: a known one leads nowhere new."""
+    request = job.request(step, talk.messages, talk.draw)
+    while request.key() in talk.asked:
+        talk.another_sample()
+        request = job.request(step, talk.messages, talk.draw)
+    talk.asked.add(request.key())
+    return request
 
 
 def _write(job: Job, step: Step, talk: _Talk, *, least: int) -> Generator[Event, None, None]:

@@ -98,7 +98,7 @@ def _places(faults: Sequence[Fault], texts: Mapping[str, str]) -> Iterator[str]:
             span = _around(texts[path], int(number))
             marked.setdefault((path, *span), set()).add(int(number))
     for (path, first, last), numbers in marked.items():
-        lines = texts[path].splitlines()
+        lines = texts[path].split("\n")  # where Python's parser does
         if last - first >= _MOST_LINES:
             first = max(first, min(numbers) - _MOST_LINES // 2)
             last = min(last, max(numbers) + _MOST_LINES // 2)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from promptqueue.chat.message import Message
 from promptqueue.chat.quirks import estimate_prompt
 from promptqueue.errors import StorageError
 from promptqueue.queue.model import Step, StepResult, Turn
 from promptqueue.queue.render import placeholder, render_step
-from promptqueue.run.archive import Archive, Past, RunArchive
-from promptqueue.run.history import models_asked, step_results
+from promptqueue.run.archive import RunArchive
+from promptqueue.run.history import models_asked, result_of, step_results
 from promptqueue.run.job import request_of
 from promptqueue.run.journal import RunDirectory
 from promptqueue.run.plan import Plan, fresh_from, named_models
@@ -69,13 +69,13 @@ def forecast(plan: Plan) -> list[Forecast]:
         messages = render_step(plan.loaded, step, plan.inputs, known)
         waits_for = _waits_for(plan, step, known, unknown, messages)
         forced = first_fresh is not None and number >= first_fresh
-        past = None if waits_for or forced else _find(archive, plan, step, model, messages)
+        key = request_of(plan.loaded.queue, step, model, messages).key()
+        past = None if waits_for or forced else archive.find(key)
         title = step.title or step.id
-        if past is not None:
+        result = result_of(RunDirectory(plan.runs / past.run), key) if past else None
+        if past is not None and result is not None:
             told.append(Forecast(step.id, number, title, f"answered by {past.run}", False))
-            known[step.id] = step_results(plan.loaded.queue, RunDirectory(plan.runs / past.run))[
-                step.id
-            ]
+            known[step.id] = replace(result, id=step.id)
             continue
         reason = _reason(forced, waits_for, seen=step.id in guesses)
         unknown.add(step.id)
@@ -121,12 +121,6 @@ def _asked(
     )
 
 
-def _find(
-    archive: Archive, plan: Plan, step: Step, model: str, messages: tuple[Message, ...]
-) -> Past | None:
-    return archive.find(request_of(plan.loaded.queue, step, model, messages).key())
-
-
 def _waits_for(
     plan: Plan,
     step: Step,
@@ -153,10 +147,11 @@ def _altered(result: StepResult) -> StepResult:
 
 def _latest(plan: Plan) -> RunDirectory | None:
     """Return the latest run of the queue that can be read."""
-    for path in sorted(plan.runs.glob(f"*-{plan.loaded.queue.name}-*"), reverse=True):
+    name = plan.loaded.queue.name
+    for path in sorted(plan.runs.glob(f"*-{name}-*"), reverse=True):
         with contextlib.suppress(StorageError):
             directory = RunDirectory(path)
-            if models_asked(directory):
+            if directory.meta()["queue"]["name"] == name and models_asked(directory):
                 return directory
     return None
 

@@ -14,14 +14,26 @@ _RESTARTS = ("edit", "retry", "skip")
 """Decisions after which the turns so far are no part of the step's conversation."""
 
 
-def step_results(  # noqa: C901 - one line per kind of event
-    queue: Queue, directory: RunDirectory
-) -> dict[str, StepResult]:
+def step_results(queue: Queue, directory: RunDirectory) -> dict[str, StepResult]:
     """Return the result of every step of `queue` that the run has answers of.
 
     Raises:
         StorageError: the journal is damaged.
     """
+    known = {each.id for each in queue.steps}
+    return {name: result for name, result in _results(directory).items() if name in known}
+
+
+def result_of(directory: RunDirectory, key: str) -> StepResult | None:
+    """Return the result of the step that asked the question of this key, whatever its name."""
+    asked = (r for r in directory.records() if r["event"] == "call.started" and r["key"] == key)
+    record = next(asked, None)
+    return _results(directory).get(record["step"]) if record else None
+
+
+def _results(  # noqa: C901 - one line per kind of event
+    directory: RunDirectory,
+) -> dict[str, StepResult]:
     turns: dict[str, list[tuple[str, str]]] = {}
     best: dict[str, list[tuple[str, str]]] = {}  # what led to the version that was judged best
     files: dict[str, dict[str, str]] = {}
@@ -50,11 +62,11 @@ def step_results(  # noqa: C901 - one line per kind of event
             files[step][record["path"]] = record["digest"]
         elif event == "step.refining" and record["fresh"]:
             turns[step] = []
-    blobs, known = directory.blobs, {each.id for each in queue.steps}
+    blobs = directory.blobs
     return {
         name: StepResult(name, StoredTurns(blobs, asked), StoredFiles(blobs, files[name]))
         for name, asked in (turns | best).items()
-        if asked and name in known
+        if asked
     }
 
 
@@ -83,9 +95,9 @@ def prompts_asked(directory: RunDirectory) -> dict[str, str]:
 
 
 def models_asked(directory: RunDirectory) -> dict[str, str]:
-    """Return the model that each step was last asked of."""
-    records = directory.records()
-    return {r["step"]: r["model"] for r in records if r["event"] == "call.started"}
+    """Return the model that each step was last begun with; a refinement may ask another one."""
+    asked = (r for r in directory.records() if r["event"] == "call.started" and not r["turn"])
+    return {record["step"]: record["model"] for record in asked}
 
 
 def sources_of(directory: RunDirectory) -> str:

@@ -102,23 +102,21 @@ class Job:
     def write(self, step: Step, path: str, text: str, turn: int) -> Generator[Event, None, None]:
         """Write one file of a step into the workspace."""
         keep = self.recorder.directory.keep
-        old = self.workspace.read(path) if self.workspace.hand_edited([path]) else None
-        blob = keep(old) if old is not None else ""
         origin = {"step": step.id, "turn": turn, "run": self.recorder.directory.id}
         digest = self.files[path] = keep(text)  # first: a run that is killed here knows its file
-        target, status = self.workspace.write(path, text, origin)
-        self.written[path] = str(target)
-        if status == "aside" and str(target) not in self.aside:
-            self.aside.append(str(target))
+        written = self.workspace.write(path, text, origin, keep)
+        self.written[path] = target = str(written.target)
+        if written.status == "aside" and target not in self.aside:
+            self.aside.append(target)
         yield self.recorder.record(
             FileWritten(
                 step=step.id,
                 path=path,
-                target=str(target),
+                target=target,
                 digest=digest,
                 lines=len(text.splitlines()),
-                status=status,
-                old=blob if status == "replaced" else "",
+                status=written.status,
+                old=written.old,
             )
         )
 

@@ -67,7 +67,7 @@ class RunDirectory:
         """
         path = self.path / "run.json"
         try:
-            meta: Record = json.loads(path.read_text("utf-8"))
+            meta: Record = json.loads(path.read_bytes().decode("utf-8", "surrogatepass"))
         except (OSError, ValueError) as error:
             raise StorageError(
                 f"{path} cannot be read ({error}); the run cannot be used"
@@ -98,7 +98,7 @@ class RunDirectory:
         except OSError as error:
             raise self._failed(error) from error
 
-    def keep(self, text: str, *, durable: bool = False) -> str:
+    def keep(self, text: str | bytes, *, durable: bool = False) -> str:
         """Store a text as a blob and return its digest, even on a disk that has just filled up."""
         return self._keeping_space(lambda: self.blobs.put(text, durable=durable))
 
@@ -128,7 +128,8 @@ class RunDirectory:
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            self.close()
+            os.close(self._fd)  # and no more: the reserve is the other's
+            self._fd = None
             raise StorageError(
                 f"the run {self.id} is at work in another process; wait for it or stop it"
             ) from error
@@ -232,7 +233,8 @@ def create_run(runs: Path, name: str, meta: Record) -> RunDirectory:
         path.mkdir(parents=True)
         _ignore_in_git(runs)
         text = json.dumps(meta, ensure_ascii=False, indent=2) + "\n"
-        (path / "run.json").write_text(text, "utf-8")
+        # A folder's name may hold bytes that are no text: they come and go as halves of pairs.
+        (path / "run.json").write_bytes(text.encode("utf-8", "surrogatepass"))
     except OSError as error:
         raise StorageError(
             f"{runs} cannot be written: {error.strerror or error}; use --runs DIR"

@@ -14,6 +14,7 @@ from promptqueue.chat.endpoints import (
     resolve_endpoint,
 )
 from promptqueue.chat.prices import load_prices
+from promptqueue.errors import UsageError
 from promptqueue.queue.inputs import known_inputs, resolve_inputs
 from promptqueue.queue.limits import parse_limits
 from promptqueue.queue.load import LoadedQueue, load_queue
@@ -144,4 +145,14 @@ def _endpoint_of(
         api_key_env=api_key_env,
         queue_profile=queue_profile,
     )
-    return replace(endpoint, reason="as the run began") if same else endpoint
+    if not same:
+        return endpoint
+    began, now = meta.get("base_url"), endpoint.shown_url
+    if began is None or began == now:
+        return replace(endpoint, reason="as the run began")
+    if name in config.endpoints:
+        return replace(endpoint, reason=f"as the run began, then at {began}")
+    raise UsageError(  # nobody said that the prompts may go there
+        f"the run began at {began}, and {name} is {now} here; set OPENAI_BASE_URL to go on where "
+        f"it began, or give --endpoint {name}"
+    )

@@ -111,7 +111,7 @@ def replay(path: Path) -> Replay:
 def _check_blobs(directory: RunDirectory) -> None:
     """Read every text that the journal names: prompts and files come out the same without it."""
     for digest in {each for record in directory.records() for each in _blobs_of(record)}:
-        directory.blobs.get(digest)
+        directory.blobs.read(digest)
 
 
 def _blobs_of(record: Record) -> Iterator[str]:

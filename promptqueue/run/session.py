@@ -105,7 +105,7 @@ def execute(
                 recorder=recorder,
                 ledger=ledger,
                 workspace=workspace,
-                archive=RunArchive(plan.runs, plan.endpoint.shown_url),
+                archive=_archive(plan, directory, ledger),
                 fresh_from=first_fresh,
                 steer=plan.steer,
                 judge=judge,
@@ -116,6 +116,18 @@ def execute(
 def _is_own(directory: RunDirectory, ledger: Ledger, digest: str) -> bool:
     """Tell whether a run wrote the text of a file: it keeps what it writes before it does."""
     return digest in directory.blobs and digest not in ledger.replaced
+
+
+def _archive(plan: Plan, directory: RunDirectory, ledger: Ledger) -> RunArchive:
+    """Return the earlier runs; what another endpoint answered in this one is none of theirs."""
+    began = directory.meta()["endpoint"]
+    moved = (began["name"], began["base_url"]) != _address(plan)
+    known = ledger.answers if moved else ()
+    return RunArchive(plan.runs, plan.endpoint.shown_url, elsewhere=known)
+
+
+def _address(plan: Plan) -> tuple[str, str | None]:
+    return plan.endpoint.name, plan.endpoint.shown_url if plan.endpoint.profile else None
 
 
 def _judge(plan: Plan) -> tuple[Judge | None, tuple[str, ...]]:
@@ -193,7 +205,9 @@ def _warnings(plan: Plan, models: Mapping[str, str]) -> Iterator[str]:
     if plan.endpoint.embedded and named:
         yield f"the embedded model answers in place of {', '.join(sorted(map(str, named)))}"
     limited = plan.limits.over(queue.limits).usd is not None
-    unpriced = sorted({model for model in models.values() if model not in plan.prices})
+    escalated = {queue.refine_of(step).escalate for step in queue.steps} - {None}
+    asked = {*models.values(), *map(str, escalated)}
+    unpriced = sorted(model for model in asked if model not in plan.prices)
     if limited and unpriced and not plan.endpoint.embedded:
         yield (
             f"the limit usd cannot be held: no price of {', '.join(unpriced)} is known; "
@@ -227,6 +241,7 @@ def _manifest_head(plan: Plan) -> dict[str, Any]:
 
 
 def _meta(plan: Plan) -> dict[str, Any]:
+    name, base_url = _address(plan)
     profile = plan.endpoint.profile
     return {
         "promptqueue": 1,
@@ -239,8 +254,8 @@ def _meta(plan: Plan) -> dict[str, Any]:
         "inputs": dict(plan.inputs),
         "out": str(plan.out.resolve()),
         "endpoint": {
-            "name": plan.endpoint.name,
-            "base_url": plan.endpoint.shown_url if profile else None,
+            "name": name,
+            "base_url": base_url,
             "api_key_env": profile.api_key_env if profile else None,
         },
         "model": plan.model,

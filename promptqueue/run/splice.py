@@ -34,7 +34,7 @@ def spliced(whole: str, part: str) -> str | None:
     replaced = [name for name in sent if name in known]
     if not replaced or (known.keys() <= sent.keys() and not _leans_on(new, old)):
         return None
-    lines, texts = whole.splitlines(), part.splitlines()
+    lines, texts = _lines(whole), _lines(part)
     first = min(replaced, key=lambda name: _span(known[name])[0])
     added = [_text(texts, node) for node in _new_statements(old, new, known)]
     for name in sorted(replaced, key=lambda name: -_span(known[name])[0]):  # from the end
@@ -43,9 +43,14 @@ def spliced(whole: str, part: str) -> str | None:
         lines[start - 1 : end] = [*before, *_text(texts, sent[name])]
     imports = {ast.unparse(node) for node in old.body if isinstance(node, _IMPORTS)}
     wanted = [node for node in new.body if _is_wanted(node) and ast.unparse(node) not in imports]
-    at = _after_imports(old)
+    at = min(_after_imports(old), _span(known[first])[0] - 1)  # above it no line has moved
     lines[at:at] = [ast.unparse(node) for node in wanted]
     return "\n".join(lines) + "\n"
+
+
+def _lines(text: str) -> list[str]:
+    """Split where Python's parser does; `splitlines` knows more ends of lines than that."""
+    return text.removesuffix("\n").split("\n")
 
 
 def unit_at(text: str, line: int) -> str:

@@ -9,17 +9,26 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from promptqueue.errors import StorageError
 from promptqueue.run.blobs import write_atomically
 from promptqueue.verify.placeholders import has_shrunk, line_count
 
-Written = Literal["new", "changed", "unchanged", "aside", "replaced"]
+Status = Literal["new", "changed", "unchanged", "aside", "replaced"]
 MANIFEST = "manifest.json"
 SHRUNK_FROM = "shrunk_from"
 """Key of the manifest: the lines of the version before, of a file that lost most of them."""
 _LOCK = ".lock"
+
+
+class Written(NamedTuple):
+    """What became of a file that was to be written."""
+
+    target: Path
+    status: Status
+    old: str = ""
+    """Digest of the edited text that it took the place of."""
 
 
 class Workspace:
@@ -72,14 +81,9 @@ class Workspace:
         broken = not self._files and (self.folder / MANIFEST).exists()
         return f" ({self.folder / MANIFEST} cannot be read)" if broken else ""
 
-    def read(self, path: str) -> str | None:
-        """Return the text of a file, or None where there is none that can be read as text."""
-        try:
-            return (self.folder / path).read_text("utf-8")
-        except (OSError, UnicodeDecodeError):
-            return None
-
-    def write(self, path: str, text: str, origin: Mapping[str, Any]) -> tuple[Path, Written]:
+    def write(
+        self, path: str, text: str, origin: Mapping[str, Any], keep: Callable[[bytes], str]
+    ) -> Written:
         """Write one file; `save` then enters it in the manifest.
 
         A file that someone edited by hand is left alone: the new text goes beside it, as
@@ -89,9 +93,10 @@ class Workspace:
             path: as declared by the queue, relative to the folder.
             text: the whole file.
             origin: step, turn and run that it came from.
+            keep: stores an edited file before it is replaced, and returns its digest.
 
         Raises:
-            StorageError: the file cannot be written.
+            StorageError: the file cannot be written, or what it replaces not be kept.
         """
         target = self._inside(path)
         data = text.encode("utf-8", "surrogatepass")
@@ -99,26 +104,28 @@ class Workspace:
         foreign = self._is_foreign(path)
         existing = self._digest(path)
         entry |= self._shrinkage(path, text, same=existing == entry["sha256"])
+        old = ""
         try:
             if existing == entry["sha256"]:
-                status: Written = "unchanged"
+                status: Status = "unchanged"
             elif foreign and not self.overwrite:
                 beside = target.with_name(target.name + ".new")
                 write_atomically(beside, data)
-                return beside, "aside"
+                return Written(beside, "aside")
             else:
                 status = "replaced" if foreign else "changed" if existing else "new"
+                old = keep(target.read_bytes()) if foreign else ""
                 write_atomically(target, data)
         except OSError as error:
             raise self._unwritable(error) from error
         self._unsaved |= self._files.get(path) != entry
         self._files[path] = entry
-        return target, status
+        return Written(target, status, old)
 
     def _shrinkage(self, path: str, text: str, *, same: bool) -> dict[str, Any]:
         """Return what the manifest says of a file that lost most of its lines, for `verify`."""
         known = self._files.get(path, {}).get(SHRUNK_FROM)
-        before = self.read(path) or ""
+        before = self._read(path)
         if same:
             return {} if known is None else {SHRUNK_FROM: known}
         return {SHRUNK_FROM: line_count(before)} if has_shrunk(before, text) else {}
@@ -172,6 +179,13 @@ class Workspace:
         if digest is None or self._is_own(digest):
             return False
         return digest != self._files.get(path, {}).get("sha256")
+
+    def _read(self, path: str) -> str:
+        """Return the text of a file, or nothing where none can be read."""
+        try:
+            return (self.folder / path).read_text("utf-8")
+        except (OSError, UnicodeDecodeError):
+            return ""
 
     def _digest(self, path: str) -> str | None:
         try:

@@ -464,7 +464,7 @@ def test_rule_4_a_failed_continuation_starts_again_where_the_first_part_ended():
         stream("two"),
     )
     assert asked.reply.text == "one two"
-    assert asked.of(AttemptFailed)[0].partial == "two t"
+    assert asked.of(AttemptFailed)[0].partial == "one two t"
 
 
 def test_rule_4_a_continuation_that_no_longer_fits_leaves_the_cut_reply():

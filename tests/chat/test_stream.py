@@ -174,6 +174,7 @@ THINKING = {
     "empty thought": ("<think>\n\n</think>\n\ncode", "code", "\n\n"),
     "a second one is content": ("<think>a</think>b<think>c</think>", "b<think>c</think>", "a"),
     "opened in the prompt": ("a thought</think>\n\ncode", "code", "a thought"),
+    "spoken of": ('x = r.split("</think>")[-1]\n', 'x = r.split("</think>")[-1]\n', ""),
 }
 
 

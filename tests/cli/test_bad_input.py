@@ -65,10 +65,12 @@ def test_a_queue_file_of_100_mb_is_refused_unread(shell: Shell) -> None:
     [
         (["--set", "n=many"], ("'n' is a whole number, such as 5, not 'many'",)),
         (["--set", "n=0"], ("'n' is at least 1",)),
-        (["--set", "m=1"], ("no input 'm'; it has n",)),
+        (["--set", "m=1"], ("no input 'm'; it has n, s",)),
         (["--set", "n"], ("write it as name=value",)),
         (["--inputs", "nope.yaml"], ("nope.yaml does not exist",)),
         (["--endpoint", "nowhere"], ("no endpoint 'nowhere'", "embedded", "config.toml")),
+        (["--base-url", "http://[::1"], ("is no base URL", "http://HOST:PORT/v1")),
+        (["--set", f"s={os.fsdecode(bytes([233]))}"], ("'s' holds bytes that are no text",)),
         (["--base-url", "localhost:8000"], ("is no base URL", "http://HOST:PORT/v1")),
         (["--base-url", "http://127.0.0.1:9/v1", "--api-key-env", "NOPE"], ("$NOPE",)),
         (["--base-url", "http://h/v1", "--endpoint", "embedded"], ("exclude each other",)),
@@ -76,7 +78,11 @@ def test_a_queue_file_of_100_mb_is_refused_unread(shell: Shell) -> None:
 )
 def test_wrong_options(shell: Shell, arguments: list[str], parts: tuple[str, ...]) -> None:
     shell.write(
-        "q.yaml", QUEUE.replace("steps:", "inputs: {n: {type: int, default: 3, min: 1}}\nsteps:")
+        "q.yaml",
+        QUEUE.replace(
+            "steps:",
+            "inputs: {n: {type: int, default: 3, min: 1}, s: {type: str, default: a}}\nsteps:",
+        ),
     )
     assert_short_error(shell.run("run", "q.yaml", *arguments), 2, *parts)
     assert not (shell.folder / ".promptqueue").exists()
@@ -199,6 +205,12 @@ def test_a_target_that_nobody_may_write(shell: Shell, place: str) -> None:
         done = shell.run("run", "q.yaml", "--base-url", server.base_url, f"--{place}", "/proc/x")
         assert server.requests == []
     assert_short_error(done, 6, "/proc", f"--{place}")
+
+
+def test_certificates_that_are_not_there(shell: Shell) -> None:
+    shell.environ["SSL_CERT_FILE"] = "/gone/certificates.pem"
+    done = shell.run("run", "q.yaml", "--base-url", "https://nowhere.invalid/v1", "--model", "m")
+    assert_short_error(done, 3, "SSL_CERT_FILE")
 
 
 def test_edited_files_are_exit_code_6_before_anything_is_asked(shell: Shell) -> None:

@@ -65,6 +65,16 @@ def test_a_model_without_a_price_is_said_where_money_is_limited(shell: Shell) ->
     assert "unknown of 1.00 USD" in done.stdout
 
 
+def test_a_model_that_is_only_asked_in_the_end_is_said_as_well(shell: Shell) -> None:
+    queue = shell.folder / "q.yaml"
+    queue.write_text(queue.read_text().replace("refine: {", "refine: {escalate: big, "))
+    shell.write("a.toml", price(1000))
+    with FakeEndpoint([ONE, TWO]) as server:
+        place = ("--base-url", server.base_url)
+        done = shell.run("run", "q.yaml", *place, "--limit", "usd=1", "--prices", "a.toml")
+    assert "the limit usd cannot be held: no price of big is known" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import subprocess
 import time
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from promptqueue.run.journal import RunDirectory
 from tests.cli.command import QUEUE, Shell
 from tests.cli.process import Process, in_a_terminal
 from tests.fake_endpoint import Answer, FakeEndpoint, error, stream
@@ -541,3 +543,96 @@ def test_a_step_that_was_renamed_on_the_way_is_no_difference(
     assert resumed.returncode == 0, resumed.stderr
     replayed = shell.run("replay")
     assert (replayed.returncode, replayed.stderr) == (0, "")
+
+
+def test_an_edit_back_to_what_was_asked_before_is_another_sample(
+    shell: Shell, server: FakeEndpoint, at_the_wheel: AtTheWheel
+) -> None:
+    shell.write(
+        "turn.sh", "grep -q Write $1 && sed -i s/Write/Compose/ $1 || sed -i s/Compose/Write/ $1"
+    )
+    shell.environ["EDITOR"] = f"sh {shell.folder}/turn.sh"
+    server.enqueue(ONE, ONE_CHANGED, ONE, TWO)
+    terminal = at_the_wheel()
+    for key in "eeaa":
+        terminal.read_until("(q)uit [a]: ")
+        terminal.type(key)
+    assert terminal.end() == 0, terminal.text
+    seeds = [request.body.get("seed") for request in server.requests]
+    assert seeds[0] == seeds[1] != seeds[2]
+
+
+def test_an_archived_reply_that_is_lost_is_asked_again(shell: Shell, server: FakeEndpoint) -> None:
+    server.enqueue(ONE, TWO)
+    run(shell)
+    (path,) = shell.folder.glob(".promptqueue/runs/2*")
+    reply = next(r for r in RunDirectory(path).records() if r["event"] == "call.finished")
+    RunDirectory(path).blobs.path(reply["text"]).unlink()
+    server.enqueue(ONE)
+    run(shell)
+    assert len(server.requests) == 3
+
+
+def test_plan_knows_a_step_that_was_renamed(shell: Shell, server: FakeEndpoint) -> None:
+    edit(shell, "defaults: {", "defaults: {model: m, ")
+    server.enqueue(ONE, TWO)
+    run(shell)
+    edit(shell, "id: two", "id: second")
+    done = shell.run("plan", "q.yaml", "--endpoint", "test")
+    assert done.returncode == 0, done.stderr
+    assert "nothing would be asked" in done.stdout
+
+
+def test_plan_does_not_take_another_queue_for_this_one(shell: Shell, server: FakeEndpoint) -> None:
+    server.enqueue(ONE, TWO)
+    edit(shell, "name: tiny", "name: tiny-fine")
+    run(shell)
+    edit(shell, "name: tiny-fine", "name: tiny")
+    edit(shell, "Write one.py.", "Write one.py, please.")
+    done = shell.run("plan", "q.yaml", "--endpoint", "test")
+    assert "no run has answered it" in done.stdout
+
+
+def test_resume_goes_to_no_other_host(shell: Shell, server: FakeEndpoint) -> None:
+    shell.environ |= {"OPENAI_BASE_URL": server.base_url, "OPENAI_API_KEY": "k"}
+    server.enqueue(ONE, error(401, "no"))
+    assert shell.run("run", "q.yaml").returncode == 3
+    with FakeEndpoint([TWO]) as other:
+        shell.environ["OPENAI_BASE_URL"] = other.base_url
+        done = shell.run("resume")
+        assert done.returncode == 2, done.stderr
+        for words in (server.base_url, other.base_url, "--endpoint openai"):
+            assert words in done.stderr
+        assert other.requests == []
+        assert shell.run("resume", "--endpoint", "openai").returncode == 0
+
+
+def test_resume_says_where_a_profile_has_moved_to(shell: Shell, server: FakeEndpoint) -> None:
+    server.enqueue(ONE, error(401, "no"))
+    run(shell, code=3)
+    with FakeEndpoint([TWO]) as other:
+        shell.configure(other.base_url)
+        done = shell.run("resume")
+    assert f"as the run began, then at {server.base_url}" in done.stdout
+
+
+def test_what_a_resumed_run_got_elsewhere_does_not_answer_here(
+    shell: Shell, server: FakeEndpoint
+) -> None:
+    server.enqueue(ONE, error(401, "no"))
+    run(shell, code=3)
+    with FakeEndpoint([TWO, ONE]) as other:
+        shell.run("resume", "--base-url", other.base_url)
+        done = shell.run("run", "q.yaml", "--base-url", other.base_url)
+        assert done.returncode == 0, done.stderr
+        assert len(other.requests) == 2  # of the new run the first step alone
+
+
+def test_a_correction_that_is_no_text_is_refused_and_the_run_stays_sound(
+    shell: Shell, server: FakeEndpoint
+) -> None:
+    server.enqueue(ONE, TWO)
+    run(shell)
+    done = shell.run("refine", runs_of(shell)[0], "one", os.fsdecode(b"caf\xe9"))
+    assert (done.returncode, "no text in UTF-8" in done.stderr) == (2, True)
+    assert shell.run("resume", "--endpoint", "test").returncode == 0

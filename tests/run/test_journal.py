@@ -172,3 +172,25 @@ def test_find_run_takes_the_latest_a_part_of_a_name_or_a_path(tmp_path: Path) ->
 def test_runs_stay_out_of_git(run: RunDirectory) -> None:
     assert (run.path.parent / ".gitignore").read_text() == "*\n"
     run.close()
+
+
+def test_a_blob_that_a_power_cut_left_empty_is_written_anew(run: RunDirectory) -> None:
+    digest = run.keep("whole")
+    run.blobs.path(digest).write_text("")
+    assert run.keep("whole") == digest
+    assert run.blobs.get(digest) == "whole"
+    run.close()
+
+
+def test_who_is_refused_a_run_leaves_the_reserve_of_the_one_at_work(run: RunDirectory) -> None:
+    with pytest.raises(StorageError, match="at work in another process"):
+        RunDirectory(run.path, write=True)
+    assert (run.path / "reserve").stat().st_size >= 1 << 20
+    run.close()
+
+
+def test_a_folder_whose_name_is_no_text_can_hold_a_run(tmp_path: Path) -> None:
+    meta = {"out": os.fsdecode(b"caf\xe9")}
+    directory = create_run(tmp_path / "runs", "tiny", meta)
+    directory.close()
+    assert RunDirectory(directory.path).meta() == meta

@@ -12,7 +12,7 @@ import pytest
 
 from promptqueue.chat.connect import Connection
 from promptqueue.chat.endpoints import Endpoint, Price, Profile
-from promptqueue.chat.message import Message
+from promptqueue.chat.message import ChatEvent, Message, Request
 from promptqueue.errors import EndpointError, LimitReached, QueueFileError, StorageError
 from promptqueue.queue.inputs import resolve_inputs
 from promptqueue.queue.load import load_queue
@@ -50,11 +50,12 @@ class Bench:
         self.queue_path.write_text(textwrap.dedent(queue), "utf-8")
         self.plan_options = plan
         self.chat = ScriptedChat([])
+        self.script = ScriptedChat
         self.events: list[Event] = []
 
     def run(self, *script: Any, resume: bool = False) -> list[Event]:
         """Run with these answers; events also of a run that fails are in `events`."""
-        self.chat = ScriptedChat(list(script))
+        self.chat = self.script(list(script))
         self.events = []
         loaded = load_queue(self.queue_path)
         plan = Plan(
@@ -324,6 +325,36 @@ def test_a_file_edited_while_the_run_is_at_work_is_left_alone(bench: Bench) -> N
     assert bench.text("one.py") == "mine = 1\n"
     assert bench.text("one.py.new") == "def one():\n    return 22\n"
     assert done.aside == (str(bench.folder / "out/one.py.new"),)
+    with pytest.raises(StorageError, match=r"out/one\.py: not as a run left it"):
+        bench.run(resume=True)
+    assert bench.text("one.py") == "mine = 1\n"
+
+
+def test_a_file_edited_while_a_resumed_run_is_at_work_is_left_alone(bench: Bench) -> None:
+    with pytest.raises(EndpointError):
+        bench.run(ONE, EndpointError("gone"))
+    (bench.folder / "out/one.py").unlink()
+    with pytest.raises(EndpointError):
+        bench.run(EndpointError("gone"), resume=True)
+
+    class Meddling(ScriptedChat):
+        def ask(self, request: Request) -> Iterator[ChatEvent]:
+            (bench.folder / "out/two.py").write_text("mine = 1\n")
+            yield from super().ask(request)
+
+    bench.script = Meddling
+    bench.run(TWO, resume=True)
+    assert bench.text("two.py") == "mine = 1\n"
+    assert bench.finished().aside == (str(bench.folder / "out/two.py.new"),)
+
+
+def test_overwrite_keeps_a_file_that_is_no_text(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, overwrite=True)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/one.py").write_bytes(b"# caf\xe9\r\n")
+    bench.run(ONE, TWO)
+    written = next(e for e in bench.events if isinstance(e, FileWritten))
+    assert bench.directory().blobs.read(written.old) == b"# caf\xe9\r\n"
 
 
 def test_a_template_that_cannot_be_rendered_is_found_before_anything_is_asked(

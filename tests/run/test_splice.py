@@ -110,3 +110,24 @@ def test_no_text_breaks_it(whole: str, part: str) -> None:
 )
 def test_a_line_belongs_to_what_stands_around_it(line: int, unit: str) -> None:
     assert unit_at(WHOLE, line) == unit
+
+
+def test_an_import_below_what_is_replaced_does_not_lead_into_it() -> None:
+    whole = "def first():\n    return 1\n\n\nimport json\n\n\ndef last():\n    return json\n"
+    part = (
+        "import os\ndef first():\n    size = os.sep\n" + "    size += ''\n" * 5 + "    return size"
+    )
+
+    mended = spliced(whole, part)
+
+    names: dict[str, object] = {}
+    exec(mended or "", names)
+    assert names["first"]() == "/"  # type: ignore[operator]
+    assert "last" in names
+
+
+@pytest.mark.parametrize("odd", ["\f", "\u2028", "\x85"])
+def test_lines_are_those_that_the_parser_counts(odd: str) -> None:
+    whole = f"TEXT = 'a{odd}b'\n\n\ndef first():\n    return 1\n"
+
+    assert spliced(whole, "def first():\n    return TEXT\n") == whole.replace("1", "TEXT")

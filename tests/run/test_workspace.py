@@ -16,6 +16,10 @@ from promptqueue.run.workspace import Workspace
 ORIGIN = {"step": "s", "turn": 0, "run": "r"}
 
 
+def kept(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
 def opened(folder: Path, **options: bool) -> Workspace:
     return Workspace(folder, {"queue": "tiny"}, **options)
 
@@ -23,7 +27,7 @@ def opened(folder: Path, **options: bool) -> Workspace:
 def test_a_file_is_written_and_entered_in_the_manifest(tmp_path: Path) -> None:
     space = opened(tmp_path / "out")
     with space.locked("r"):
-        target, status = space.write("sub/a.py", "x = 1\n", ORIGIN)
+        target, status, _ = space.write("sub/a.py", "x = 1\n", ORIGIN, kept)
     assert (target.read_text(), status) == ("x = 1\n", "new")
     manifest = json.loads((tmp_path / "out/manifest.json").read_text())
     digest = hashlib.sha256(b"x = 1\n").hexdigest()
@@ -36,7 +40,7 @@ def test_a_file_of_an_earlier_run_is_replaced(tmp_path: Path) -> None:
         space = opened(tmp_path)
         with space.locked("r"):
             assert space.hand_edited(["a.py"]) == []
-            assert space.write("a.py", text, ORIGIN)[1] == expected
+            assert space.write("a.py", text, ORIGIN, kept)[1] == expected
     assert (tmp_path / "a.py").read_text() == "x = 2\n"
 
 
@@ -47,14 +51,14 @@ def test_what_a_killed_run_wrote_before_the_manifest_is_no_edit(tmp_path: Path) 
         assert space.hand_edited(["a.py"]) == ["a.py"]
         space.recognise(lambda digest: digest == hashlib.sha256(b"x = 1\n").hexdigest())
         assert space.hand_edited(["a.py"]) == []
-        assert space.write("a.py", "x = 2\n", ORIGIN)[1] == "changed"
+        assert space.write("a.py", "x = 2\n", ORIGIN, kept)[1] == "changed"
 
 
 @pytest.mark.parametrize("manifest", ["kept", "lost", "damaged"])
 def test_a_file_edited_by_hand_is_left_alone(tmp_path: Path, manifest: str) -> None:
     space = opened(tmp_path)
     with space.locked("r"):
-        space.write("a.py", "x = 1\n", ORIGIN)
+        space.write("a.py", "x = 1\n", ORIGIN, kept)
     (tmp_path / "a.py").write_text("x = 'mine'\n")
     if manifest == "lost":
         (tmp_path / "manifest.json").unlink()
@@ -63,7 +67,7 @@ def test_a_file_edited_by_hand_is_left_alone(tmp_path: Path, manifest: str) -> N
     space = opened(tmp_path)
     with space.locked("r"):
         assert space.hand_edited(["a.py", "b.py"]) == ["a.py"]
-        target, status = space.write("a.py", "x = 2\n", ORIGIN)
+        target, status, _ = space.write("a.py", "x = 2\n", ORIGIN, kept)
     assert (tmp_path / "a.py").read_text() == "x = 'mine'\n"
     assert (target.name, target.read_text(), status) == ("a.py.new", "x = 2\n", "aside")
 
@@ -72,7 +76,7 @@ def test_overwrite_replaces_an_edited_file_and_says_so(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text("x = 'mine'\n")
     space = opened(tmp_path, overwrite=True)
     with space.locked("r"):
-        assert space.write("a.py", "x = 2\n", ORIGIN)[1] == "replaced"
+        assert space.write("a.py", "x = 2\n", ORIGIN, kept)[1] == "replaced"
     assert (tmp_path / "a.py").read_text() == "x = 2\n"
 
 
@@ -95,7 +99,7 @@ def test_a_link_that_leads_out_of_the_workspace_is_not_followed(tmp_path: Path) 
     (tmp_path / "out/sub").symlink_to(tmp_path / "elsewhere")
     space = opened(tmp_path / "out")
     with space.locked("r"), pytest.raises(StorageError, match="leads out of"):
-        space.write("sub/a.py", "x = 1\n", ORIGIN)
+        space.write("sub/a.py", "x = 1\n", ORIGIN, kept)
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
@@ -106,7 +110,7 @@ def test_a_linked_file_is_replaced_not_written_through(tmp_path: Path) -> None:
     (tmp_path / "out/a.py").symlink_to(victim)
     space = opened(tmp_path / "out", overwrite=True)
     with space.locked("r"):
-        space.write("a.py", "x = 1\n", ORIGIN)
+        space.write("a.py", "x = 1\n", ORIGIN, kept)
     assert victim.read_text() == "precious"
 
 
@@ -124,7 +128,7 @@ def test_a_target_that_cannot_be_written_is_a_short_error(tmp_path: Path, obstac
     (out / "a.py").mkdir(parents=True)
     space = opened(out)
     with space.locked("r"), pytest.raises(StorageError, match="cannot be written"):
-        space.write("a.py", "x", ORIGIN)
+        space.write("a.py", "x", ORIGIN, kept)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
@@ -142,7 +146,7 @@ def test_a_file_that_lost_most_of_its_lines_is_marked_until_it_is_whole_again(
     for text in (whole, rest, rest, whole):
         space = opened(tmp_path)
         with space.locked("r"):
-            space.write("a.py", text, ORIGIN)
+            space.write("a.py", text, ORIGIN, kept)
         files = json.loads((tmp_path / "manifest.json").read_text())["files"]
         marks.append(files["a.py"].get("shrunk_from"))
     assert marks == [None, 40, 40, None]
