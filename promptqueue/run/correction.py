@@ -8,7 +8,13 @@ from dataclasses import dataclass
 from promptqueue.errors import UsageError
 from promptqueue.queue.model import Queue
 from promptqueue.run.events import Event, StepsStale, StepSteered
-from promptqueue.run.history import last_question, prompts_asked, step_results
+from promptqueue.run.history import (
+    last_question,
+    models_asked,
+    prompts_asked,
+    stale_since_correction,
+    step_results,
+)
 from promptqueue.run.job import Job
 from promptqueue.run.journal import RunDirectory
 from promptqueue.run.plan import number_of
@@ -27,14 +33,15 @@ class Correction:
 
 
 def correct(job: Job, correction: Correction) -> Iterator[Event]:
-    """Give one step another turn, and see what depends on it."""
+    """Give one step another turn, and see what depends on it.
+
+    The steps before come from the journal, with all that was found out about them.
+    """
     directory, queue = job.recorder.directory, job.loaded.queue
     number = number_of(queue, correction.step)
-    results = step_results(queue, directory)
-    asked = prompts_asked(directory)
-    for step in queue.steps[: number - 1]:
-        job.results[step.id] = results[step.id]
-        job.files.update({path: directory.keep(t) for path, t in results[step.id].files.items()})
+    asked, models = prompts_asked(directory), models_asked(directory)
+    before = {step.id for step in queue.steps[: number - 1]} & models.keys()
+    job.models = {**job.models, **{name: models[name] for name in before}}
     question = last_question(directory, correction.step)
     text = directory.keep(correction.text)
     job.ledger.decisions[question.key] = ("change", text)
@@ -42,7 +49,7 @@ def correct(job: Job, correction: Correction) -> Iterator[Event]:
         StepSteered(correction.step, question.turn, question.key, "change", text)
     )
     later = queue.steps[number:]
-    yield from run_queue(job, first=number, last=number)
+    yield from run_queue(job, last=number)
     stale = stale_steps(job, later, asked)
     open_steps = [step for step in later if step.id not in asked]
     if correction.rerun or not (stale or open_steps):
@@ -55,13 +62,18 @@ def check_correction(queue: Queue, directory: RunDirectory, correction: Correcti
     """Refuse a correction that the run is not ready for.
 
     Raises:
-        UsageError: the queue has no such step, or the run no answer of it.
+        UsageError: the queue has no such step, or the run no answer of it that holds.
     """
     number = number_of(queue, correction.step)
-    answered = step_results(queue, directory)
-    missing = [step.id for step in queue.steps[:number] if step.id not in answered]
-    if missing:
-        raise UsageError(
-            f"the run {directory.id} has no answer of the step {missing[0]!r} yet; go on with "
-            f"`promptqueue resume {directory.id}` first"
-        )
+    stale = stale_since_correction(directory)
+    old = [step.id for step in queue.steps[:number] if step.id in stale]
+    if correction.step in step_results(queue, directory) and not old:
+        return
+    why = (
+        f"has asked the step {old[0]!r} with what an earlier one has changed since"
+        if old
+        else f"has no answer of the step {correction.step!r} yet"
+    )
+    raise UsageError(
+        f"the run {directory.id} {why}; go on with `promptqueue resume {directory.id}` first"
+    )

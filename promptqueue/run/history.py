@@ -94,6 +94,17 @@ def prompts_asked(directory: RunDirectory) -> dict[str, str]:
     return {r["step"]: r["digest"] for r in records if r["event"] == "step.started"}
 
 
+def stale_since_correction(directory: RunDirectory) -> tuple[str, ...]:
+    """Return the steps that wait to be asked again since an earlier one was corrected."""
+    stale: tuple[str, ...] = ()
+    for record in directory.records():
+        if record["event"] == "steps.stale":
+            stale = tuple(record["stale"])
+        elif record["event"] == "run.finished":
+            stale = ()
+    return stale
+
+
 def models_asked(directory: RunDirectory) -> dict[str, str]:
     """Return the model that each step was last begun with; a refinement may ask another one."""
     asked = (r for r in directory.records() if r["event"] == "call.started" and not r["turn"])

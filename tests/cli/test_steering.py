@@ -249,6 +249,41 @@ def test_a_correction_of_what_is_not_there_is_refused(
     assert len(server.requests) == 2
 
 
+def test_a_correction_does_not_forget_what_is_missing_of_an_earlier_step(
+    shell: Shell, server: FakeEndpoint
+) -> None:
+    server.enqueue(stream("I will."), stream("Soon."), TWO, TWO_CHANGED)
+    run(shell, code=5)
+    done = shell.run("refine", "tiny", "two", "Say 22.")
+    assert (done.returncode, "one did not bring usable files" in done.stderr) == (5, True)
+    assert text(shell, "two.py") == "x = 22\n"
+    assert len(server.requests) == 4
+
+
+def test_a_step_before_the_corrected_one_may_have_been_skipped(
+    shell: Shell, server: FakeEndpoint, at_the_wheel: AtTheWheel
+) -> None:
+    server.enqueue(ONE, TWO, TWO_CHANGED)
+    terminal = at_the_wheel()
+    for key in "sa":
+        terminal.read_until("(q)uit [a]: ")
+        terminal.type(key)
+    assert terminal.end() == 5, terminal.text
+    assert shell.run("refine", "tiny", "two", "Say 22.").returncode == 5
+    assert text(shell, "two.py") == "x = 22\n"
+
+
+def test_a_stale_step_is_asked_again_before_it_is_corrected(
+    shell: Shell, server: FakeEndpoint
+) -> None:
+    server.enqueue(ONE, TWO, ONE_CHANGED)
+    run(shell)
+    assert shell.run("refine", "tiny", "one", "Return 11.").returncode == 0
+    done = shell.run("refine", "tiny", "two", "Say 22.")
+    assert (done.returncode, len(server.requests)) == (2, 3)
+    assert "'two' with what an earlier one has changed since; go on with" in done.stderr
+
+
 def test_a_step_without_an_answer_cannot_be_corrected(shell: Shell, server: FakeEndpoint) -> None:
     server.enqueue(ONE, *[Answer(status=401)] * 2)
     run(shell, code=3)
