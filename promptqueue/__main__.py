@@ -5,16 +5,16 @@ from __future__ import annotations
 import atexit
 import gc
 import os
-import sys
+import signal
 
 
 def main() -> None:
     """Load the command line (a tenth of a second) and run it."""
-    try:
-        _start_fast()
-        from promptqueue.cli.app import main as run
-    except KeyboardInterrupt:
-        sys.exit(130)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # just end, until `run` can say how
+    _start_fast()
+    from promptqueue.cli.app import main as run
+
     run()
 
 

@@ -15,7 +15,9 @@ GET /v1/models lists `models`. The server is quiet, and every thread ends with t
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -50,6 +52,8 @@ class Answer:
     """Pause before each piece but the first."""
     breaks_off: bool = False
     """Close the connection after the pieces, in the middle of the body."""
+    rests_after: int = 0
+    """Wait for `release()` after so many pieces, and then go on."""
     hangs: bool = False
     """Send nothing after the pieces until `release()`, or until the client is gone."""
 
@@ -198,7 +202,7 @@ class FakeEndpoint:
         """Let answers that hang come to their end."""
         self._released.set()
 
-    def wait_for_disconnect(self, timeout_s: float = 2.0) -> bool:
+    def wait_for_disconnect(self, timeout_s: float = 20.0) -> bool:
         """Return whether a client went away in the middle of an answer."""
         return self._gone.wait(timeout_s)
 
@@ -209,6 +213,7 @@ class FakeEndpoint:
     def __exit__(self, *_: object) -> None:
         self.release()
         self._server.shutdown()
+        self._server.hang_up()
         self._server.server_close()  # waits for the threads of open connections
         self._thread.join()
 
@@ -251,7 +256,18 @@ class FakeEndpoint:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = False  # so that server_close() waits for them
+    request_queue_size = 128
     fake: FakeEndpoint
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.open: set[socket.socket] = set()
+
+    def hang_up(self) -> None:
+        """End connections that are kept alive; nobody will ask anything more."""
+        for connection in list(self.open):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Stay quiet; a test sees what went wrong at its own side."""
@@ -261,7 +277,14 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: _Server
     disable_nagle_algorithm = True
-    timeout = 0.2  # an idle kept-alive connection must not hold up the end of a test
+
+    def setup(self) -> None:
+        self.server.open.add(self.request)
+        super().setup()
+
+    def finish(self) -> None:
+        self.server.open.discard(self.request)
+        super().finish()
 
     def do_GET(self) -> None:
         self._reply()
@@ -293,6 +316,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         for number, piece in enumerate(answer.pieces):
             time.sleep(answer.delay_s if number else 0)
+            if answer.rests_after and number == answer.rests_after:
+                self.server.fake.wait_for_release(self)
             self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece))
         if answer.hangs:
             self.server.fake.wait_for_release(self)

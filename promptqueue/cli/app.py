@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import signal
 import sys
@@ -42,8 +41,10 @@ _WINGS = (
 def main() -> None:
     """Run the command line; the only place that turns errors into exit codes."""
     signal.signal(signal.SIGTERM, _stop)
-    atexit.register(signal.signal, signal.SIGINT, signal.SIG_DFL)  # what Python still tidies up
+    ends = signal.getsignal(signal.SIGINT) is signal.SIG_DFL
     try:
+        if ends:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         _command_line(sys.argv[1:])(prog_name=_NAME)
     except PromptQueueError as error:
         _fail(str(error), error.exit_code)
@@ -59,6 +60,9 @@ def main() -> None:
         )
     except Exception:  # a fault of ours is reported as one, without a wall of text
         _fail(_report_fault(), PromptQueueError.exit_code)
+    finally:
+        if ends:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # while Python tidies up
 
 
 def _command_line(arguments: Sequence[str]) -> typer.Typer:

@@ -108,6 +108,7 @@ class Spool:
 
     def clear(self) -> None:
         self._waiting.clear()
+        self._next = 0.0
         if self._file is not None:
             self._file.close()
             self._file = None

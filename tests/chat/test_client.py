@@ -553,9 +553,9 @@ def test_rule_5_a_break_after_the_finish_reason_is_none():
 
 def test_rule_5_a_line_kept_open_after_done_does_not_hold_the_reply_up():
     started = time.monotonic()
-    asked = play(stream("whole").then(hangs=True), policy=Policy(idle_timeout_s=3))
+    asked = play(stream("whole").then(hangs=True), policy=Policy(idle_timeout_s=60))
     assert asked.reply.text == "whole"
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 30
 
 
 def test_rule_5_servers_that_refuse_stream_options_are_not_asked_again():
@@ -567,7 +567,7 @@ def test_rule_5_servers_that_refuse_stream_options_are_not_asked_again():
 
 def test_rule_5_silence_is_a_timeout():
     hanging = Answer(stream("half a reply").pieces[:3], hangs=True)
-    asked = play(hanging, stream("x"), policy=Policy(idle_timeout_s=0.1))
+    asked = play(hanging, stream("x"), policy=Policy(idle_timeout_s=2))
     (failed,) = asked.of(AttemptFailed)
     assert failed.failure == Failure.TIMEOUT
     assert failed.partial == "half a rep"
@@ -575,8 +575,8 @@ def test_rule_5_silence_is_a_timeout():
 
 
 def test_rule_5_pings_keep_a_slow_server_alive():
-    ping = Answer([b": ping\n\n"] * 6 + list(stream("x").pieces), delay_s=0.05)
-    assert play(ping, policy=Policy(idle_timeout_s=0.2)).reply.text == "x"
+    ping = Answer([b": ping\n\n"] * 6 + list(stream("x").pieces), delay_s=0.3)
+    assert play(ping, policy=Policy(idle_timeout_s=1.5)).reply.text == "x"
 
 
 FINISHES = {

@@ -147,6 +147,13 @@ def is_running(pid: int) -> bool:
         return False
 
 
+def wait_until(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.02)
+
+
 def wait_until_gone(pid: int, timeout_s: float = 5.0) -> None:
     deadline = time.monotonic() + timeout_s
     while is_running(pid):
@@ -196,11 +203,11 @@ def test_the_log_is_appended_to_the_file_that_the_caller_names(
     tiny_model: Path, tmp_path: Path
 ) -> None:
     log = tmp_path / "new" / "server.log"
-    for _ in range(2):
-        with EmbeddedServer(tiny_model, log_path=log, context_tokens=512, threads=1):
-            pass
-    assert log.read_text().count("model loaded") == 2
-    assert "n_threads = 1" in log.read_text()
+    for times in (1, 2):
+        with EmbeddedServer(tiny_model, log_path=log, context_tokens=512, threads=1) as server:
+            assert ask(server)  # and not gone before its log is written
+            wait_until(lambda times=times: log.read_text().count("model loaded") == times)
+            wait_until(lambda times=times: log.read_text().count("n_threads = 1") >= times)
 
 
 def test_a_module_in_the_working_directory_does_not_reach_the_child(
@@ -490,4 +497,4 @@ def test_a_parent_that_is_killed_while_the_model_loads(model_path: Path) -> None
         while model_path.name not in maps.read_text():  # it has begun to load
             time.sleep(0.02)
         process.kill()
-        wait_until_gone(pid, timeout_s=2.0)
+        wait_until_gone(pid, timeout_s=20.0)

@@ -34,7 +34,7 @@ CONFIG = """\
 [endpoints.test]
 base_url = "{base_url}"
 attempts = 2
-idle_timeout_s = 0.5
+idle_timeout_s = 30
 """
 
 

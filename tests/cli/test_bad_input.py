@@ -135,7 +135,8 @@ def test_an_endpoint_that_fails_for_ever(
 ) -> None:
     with FakeEndpoint(default=answer) as server:
         shell.configure(server.base_url)
-        done = shell.run("run", "q.yaml", "--endpoint", "test", "--model", "x")
+        timeout = ("--timeout", "0.5") if answer.hangs else ()
+        done = shell.run("run", "q.yaml", "--endpoint", "test", "--model", "x", *timeout)
         assert_short_error(done, 3, *parts, "127.0.0.1")
         server.release()
     assert "promptqueue resume" in done.stderr

@@ -196,7 +196,7 @@ def test_a_stopped_run_says_how_to_go_on(shell: Shell, signals: list[signal.Sign
         _wait_until(lambda: len(server.requests) == 2)
         for kind in signals:
             process.send_signal(kind)
-            time.sleep(0.3)  # two signals at once would be one
+            time.sleep(1.0)  # two signals at once would be one
         _, stderr = process.communicate(timeout=20)
         assert process.returncode == 130
         assert re.search(

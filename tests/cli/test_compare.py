@@ -284,7 +284,7 @@ def test_the_estimate_asks_nothing(shell: Shell, server: FakeEndpoint) -> None:
 
 
 def wait_for(shell: Shell, event: str) -> None:
-    for _ in range(600):
+    for _ in range(6000):
         for journal in (shell.folder / STORE).rglob("journal.jsonl"):
             if f'"{event}"' in journal.read_text("utf-8", errors="replace"):
                 return

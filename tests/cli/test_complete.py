@@ -91,7 +91,12 @@ def test_what_is_offered(folder: Shell, kind: str, line: str, expected: list[str
 def test_runs_are_offered_by_any_part_of_their_name(folder: Shell, kind: str) -> None:
     (run,) = [path.name for path in folder.folder.glob(".promptqueue/runs/2*")]
     for command in ("resume", "show", "refine", "diff", f"diff {run}"):
-        for part, end in (("", run), (run[:9], run), ("ti", run[-9:]), (run[-4:-1], run[-4:])):
+        for part, end in (
+            ("", run),
+            (run[:9], run),
+            ("ti", run[-9:]),
+            (f"tiny-{run[-4:-1]}", run[-9:]),
+        ):
             assert offered(folder, kind, f"promptqueue {command} {part}") == [end], command
     assert offered(folder, kind, "promptqueue render q.yaml --run ti") == [run[-9:]]
     assert offered(folder, kind, "promptqueue resume nothing-like-it") == []

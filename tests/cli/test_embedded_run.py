@@ -50,7 +50,7 @@ def test_no_server_is_left_behind_when_the_run_stops(at_home: Shell, kind: signa
     children = _children(process.pid)
     assert children
     process.send_signal(kind)
-    process.communicate(timeout=60)
+    process.communicate(timeout=600)  # the reply under way comes to its end first
     _wait_until(lambda: not any(_alive(pid) for pid in children), 30)
 
 

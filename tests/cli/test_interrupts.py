@@ -6,6 +6,7 @@ import re
 import signal
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -19,7 +20,7 @@ from tests.scripted import fence
 
 ONE = stream(fence("one.py", "def one():\n    return 1"), chunks=20)
 TWO = stream(fence("two.py", "x = 2"))
-SLOW = ONE.then(delay_s=0.1)
+RESTING = ONE.then(rests_after=4)
 STOPPING = "stopping after this reply; press Ctrl-C again to stop at once"
 
 
@@ -45,12 +46,12 @@ def assert_resumes(shell: Shell, answers: list[Answer], asked: int) -> None:
 
 @PLACES
 def test_the_first_ctrl_c_lets_the_reply_end_and_its_files_be_written(shell: Shell, place) -> None:
-    with FakeEndpoint([SLOW, TWO]) as server:
+    with FakeEndpoint([RESTING, TWO]) as server:
         with place(shell, "run", "q.yaml", "--base-url", server.base_url) as process:
             process.wait_for(lambda: partial(shell))
             process.send(signal.SIGINT)
             process.wait_for(lambda: STOPPING in process.text)
-            assert "call.finished" not in events(shell)  # said at once, not when it has ended
+            server.release()  # it is said at once, not when the reply has ended
             assert process.end() == 130, process.text
         assert len(server.requests) == 1
     assert "Traceback" not in process.text
@@ -120,24 +121,27 @@ def test_a_failed_attempt_is_not_repeated_after_ctrl_c(shell: Shell) -> None:
 
 def test_ctrl_c_during_the_last_reply_ends_a_complete_run(shell: Shell) -> None:
     with (
-        FakeEndpoint([ONE, TWO.then(delay_s=0.2)]) as server,
+        FakeEndpoint([ONE, TWO.then(rests_after=4)]) as server,
         in_a_pipe(shell, "run", "q.yaml", "--base-url", server.base_url) as process,
     ):
         process.wait_for(lambda: len(server.requests) == 2)
         process.wait_for(lambda: partial(shell))
         process.send(signal.SIGINT)
+        process.wait_for(lambda: STOPPING in process.text)
+        server.release()
         assert process.end() == 0, process.text
     assert events(shell)[-1] == "run.finished"
 
 
-@pytest.mark.parametrize("moment_s", [0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9, 1.2])
+@pytest.mark.parametrize("moment_s", [0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9, 1.2])
 def test_no_moment_gives_a_traceback_and_every_run_goes_on(shell: Shell, moment_s: float) -> None:
     """Where the signals hit differs from machine to machine, and that is fine."""
     with (
         FakeEndpoint(default=lambda asked: answer_to(asked).then(delay_s=0.01)) as server,
         in_a_pipe(shell, "run", "q.yaml", "--base-url", server.base_url) as process,
     ):
-        time.sleep(0.05 + moment_s)  # before that Python itself has not begun
+        process.wait_for(lambda: has_begun(process.popen.pid))  # before, it is Python's to answer
+        time.sleep(moment_s)
         for _ in range(3):
             process.send(signal.SIGINT)
             time.sleep(0.01)
@@ -148,6 +152,15 @@ def test_no_moment_gives_a_traceback_and_every_run_goes_on(shell: Shell, moment_
         with FakeEndpoint(default=answer_to) as server:
             done = shell.run("resume", "--base-url", server.base_url)
         assert done.returncode == 0, done.stderr
+
+
+def has_begun(pid: int) -> bool:
+    """Tell whether a command has taken Ctrl-C, or SIGTERM, from Python's own handlers."""
+    status = Path(f"/proc/{pid}/status").read_text().splitlines()
+    masks = dict(line.split(":") for line in status if line.startswith("Sig"))
+    caught, ignored = (int(masks[name], 16) for name in ("SigCgt", "SigIgn"))
+    loading = ignored >> signal.SIGPIPE - 1 & 1 and not caught >> signal.SIGINT - 1 & 1
+    return bool(loading or caught >> signal.SIGTERM - 1 & 1)
 
 
 def answer_to(asked) -> Answer:
@@ -170,19 +183,30 @@ def test_a_terminal_shows_the_budget_and_what_is_waited_for(shell: Shell) -> Non
 
 
 def test_the_limit_of_the_time_does_not_undo_a_ctrl_c_that_came_while_a_line_was_written() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        _write_and_wait()
+
+
+def _write_and_wait() -> None:
     writer = {"__name__": "promptqueue.run.journal"}
     exec("def write(during): during()", writer)  # a module is known by its name
+    spent = Spent(calls=1, tokens=9, usd=None, seconds=1.0, limits={"wall": 600.0})
     with Interrupts(tell=lambda: None) as interrupts:
         writer["write"](lambda: signal.raise_signal(signal.SIGINT))
-        interrupts.follow(Spent(calls=1, tokens=9, usd=None, seconds=1.0, limits={"wall": 600.0}))
-        with pytest.raises(KeyboardInterrupt):
-            time.sleep(5)
+        interrupts.follow(spent)
+        time.sleep(5)
 
 
 def test_a_ctrl_c_that_does_not_wake_a_sleeping_run_is_not_slept_through() -> None:
     """As one that comes just before the sleep; here another thread is the one to receive it."""
-    threading.Timer(0.2, lambda: signal.pthread_kill(threading.get_ident(), signal.SIGINT)).start()
     begin = time.monotonic()
-    with Interrupts(tell=lambda: None), pytest.raises(KeyboardInterrupt):
-        time.sleep(20)
+    with pytest.raises(KeyboardInterrupt):
+        _sleep_through()
     assert time.monotonic() - begin < 15
+
+
+def _sleep_through() -> None:
+    send = threading.Timer(0.2, lambda: signal.pthread_kill(threading.get_ident(), signal.SIGINT))
+    with Interrupts(tell=lambda: None):
+        send.start()
+        time.sleep(20)

@@ -16,6 +16,7 @@ from tests.lunar.twins import ROOT
 
 pytestmark = pytest.mark.contract
 FINE = STYLES / "fine"
+SEED = 20261129
 WRONG = [
     ("image_paths", "paths.py", "f.lower().endswith", "f.endswith"),
     ("labels", "paths.py", "enumerate(sorted(set(names)))", "enumerate(dict.fromkeys(names))"),
@@ -65,6 +66,7 @@ def unmet(queue: LoadedQueue, folder: Path, *names: str) -> list[str]:
         folder,
         selection=Selection(requirements=names, gates=("contract",)),
         inputs=resolve_inputs(queue.queue, ["language=en"]),
+        seed=SEED,
     )
     asked = [each for each in report.requirements if not names or each.id in names]
     return [f"{each.id}: {each.evidence}" for each in asked if each.verdict != "met"]

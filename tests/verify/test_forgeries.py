@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -44,6 +46,13 @@ def strays() -> list[str]:
     listed = subprocess.run(["ps", "-eo", "ppid,args"], capture_output=True, text=True, check=True)
     lines = [line.split(maxsplit=1) for line in listed.stdout.splitlines()]
     return [args for ppid, args in lines if "verify/worker.py" in args and ppid == "1"]
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float = 20) -> None:
+    end = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)
 
 
 def test_the_reference_is_green(loaded: LoadedQueue, folder: Path) -> None:
@@ -101,7 +110,7 @@ def test_a_forgery_is_not_accepted(
     assert verdicts(report)["mean"] == verdicts(report)["median"] == "not met"
     assert verdicts(report)["report"] != "met"
     assert not canary.exists()
-    assert not strays()
+    wait_until(lambda: not strays())  # of a judge beside this one, a process may just be ending
 
 
 @pytest.mark.sandbox

@@ -123,7 +123,7 @@ def test_results_json_holds_score_and_time(pipeline, evidence):
 def test_the_whole_learns(candidate, sample_images, evidence):
     files = {path: base64.b64encode(data).decode() for path, data in sample_images.items()}
     answer = candidate.ask(
-        "probes_optimisation.short_training", time_s=90, files=files, epochs=4, rate=1e-3
+        "probes_optimisation.short_training", time_s=300, files=files, epochs=4, rate=1e-3
     )
     losses = answer["losses"]
     assert isinstance(losses, list)
