@@ -21,6 +21,7 @@ from promptqueue.cli.options import (
     QueueFile,
     Settings,
     Timeout,
+    check_writable,
 )
 from promptqueue.errors import EndpointError, Interrupted, LimitReached, UsageError
 from promptqueue.words import counted
@@ -134,6 +135,7 @@ def compare(
     from promptqueue.compare.design import Recipe, design
 
     _require_scipy()
+    _check_picture(picture)  # samples take hours, and all of them come before it
     recipe = Recipe(
         queue=queue.absolute(),
         arms=tuple(arm or ()),
@@ -151,6 +153,7 @@ def compare(
         timeout_s=timeout,
         price_file=prices and prices.absolute(),
         limits=tuple(limit or ()),
+        folder=Path.cwd(),
     )
     plan = design(recipe)
     _say_estimate(plan, quiet=json)
@@ -276,6 +279,14 @@ def _show(plan: Design, picture: Path | None, *, json: bool) -> None:
     for line in comparison_lines(summary):
         typer.echo(line)
     typer.echo(f"{target}, {folder / 'results.csv'}, {folder / 'results.json'}")
+
+
+def _check_picture(path: Path | None) -> None:
+    if path is None:
+        return
+    if path.suffix not in (".png", ".svg", ".pdf"):
+        raise UsageError(f"the picture {str(path)!r} must end in .png, .svg or .pdf")
+    check_writable(path)
 
 
 def _require_scipy() -> None:

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from promptqueue.cli import complete
+from promptqueue.errors import StorageError
 
 RUNS = Path(".promptqueue/runs")
+
+
+def check_writable(*paths: Path | None) -> None:
+    """Refuse a file that cannot be written, before anything is done that would be lost.
+
+    Raises:
+        StorageError: it names the file.
+    """
+    for path in filter(None, paths):
+        if not os.access(path if path.exists() else path.parent, os.W_OK) or path.is_dir():
+            raise StorageError(f"{path} cannot be written; name another file")
+
 
 QueueFile = Annotated[
     Path,

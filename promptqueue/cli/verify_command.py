@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from promptqueue.cli import complete
-from promptqueue.cli.options import InputsFile, Settings
+from promptqueue.cli.options import InputsFile, Settings, check_writable
 from promptqueue.errors import ChecksFailed, StorageError, UsageError
 
 if TYPE_CHECKING:
@@ -59,7 +59,9 @@ def verify(
     ] = None,
     seed: Annotated[
         int | None,
-        typer.Option("--seed", min=0, help="Of the fresh inputs; to repeat a verdict exactly."),
+        typer.Option(
+            "--seed", min=0, max=2**32 - 1, help="Of the fresh inputs; to repeat a verdict exactly."
+        ),
     ] = None,
     isolation: Annotated[
         Isolations, typer.Option("--isolation", help="Accept a weaker wall, or none.")
@@ -89,7 +91,7 @@ def verify(
     targets = find_targets(path, queue)
     if len(targets) > 1 and (junit or sarif):
         raise UsageError("--junit and --sarif write one report; name one of the folders")
-    _check_writable(junit, sarif)  # judging takes minutes, which are lost where nothing can be kept
+    check_writable(junit, sarif)  # judging takes minutes, which are lost where nothing can be kept
     names = (explain,) if explain else tuple(only or ())
     selection = Selection(keyword, first_only)
     if names:
@@ -184,14 +186,6 @@ def _print_json(reports: Sequence[Report]) -> None:
     from promptqueue.reports.machine import report_json
 
     typer.echo("".join(map(report_json, reports)), nl=False)
-
-
-def _check_writable(*paths: Path | None) -> None:
-    import os
-
-    for path in filter(None, paths):
-        if not os.access(path if path.exists() else path.parent, os.W_OK) or path.is_dir():
-            raise StorageError(f"{path} cannot be written; name another file")
 
 
 def _write_files(reports: Sequence[Report], junit: Path | None, sarif: Path | None) -> None:

@@ -17,9 +17,10 @@ from promptqueue.chat.validation import sentence, suggest
 from promptqueue.errors import UsageError
 from promptqueue.queue.load import LoadedQueue
 
+MONOLITH = "monolith"
 SHAPES = {
     "written": "the queue with the context rules that its file has",
-    "monolith": "all steps as one prompt",
+    MONOLITH: "all steps as one prompt",
     "none": "the queue; no step sees an earlier one",
     "full": "the queue; each step sees every prompt and reply before it",
     "files": "the queue; each step sees the files of the steps before it",
@@ -95,7 +96,7 @@ def arms_without(loaded: LoadedQueue, base: Arm) -> Iterator[Arm]:
     for step in queue.steps:
         for name in step.requirements:
             yield _without(base, f"{step.id}.{name}")
-    for step in queue.steps:
+    for step in queue.steps if base.shape != MONOLITH else ():  # that has no context
         for entry in queue.context_of(step):
             yield _without(base, f"{step.id}<{entry.step}")
 

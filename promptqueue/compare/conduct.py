@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
+import itertools
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from promptqueue.chat.connect import Connection
-from promptqueue.chat.endpoints import choose_model
 from promptqueue.compare.allowance import Allowance
 from promptqueue.compare.design import Design
 from promptqueue.compare.executors import Executor, Outcome, at_once, one_by_one
 from promptqueue.compare.sample import Sample
-from promptqueue.compare.taking import Ran, Task, Terms, ask, judge
+from promptqueue.compare.taking import Ran, Task, Terms, ask, asked_before, judge
 from promptqueue.compare.throttle import Throttle, ThrottledChat
 from promptqueue.errors import EndpointError
 from promptqueue.run.events import Event
@@ -70,23 +69,29 @@ def conduct(
         allowance.check(design.samples_there())
         with connect(design.store.folder / "server.log") as opened:
             connection = _shared(opened, most)
-            terms = dataclasses.replace(design.terms, model=_model(design, connection))
 
             def asked(task: Task) -> Ran:
-                return ask(task, terms, connection, functools.partial(tell, task))
+                return ask(task, design.terms, connection, functools.partial(tell, task))
 
             executor: Executor = one_by_one if most == 1 else at_once(most)
-            yield from _kept(design, executor(missing, asked), terms, allowance)
+            yield from _kept(design, executor(missing, asked), design.terms, allowance)
 
 
 def conduct_elsewhere(
     design: Design, executor: Callable[[Sequence[Task]], Iterator[Outcome]]
 ) -> Generator[Taken | Missed, None, None]:
-    """Let others take the samples that are missing, and yield each; raises as `conduct` does."""
-    allowance = Allowance(design.limits)
+    """Let others take the samples that are missing, and yield each; raises as `conduct` does.
+
+    What was asked before and lacks its verdict alone is judged here.
+    """
+    allowance, terms = Allowance(design.limits), design.terms
     with _missing(design) as missing:
         allowance.check(design.samples_there() if missing else ())
-        yield from _kept(design, executor(missing), design.terms, allowance)
+        known = [(task, ran) for task in missing if (ran := asked_before(task, terms)) is not None]
+        asked = {task.place for task, _ in known}
+        rest = [task for task in missing if task.place not in asked]
+        outcomes = itertools.chain(known, executor(rest) if rest else ())
+        yield from _kept(design, outcomes, terms, allowance)
 
 
 @contextlib.contextmanager
@@ -123,17 +128,3 @@ def _shared(opened: Connection, most: int) -> Connection:
     """Return the connection for many runs: they take turns, and list the models once."""
     chat = ThrottledChat(opened.chat, Throttle(most)) if most > 1 else opened.chat
     return Connection(chat, functools.cache(opened.list_models))
-
-
-def _model(design: Design, connection: Connection) -> str | None:
-    """Return the model that no arm and no step need look up any more."""
-    queue, endpoint = design.loaded.queue, design.terms.endpoint
-    if endpoint.embedded or any(step.model for step in queue.steps):
-        return design.terms.model
-    return choose_model(
-        flag=design.terms.model,
-        step=None,
-        queue=queue.defaults.model,
-        endpoint=endpoint,
-        listed=connection.list_models,
-    )

@@ -44,6 +44,8 @@ class Recipe:
     price_file: Path | None = None
     limits: tuple[str, ...] = ()
     """Of the whole comparison, as `tokens=100000`."""
+    folder: Path = Path()
+    """Where the queue files of arms are looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,8 @@ class Design:
     base: str
     terms: Terms
     store: Store
+    named: str | None
+    """The model that all arms are asked with, unless they or their steps say otherwise."""
     queues: Mapping[Path, LoadedQueue]
     """Queue files of arms of their own."""
     limits: Limits
@@ -102,7 +106,7 @@ class Design:
             loaded.digest,
             sorted(terms.inputs.items()),
             terms.endpoint.shown_url,
-            terms.model,
+            self.named,
         )
         return self.store.place(arm.name, arm.key(told), number)
 
@@ -126,10 +130,16 @@ def design(recipe: Recipe) -> Design:
     if base not in names:
         raise UsageError(f"the base {base!r} is none of the arms: {', '.join(names)}")
     store = Store(recipe.store or Path(".promptqueue") / "compare" / loaded.queue.name)
-    queues = {arm.queue: _other(arm.queue, loaded) for arm in arms if arm.queue}
+    queues = {arm.queue: _other(recipe.folder / arm.queue, loaded) for arm in arms if arm.queue}
     limits = parse_limits(recipe.limits)
     terms = _terms(loaded, recipe)
-    return Design(loaded, arms, recipe.samples, base, terms, store, queues, limits)
+    named = named_model(
+        flag=terms.model,
+        step=None,
+        queue=loaded.queue.defaults.model,
+        endpoint=terms.endpoint,
+    )
+    return Design(loaded, arms, recipe.samples, base, terms, store, named, queues, limits)
 
 
 def _arms(loaded: LoadedQueue, recipe: Recipe) -> tuple[Arm, ...]:
@@ -138,7 +148,8 @@ def _arms(loaded: LoadedQueue, recipe: Recipe) -> tuple[Arm, ...]:
     if len(recipe.arms) > 1:
         raise UsageError("--ablate takes one arm apart; give --arm once, or not at all")
     whole = parse_arm(recipe.arms[0] if recipe.arms else "written")
-    return (whole, *arms_without(in_shape(loaded, whole.shape), whole))
+    taken_apart = _other(recipe.folder / whole.queue, loaded) if whole.queue else loaded
+    return (whole, *arms_without(in_shape(taken_apart, whole.shape), whole))
 
 
 def _terms(loaded: LoadedQueue, recipe: Recipe) -> Terms:
@@ -156,11 +167,8 @@ def _terms(loaded: LoadedQueue, recipe: Recipe) -> Terms:
         runs=Path(),
     )
     contract = contract_judge(loaded, plan.inputs).contract
-    named = named_model(
-        flag=plan.model, step=None, queue=loaded.queue.defaults.model, endpoint=plan.endpoint
-    )
     asked = tuple(name for step in loaded.queue.steps for name in step.requirements)
-    return Terms(plan.inputs, plan.endpoint, plan.prices, named, contract, asked)
+    return Terms(plan.inputs, plan.endpoint, plan.prices, plan.model, contract, asked)
 
 
 def _other(path: Path, loaded: LoadedQueue) -> LoadedQueue:

@@ -24,10 +24,10 @@ class ArmEstimate:
     """Still to be taken."""
     prompt_tokens: int
     """About, of all of them, without refinement and without what earlier replies add."""
-    reply_tokens: int
-    """At most, without refinement."""
+    reply_tokens: int | None
+    """At most, without refinement; None where nothing says how long a reply may be."""
     usd: float | None
-    """At most; None where the price is not known."""
+    """At most; None where a price is not known, or how long a reply may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,16 +70,22 @@ def _of_arm(design: Design, name: str, tasks: list[Task]) -> ArmEstimate:
         return ArmEstimate(name, 0, 0, 0, 0.0)
     task, terms = tasks[0], design.terms
     loaded = variant(task.loaded, task.arm, terms.inputs, seed=seed_of(task))
-    prompt = reply = 0
+    prompt, reply = 0, 0
     usd: float | None = 0.0
+    capped = True
     for step, messages in zip(
         loaded.queue.steps, render_queue(loaded, terms.inputs).values(), strict=True
     ):
-        asked, cap = estimate_prompt(messages), loaded.queue.params_of(step).max_tokens or 0
-        prompt, reply = prompt + asked, reply + cap
-        price = terms.prices.get(task.arm.model or terms.model or step.model or "")
-        usd = usd + price.of(asked, cap, 0) if usd is not None and price else None
+        asked, cap = estimate_prompt(messages), loaded.queue.params_of(step).max_tokens
+        capped = capped and cap is not None
+        prompt, reply = prompt + asked, reply + (cap or 0)
+        price = terms.prices.get(task.arm.model or terms.model or step.model or design.named or "")
+        usd = usd + price.of(asked, cap or 0, 0) if usd is not None and price else None
     count = len(tasks)
     return ArmEstimate(
-        name, count, count * prompt, count * reply, None if usd is None else count * usd
+        name,
+        count,
+        count * prompt,
+        count * reply if capped else None,
+        count * usd if capped and usd is not None else None,
     )

@@ -52,6 +52,8 @@ class Sample:
     spending: Spending
     met: tuple[str, ...]
     unmet: tuple[str, ...]
+    errors: tuple[str, ...] = ()
+    """Those of `unmet` whose check broke, which is no verdict on the code."""
     stopped: str = ""
     """Why the run ended early, where a limit did that; it counts as it stands."""
     contract: str = ""
@@ -77,7 +79,8 @@ def sample_from(record: Mapping[str, Any]) -> Sample:
     """
     try:
         values = {**record, "spending": Spending(**record["spending"])}
-        return Sample(**{**values, "met": tuple(values["met"]), "unmet": tuple(values["unmet"])})
+        lists = ("met", "unmet", "errors")
+        return Sample(**{**values, **{name: tuple(values.get(name, ())) for name in lists}})
     except (KeyError, TypeError) as error:
         raise StorageError(f"a sample of another version of promptqueue: {error}") from error
 
@@ -104,13 +107,13 @@ def spending_of(directory: RunDirectory, prices: Mapping[str, Price]) -> Spendin
     ledger = Ledger(Limits(), prices).fold(records)
     usage: Usage = ledger.usage
     replies = [r for r in records if r["event"] == "call.finished"]
-    latest = {record["text"]: record for record in replies}  # a resumed run notes a reply again
+    own = [record for record in replies if not record.get("origin")]  # others are an earlier run's
     return Spending(
         calls=ledger.calls,
         prompt=usage.prompt,
         completion=usage.completion,
         cached=usage.cached,
         usd=None if ledger.unpriced else ledger.usd,
-        seconds=round(sum(record["seconds"] for record in latest.values()), 3),
-        endings=dict(Counter(record["finish_reason"] for record in latest.values())),
+        seconds=round(sum(record["seconds"] for record in own), 3),
+        endings=dict(Counter(record["finish_reason"] for record in own)),
     )

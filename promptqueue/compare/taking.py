@@ -22,6 +22,8 @@ from promptqueue.run.plan import Plan
 from promptqueue.run.session import execute
 
 Tell = Callable[[Event], None]
+_TRIES = 2
+"""A check that breaks may have met a machine that was busy, which says nothing of the code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,7 @@ class Terms:
     endpoint: Endpoint
     prices: Mapping[str, Price]
     model: str | None
+    """Named by an option, for every step."""
     contract: str
     """Digest of the checks."""
     requirements: tuple[str, ...]
@@ -66,29 +69,42 @@ def ask(task: Task, terms: Terms, connection: Connection, tell: Tell = lambda _:
     Raises:
         EndpointError, StorageError, UsageError: see `promptqueue.run.session.execute`.
     """
-    path, stopped = _run_of(task.place), ""
-    if path is None or _end_of(path).get("event") != "run.finished":
-        plan = Plan(
-            loaded=variant(task.loaded, task.arm, terms.inputs, seed=seed_of(task)),
-            inputs=terms.inputs,
-            endpoint=terms.endpoint,
-            out=task.place / "code",
-            runs=task.place / "runs",
-            model=task.arm.model or terms.model,
-            prices=terms.prices,
-            verify=task.arm.refine,
-        )
-        events = execute(plan, lambda _: contextlib.nullcontext(connection), resume=path)
-        try:
-            with contextlib.closing(events):
-                for event in events:
-                    tell(event)
-        except LimitReached as error:
-            stopped = str(error).partition(";")[0]
-        path = _run_of(task.place)
+    ran = asked_before(task, terms)
+    if ran is not None:
+        return ran
+    plan = Plan(
+        loaded=variant(task.loaded, task.arm, terms.inputs, seed=seed_of(task)),
+        inputs=terms.inputs,
+        endpoint=terms.endpoint,
+        out=task.place / "code",
+        runs=task.place / "runs",
+        model=task.arm.model or terms.model,
+        prices=terms.prices,
+        verify=task.arm.refine,
+    )
+    begun, stopped = _run_of(task.place), ""
+    events = execute(plan, lambda _: contextlib.nullcontext(connection), resume=begun)
+    try:
+        with contextlib.closing(events):
+            for event in events:
+                tell(event)
+    except LimitReached as error:
+        stopped = str(error).partition(";")[0]
+    path = _run_of(task.place)
     assert path is not None
-    directory = RunDirectory(path)
-    spending = spending_of(directory, terms.prices)
+    return _ran(path, terms, stopped)
+
+
+def asked_before(task: Task, terms: Terms) -> Ran | None:
+    """Return what a run came to that was finished before, where only the verdict is missing."""
+    path = _run_of(task.place)
+    if path is None or _end_of(path).get("event") != "run.finished":
+        return None
+    return _ran(path, terms)
+
+
+def _ran(path: Path, terms: Terms, stopped: str = "") -> Ran:
+    spending = spending_of(RunDirectory(path), terms.prices)
     return Ran(path.name, bool(_end_of(path).get("complete")), spending, stopped)
 
 
@@ -103,17 +119,22 @@ def judge(task: Task, terms: Terms, ran: Ran) -> Sample:
 
     code = task.place / "code"
     code.mkdir(exist_ok=True)
-    selection = Selection(gates=("contract",))
-    report = verify(task.loaded, code, selection=selection, inputs=terms.inputs)
-    verdicts = {each.id: each.verdict == "met" for each in report.requirements}
+    for _ in range(_TRIES):
+        selection = Selection(gates=("contract",))
+        report = verify(task.loaded, code, selection=selection, inputs=terms.inputs)
+        verdicts = {each.id: each.verdict for each in report.requirements}
+        errors = tuple(name for name in terms.requirements if verdicts[name] == "error")
+        if not errors:
+            break
     return Sample(
         arm=task.arm.name,
         number=task.number,
         run=ran.run,
         complete=ran.complete,
         spending=ran.spending,
-        met=tuple(name for name in terms.requirements if verdicts[name]),
-        unmet=tuple(name for name in terms.requirements if not verdicts[name]),
+        met=tuple(name for name in terms.requirements if verdicts[name] == "met"),
+        unmet=tuple(name for name in terms.requirements if verdicts[name] != "met"),
+        errors=errors,
         stopped=ran.stopped,
         contract=terms.contract,
         seed=report.seed,

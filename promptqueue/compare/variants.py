@@ -9,7 +9,7 @@ from dataclasses import replace
 from jinja2 import ChoiceLoader, DictLoader
 
 from promptqueue.chat.question import Params
-from promptqueue.compare.arms import Arm
+from promptqueue.compare.arms import MONOLITH, Arm
 from promptqueue.errors import UsageError
 from promptqueue.queue.inputs import Value
 from promptqueue.queue.load import LoadedQueue
@@ -28,7 +28,6 @@ from promptqueue.queue.templates import make_environment
 _FORMS = ("files", "interface")
 _RULES: Mapping[str, Context] = {"none": "none", "full": "all"}
 _TAGS = re.compile(r"\{[{%#]")
-MONOLITH = "monolith"
 
 
 def variant(

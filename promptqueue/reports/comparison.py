@@ -13,6 +13,7 @@ from typing import Any
 from promptqueue.compare.estimate import Estimate
 from promptqueue.compare.statistics import Interval
 from promptqueue.compare.summary import ArmSummary, Comparison
+from promptqueue.words import counted
 
 _LEAST = 0.0001
 
@@ -23,10 +24,11 @@ def estimate_lines(estimate: Estimate) -> Iterator[str]:
         if not arm.samples:
             yield f"  {arm.arm}: all samples are there"
             continue
+        most = "no cap" if arm.reply_tokens is None else f"at most {arm.reply_tokens:,}"
         money = f", at most {arm.usd:.4f} USD" if arm.usd else ""
         yield (
-            f"  {arm.arm}: {arm.samples} samples, about {arm.prompt_tokens:,} tokens of prompts "
-            f"and at most {arm.reply_tokens:,} of replies{money}, refinement not counted"
+            f"  {arm.arm}: {counted(arm.samples, 'sample')}, about {arm.prompt_tokens:,} tokens "
+            f"of prompts and {most} of replies{money}, refinement not counted"
         )
     if estimate.detectable is None:
         yield "one sample of an arm shows no difference: there is nothing to say how it scatters"
@@ -96,11 +98,13 @@ def _row(arm: ArmSummary) -> tuple[str, ...]:
 
 def _remarks(arm: ArmSummary) -> Iterator[str]:
     """Yield what the table has no room for."""
+    errors = sum(len(sample.errors) for sample in arm.samples)
     odd = {
         "replies cut off": arm.endings.get("length", 0),
         "replies that repeated themselves": arm.endings.get("degenerate", 0),
         "samples without all files": arm.incomplete,
         "samples ended by a limit": arm.stopped,
+        "verdicts that are errors of checks, counted as not met": errors,
         "samples that meet everything": arm.whole,
     }
     told = [f"{count} {what}" for what, count in odd.items() if count]

@@ -106,6 +106,8 @@ class Candidate:
         Raises:
             IsolationError: the sandbox did not start.
         """
+        if self._process is not None and self._process.stopped:
+            self.close()  # its time ran out while nobody asked; that of questions is counted here
         if self._process is None:
             self._process, self._worker = self._launched(), None
 
@@ -184,10 +186,14 @@ class Candidate:
         if self._spent_s > self.settings.limits.wall_s:
             text = f"the time of all questions, {self.settings.limits.wall_s:g} s, is used up"
             return Failed(failed="time over", text=text)
+        try:
+            frame = wire.encode(question)
+        except wire.WireError as error:  # a fault of the check, and no verdict on the code
+            raise TypeError(f"{question['name']}: the question cannot be sent: {error}") from error
         process, worker = self._started()
         patience, begin = float(question["time_s"]) + _GRACE_S, time.monotonic()
         try:
-            wire.send(process.stdin.fileno(), question, patience_s=patience)
+            wire.write_all(process.stdin.fileno(), frame, deadline=begin + patience)
             reply = wire.receive(process.stdout.fileno(), deadline=time.monotonic() + patience)
         except wire.WireTimeout as error:
             return Failed(failed="time", text=self._end() or str(error))

@@ -148,7 +148,8 @@ def _files(loaded: LoadedQueue, selection: Selection) -> list[str]:
 
 def _environment() -> dict[str, str]:
     """Return the environment, without what would change pytest's mind."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    foreign = ("PYTEST_", "PYTHONOPTIMIZE")  # the latter leaves out what helpers assert
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     return kept | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONDONTWRITEBYTECODE": "1"}
 
 

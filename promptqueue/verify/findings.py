@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from promptqueue.verify.candidate import Candidate, CandidateError
+from promptqueue.verify.lint import one_line
 from promptqueue.verify.report import Check, Gate
 from promptqueue.verify.snapshot import Copy
 
@@ -24,6 +25,7 @@ _WAITING = pytest.StashKey[dict[str, pytest.Item]]()
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 """Differs from run to run; the same code and seed give the same report."""
 _FRAME = re.compile(r'^ +File "(?P<file>[^"]+)", line (?P<line>\d+)', re.MULTILINE)
+_EVIDENCE_CAP = 2000
 _OUTCOMES = {"passed": "passed", "failed": "failed", "skipped": "skipped"}
 
 
@@ -51,7 +53,8 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    if call.when == "call" or (call.when == "setup" and not report.passed):
+    # what fails in a teardown fails the test, too: it is told once more
+    if call.when == "call" or not report.passed:
         item.config.stash[_WAITING].pop(item.nodeid, None)
         write_finding(item.config, asdict(_check(item, call, report)))
     return report
@@ -73,11 +76,19 @@ def _check(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestRe
     at = error.at or error.about if isinstance(error, CandidateError) else ""
     if outcome == "failed" and not unanswered:  # where no answer came, nobody knows the line
         at = _place(item, reached)
-    evidence = _ADDRESS.sub("", next(iter(notes), ""))
-    detail = "" if unanswered else _ADDRESS.sub("", report.longreprtext)
-    told_lines = tuple(f"{path}:{ranges(lines)}" for path, lines in sorted(reached.items()))
+    evidence = one_line(_ADDRESS.sub("", next(iter(notes), "")), _EVIDENCE_CAP)
+    detail = "" if unanswered else _plain_lines(_ADDRESS.sub("", report.longreprtext))
+    told_lines = tuple(
+        f"{one_line(path)}:{ranges(lines)}" for path, lines in sorted(reached.items())
+    )
     described = _described(item, outcome, evidence)
     return replace(described, at=at, detail=detail, reached=told_lines, unanswered=unanswered)
+
+
+def _plain_lines(text: str) -> str:
+    """Return foreign words without what would move a cursor or break a file's encoding."""
+    plain = (c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return "".join(plain)
 
 
 def last_place(printed: str, folder: Path) -> str:

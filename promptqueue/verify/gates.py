@@ -110,6 +110,7 @@ def verify(
         isolation=kept,
         tampered=contract.tampered,
         versions=_versions(),
+        in_part=bool(selection.requirements),
         inputs=inputs,
     )
 

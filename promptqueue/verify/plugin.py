@@ -62,7 +62,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--candidate", metavar="FOLDER", help="the generated code")
     group.addoption("--private-copy", action="store_true", help="of it: nobody will change it")
     group.addoption("--queue", metavar="QUEUE", help="the queue file it came from")
-    group.addoption("--challenge-seed", type=int, default=None, help="of all fresh inputs")
+    group.addoption("--challenge-seed", type=_seed, default=None, help="of all fresh inputs")
     group.addoption("--isolation", default="auto", choices=["auto", "bwrap", "landlock", "none"])
     group.addoption("--inputs", metavar="JSON", help="values of the queue's inputs")
     group.addoption("--gate", action="append", default=[], help="only tests of it; repeatable")
@@ -99,7 +99,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "module_name" in metafunc.fixturenames:
         folder = Path(metafunc.config.getoption("--candidate"))
         declared = _modules_of([*outputs_of(load_queue(_queue_path(metafunc.config)).queue)])
-        there = [m for m in declared if (folder / f"{m.replace('.', '/')}.py").exists()]
+        there = [name for name in declared if _is_there(folder.joinpath(*name.split(".")))]
         metafunc.parametrize("module_name", there)
 
 
@@ -245,11 +245,24 @@ def pipeline(
         failure = outcome.detail
     elif outcome.exit_code != 0:
         said = [line for line in outcome.stderr.splitlines() if line.strip()]
-        failure = f"it ended with exit code {outcome.exit_code}: {said[-1] if said else ''}"
+        status = outcome.exit_code
+        how = f"ended with exit code {status}" if status is not None else f"was {outcome.detail}"
+        failure = f"it {how}: {said[-1] if said else ''}"
         for root in (sys.prefix, sys.base_prefix):  # where this machine keeps them says nothing
             failure = failure.replace(root, "…")
     at = last_place(outcome.stderr, code.folder) if failure else ""
     return PipelineResult(failure, dict(outcome.files), asked.files, printed, at)
+
+
+def _seed(text: str) -> int:
+    seed = int(text)
+    if not 0 <= seed < 1 << 32:
+        raise ValueError(text)
+    return seed
+
+
+def _is_there(module: Path) -> bool:
+    return module.with_suffix(".py").exists() or (module / "__init__.py").exists()
 
 
 def _queue_path(config: pytest.Config) -> Path:

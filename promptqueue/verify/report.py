@@ -110,6 +110,8 @@ class Report:
     tampered: tuple[str, ...] = ()
     """Functions of other libraries that the code replaced: a warning light, not a proof."""
     versions: Mapping[str, str] = field(default_factory=dict)
+    in_part: bool = False
+    """Somebody named requirements, and only these were to be judged."""
     inputs: Mapping[str, Any] = field(default_factory=dict)
     """Values of the queue's inputs that the prompts were made with."""
 
@@ -127,11 +129,10 @@ class Report:
 
     @property
     def passed(self) -> bool:
-        """Tell whether it is green, or was judged in part and nothing of that part is red."""
-        in_part = len(self.asked) < len(self.requirements)
-        met = all(each.verdict == "met" for each in self.asked)
-        return self.green or (in_part and met and "failed" not in self.gates.values())
+        """Tell whether it is green, or was judged in part and all of that part is met."""
+        met = bool(self.asked) and all(each.verdict == "met" for each in self.asked)
+        return self.green or (self.in_part and met)
 
     def count(self, verdict: Verdict) -> int:
-        """Return how many requirements have this verdict."""
-        return sum(requirement.verdict == verdict for requirement in self.requirements)
+        """Return how many of the requirements that were to be judged have this verdict."""
+        return sum(requirement.verdict == verdict for requirement in self.asked)

@@ -261,6 +261,7 @@ class Candidate:
 
     def __init__(self, package: str, stage: int, dead: dict[str, str]) -> None:
         self._package, self._stage, self._dead = package, stage, dead
+        self._known: dict[str, Any] = {}
 
     def __getattr__(self, name: str) -> Any:
         return self.module(name)
@@ -269,11 +270,14 @@ class Candidate:
         """Import a module of the candidate by its name, as `training` or `data.load`."""
         if name in self._dead:
             raise ImportError(self._dead[name])
-        os.write(self._stage, f"importing {name}\n".encode())
-        try:
-            return importlib.import_module(f"{self._package}.{name}" if self._package else name)
-        finally:
-            os.write(self._stage, b"answering\n")
+        if name not in self._known:  # once, for nobody reads the pipe before the answer
+            os.write(self._stage, f"importing {name}\n".encode())
+            try:
+                full = f"{self._package}.{name}" if self._package else name
+                self._known[name] = importlib.import_module(full)
+            finally:
+                os.write(self._stage, b"answering\n")
+        return self._known[name]
 
 
 def _seed(seed: int) -> None:

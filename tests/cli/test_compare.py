@@ -197,6 +197,7 @@ def test_an_endpoint_that_is_not_there(shell: Shell, server: FakeEndpoint) -> No
         (["-n", "0"], "greater than or equal to 1"),
         (["--arm", "full", "--arm", "none", "--ablate"], "takes one arm apart"),
         (["--arm", "full,queue=nowhere.yaml"], "nowhere.yaml"),
+        (["--picture", "result.txt"], "must end in .png, .svg or .pdf"),
     ],
 )
 def test_wrong_use_is_refused_before_anything_is_asked(
@@ -237,14 +238,20 @@ def test_an_arm_may_be_another_queue_that_asks_for_the_same(
     assert "it does not ask for median" in said
 
 
-def test_leaving_out_shows_what_each_sentence_buys(shell: Shell, server: FakeEndpoint) -> None:
-    edit = (shell.folder / "pack/tiny.yaml").read_text()
-    bullet = "      - report: `python report.py numbers.json` reads"
-    edit = edit.replace(
-        "Write report.py: `python report.py numbers.json` reads", "Write report.py.\n" + bullet
+def with_bullet(shell: Shell) -> None:
+    """Write the one requirement of the second step as a bullet, too."""
+    queue = shell.folder / "pack/tiny.yaml"
+    bullet = "Write report.py.\n      - report: `python report.py numbers.json` reads"
+    edited = queue.read_text().replace(
+        "Write report.py: `python report.py numbers.json` reads", bullet
     )
-    edit = edit.replace("writes\n      report.json, a", "writes\n        report.json, a")
-    (shell.folder / "pack/tiny.yaml").write_text(edit)
+    queue.write_text(
+        edited.replace("writes\n      report.json, a", "writes\n        report.json, a")
+    )
+
+
+def test_leaving_out_shows_what_each_sentence_buys(shell: Shell, server: FakeEndpoint) -> None:
+    with_bullet(shell)
 
     compare(shell, "-n", "1", "--ablate")
 
@@ -305,3 +312,43 @@ def comparable(found: dict) -> dict:
         for name in ("calls", "endings"):
             arm.pop(name)
     return found
+
+
+def test_each_step_is_asked_of_its_own_model(shell: Shell, server: FakeEndpoint) -> None:
+    queue = shell.folder / "pack/tiny.yaml"
+    text = queue.read_text().replace("defaults: {", "defaults: {model: small, ")
+    queue.write_text(text.replace("  - id: report\n", "  - id: report\n    model: big\n"))
+
+    compare(shell, "-n", "1", "--arm", "full")
+
+    assert [asked.body["model"] for asked in requests(server)] == ["small", "big"]
+
+
+def test_a_check_that_breaks_is_told_and_is_no_verdict(shell: Shell, server: FakeEndpoint) -> None:
+    path = shell.folder / "pack/checks/test_stats.py"
+    path.write_text(
+        path.read_text().replace("    values = numbers(", '    {}["x"]; values = numbers(')
+    )
+
+    said = compare(shell, "-n", "1", "--arm", "full")
+
+    (sample,) = results(shell)["arms"][0]["samples"]
+    assert sample["errors"] == ["mean", "median"]
+    assert "2 verdicts that are errors of checks, counted as not met" in said
+
+
+def test_taking_another_queue_apart(shell: Shell, server: FakeEndpoint) -> None:
+    with_bullet(shell)
+    other = (shell.folder / "pack/tiny.yaml").read_text().replace("id: stats", "id: figures")
+    shell.write("pack/other.yaml", other.replace("name: tiny", "name: other"))
+
+    said = compare(shell, "--ablate", "--arm", "full,queue=pack/other.yaml", "--estimate")
+
+    assert "without figures.mean" in said
+
+
+def test_replies_of_any_length_have_no_estimate(shell: Shell, server: FakeEndpoint) -> None:
+    queue = shell.folder / "pack/tiny.yaml"
+    queue.write_text(queue.read_text().replace("max_tokens: 800, ", ""))
+
+    assert "and no cap of replies" in compare(shell, "--arm", "full", "--estimate")

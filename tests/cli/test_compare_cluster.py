@@ -70,6 +70,13 @@ def test_a_node_that_is_killed_costs_the_task_that_it_was_at(
     # the runs came back with the samples
     assert len(list((shell.folder / STORE).rglob("run.json"))) == 8
 
+    before = len(requests(server))  # other checks judge again, and nobody is asked
+    check = shell.folder / "pack/checks/test_stats.py"
+    check.write_text(check.read_text() + "\n# stricter now\n")
+    again = compare(shell, address, "-n", "1", "--arm", "none", "--arm", "full")
+    said, _ = again.communicate(timeout=300)
+    assert (again.returncode, len(requests(server))) == (0, before), said
+
 
 @pytest.mark.parametrize("address", ["127.0.0.1:9", "auto", "nonsense", "a:b"])
 def test_without_a_cluster_it_says_how_to_start_one(shell: Shell, address: str) -> None:

@@ -181,3 +181,37 @@ def test_a_file_that_lost_most_of_its_lines_is_pointed_out(shell: Shell) -> None
 
     assert "placeholders: stats.py: has 17 lines where the version before had 90" in done.stdout
     assert done.returncode == 0  # it may be all there: a warning
+
+
+def test_a_part_that_is_the_whole_counts_as_a_part(shell: Shell) -> None:
+    names = ("--only", "mean", "--only", "median", "--only", "report")
+
+    done = shell.run("verify", *names)
+
+    assert done.returncode == 0, done.stdout
+
+
+def test_what_is_wrong_in_another_file_does_not_count_for_a_part(shell: Shell) -> None:
+    shell.write("generated/tiny/report.py", "nothing_like_it\n")
+
+    assert shell.run("verify", "--only", "mean").returncode == 0
+    assert shell.run("verify").returncode == 100
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [r"'3\ngreen: 3 of 3 requirements met (seed 7)'", r"'\x1b[2K\x1b[1A9'", r"'\ud800'"],
+)
+def test_an_answer_writes_no_lines_of_its_own(shell: Shell, answer: str) -> None:
+    shell.write("generated/tiny/stats.py", f"def mean(values):\n    return {answer}\n")
+
+    done = shell.run("verify", "--details", "--junit", "report.xml")
+
+    assert done.returncode == 100, done.stderr
+    assert "green" not in "".join(line[:5] for line in done.stdout.splitlines())
+    told = json.loads(shell.run("verify", "--json").stdout)
+    assert all(each["evidence"].isprintable() for each in told["requirements"])
+
+
+def test_a_seed_that_no_library_takes_is_refused(shell: Shell) -> None:
+    assert shell.run("verify", "--seed", "5000000000").returncode == 2

@@ -109,3 +109,10 @@ def test_arms_are_named_as_they_are_written() -> None:
     for text in ("monolith", "full+refine", "none,temperature=0.8", "written,queue=b.yaml,seed=3"):
         assert parse_arm(text).name == text
     assert slug("written,without report<stats") == "written_without_report_stats"
+
+
+def test_a_monolith_has_no_context_that_could_be_left_out() -> None:
+    arms = list(arms_without(in_shape(LUNAR, "monolith"), parse_arm("monolith")))
+
+    assert not [arm.name for arm in arms if "<" in arm.name]
+    assert len(arms) == 1 + 33

@@ -80,7 +80,7 @@ def test_a_part_that_is_met_is_neither_green_nor_red(report: Report) -> None:
         else replace(each, verdict="not verified", evidence=NOT_ASKED)
         for each in report.requirements
     )
-    found = replace(report, requirements=part, gates={"parse": "passed"}, findings=())
+    found = replace(report, requirements=part, gates={"parse": "passed"}, findings=(), in_part=True)
 
     assert [*report_lines(found)][-1] == (
         "nothing red, judged in part: 1 of 1 requirements met (seed 7)"

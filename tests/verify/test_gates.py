@@ -286,3 +286,62 @@ def test_a_preload_that_is_not_installed_is_named(pack: Path, folder: Path) -> N
 
     assert verdicts(report)["mean"] == "error"
     assert "not installed: no_such_module" in report.requirements[0].evidence
+
+
+def test_what_fails_when_a_check_is_over_counts(pack: Path, folder: Path) -> None:
+    path = pack / "checks" / "test_stats.py"
+    late = "@pytest.fixture\ndef late():\n    yield\n    assert False, 'too late'\n\n\n"
+    text = path.read_text().replace("(candidate, evidence)", "(candidate, evidence, late)")
+    path.write_text(text.replace("@pytest.mark", late + "@pytest.mark", 1))
+
+    report = verify(load_queue(pack / "tiny.yaml"), folder)
+
+    assert verdicts(report) == {"mean": "not met", "median": "met", "report": "met"}
+
+
+def test_a_question_that_cannot_be_sent_is_a_fault_of_the_check(pack: Path, folder: Path) -> None:
+    path = pack / "checks" / "test_stats.py"
+    path.write_text(path.read_text().replace("values=values)", "values={*values})"))
+
+    report = verify(load_queue(pack / "tiny.yaml"), folder)
+
+    assert verdicts(report) == {"mean": "error", "median": "error", "report": "met"}
+    assert "cannot be sent" in report.requirements[0].evidence
+
+
+def test_a_probe_may_ask_as_often_as_it_likes(pack: Path, folder: Path) -> None:
+    path = pack / "checks" / "probes.py"
+    often = "    for _ in range(9000): candidate.stats\n"
+    path.write_text(path.read_text().replace("values):\n", "values):\n" + often, 1))
+
+    assert verify(load_queue(pack / "tiny.yaml"), folder).green
+
+
+def test_a_package_is_imported_as_well(pack: Path, folder: Path) -> None:
+    queue = pack / "tiny.yaml"
+    queue.write_text(queue.read_text().replace("path: report.py", "path: report/__init__.py"))
+    (folder / "report").mkdir()
+    (folder / "report" / "__init__.py").write_text("raise RuntimeError('no')\n")
+
+    report = verify(load_queue(queue), folder)
+
+    assert any("RuntimeError: no" in line for line in errors(report, "import"))
+
+
+def test_a_file_in_a_folder_that_ruff_leaves_out_is_read(pack: Path, folder: Path) -> None:
+    queue = pack / "tiny.yaml"
+    queue.write_text(queue.read_text().replace("path: report.py", "path: dist/report.py"))
+    (folder / "dist").mkdir()
+    (folder / "dist" / "report.py").write_text("nothing_like_it\n")
+
+    report = verify(load_queue(queue), folder)
+
+    assert report.gates["ruff"] == "failed"
+
+
+def test_a_program_that_a_signal_ends_is_told_by_it(loaded: LoadedQueue, folder: Path) -> None:
+    (folder / "report.py").write_text("import os\nos.kill(os.getpid(), 11)\n")
+
+    report = verify(loaded, folder)
+
+    assert any("was ended by signal 11" in line for line in errors(report, "pipeline"))
