@@ -250,7 +250,7 @@ def _may_go_on(job: Job, step: Step, talk: _Talk) -> bool:
 
 def _draws(job: Job, step: Step, talk: _Talk) -> bool:
     """Tell whether another first answer is wanted; where nothing judges, one is all."""
-    judged = job.judge is not None or talk.board.standing is not None
+    judged = job.judged or talk.board.standing is not None
     samples = job.loaded.queue.refine_of(step).samples
     return judged and bool(step.checks) and talk.drawn < samples
 

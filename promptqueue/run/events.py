@@ -28,6 +28,8 @@ class RunStarted:
     resumed: bool = False
     sources: str = ""
     """Digest of the queue file and its templates, as JSON: what a replay is made from."""
+    judged: bool = False
+    """Steps are judged when they land."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,6 +94,11 @@ def prompts_asked(directory: RunDirectory) -> dict[str, str]:
     return {r["step"]: r["digest"] for r in records if r["event"] == "step.started"}
 
 
+def was_judged(directory: RunDirectory) -> bool:
+    """Tell whether steps were judged when they landed."""
+    return any(r.get("judged") for r in directory.records() if r["event"] == "run.started")
+
+
 def stale_since_correction(directory: RunDirectory) -> tuple[str, ...]:
     """Return the steps that wait to be asked again since an earlier one was corrected."""
     stale: tuple[str, ...] = ()

@@ -56,6 +56,8 @@ class Job:
     steer: Steer | None = None
     judge: Judge | None = None
     """None: what was judged before holds, and nothing else is judged."""
+    judged: bool = False
+    """Somebody judges, or did so when the run that is replayed was made."""
     verdicts: dict[str, bool] = field(default_factory=dict)
     """Requirement to whether the files meet it, of those that were judged."""
     faults: dict[str, tuple[str, ...]] = field(default_factory=dict)

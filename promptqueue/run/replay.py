@@ -18,7 +18,7 @@ from promptqueue.queue.load import LoadedQueue, load_queue
 from promptqueue.queue.model import Limits
 from promptqueue.run.archive import OneRun, read_past
 from promptqueue.run.events import Event
-from promptqueue.run.history import Outcomes, models_asked, outcomes, sources_of
+from promptqueue.run.history import Outcomes, models_asked, outcomes, sources_of, was_judged
 from promptqueue.run.job import Job
 from promptqueue.run.journal import Record, RunDirectory, create_run
 from promptqueue.run.ledger import Ledger
@@ -97,6 +97,7 @@ def replay(path: Path) -> Replay:
             ledger=Ledger(Limits()),
             workspace=workspace,
             archive=OneRun(past),
+            judged=was_judged(directory),
         )
         with workspace.locked("replay"), contextlib.closing(second):
             _exhaust(run_queue(job))

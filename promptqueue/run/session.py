@@ -85,6 +85,7 @@ def execute(
         yield from _begin(
             plan,
             recorder,
+            judged=judge is not None,
             resumed=resume is not None,
             finished=ledger.finished and correction is None,
         )
@@ -109,6 +110,7 @@ def execute(
                 fresh_from=first_fresh,
                 steer=plan.steer,
                 judge=judge,
+                judged=judge is not None,
             )
             yield from run_queue(job) if correction is None else correct(job, correction)
 
@@ -146,7 +148,9 @@ def _judge(plan: Plan) -> tuple[Judge | None, tuple[str, ...]]:
     return None, (f"the steps are not judged when they land: {missing}",)
 
 
-def _begin(plan: Plan, recorder: Recorder, *, resumed: bool, finished: bool) -> Iterator[Event]:
+def _begin(
+    plan: Plan, recorder: Recorder, *, judged: bool, resumed: bool, finished: bool
+) -> Iterator[Event]:
     lost = recorder.recover() if resumed else 0
     yield recorder.record(
         RunStarted(
@@ -158,6 +162,7 @@ def _begin(plan: Plan, recorder: Recorder, *, resumed: bool, finished: bool) -> 
             out=str(plan.out),
             resumed=resumed,
             sources=recorder.directory.keep(json.dumps(dict(plan.loaded.sources))),
+            judged=judged,
         )
     )
     if finished:

@@ -129,6 +129,31 @@ def test_a_run_is_replayed_with_its_verdicts(shell: Shell, server: FakeEndpoint)
     assert "every byte as it was" in done.stdout
 
 
+def test_a_run_of_several_samples_is_replayed_from_a_first_one_that_is_not_usable(
+    shell: Shell, server: FakeEndpoint
+) -> None:
+    edit(shell, "defaults: {", "defaults: {refine: {samples: 2}, ")
+    server.enqueue(stream("I will."), reply(STATS), reply(REPORT, "report.py"))
+    run(shell)
+
+    done = shell.run("replay")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_run_that_ended_with_another_model_is_replayed(
+    shell: Shell, server: FakeEndpoint
+) -> None:
+    edit(shell, "defaults: {", "defaults: {model: small, refine: {turns: 1, escalate: big}, ")
+    server.enqueue(reply(HALF), reply(STATS), reply(REPORT, "report.py"))
+    run(shell)
+    assert [asked.body["model"] for asked in server.requests] == ["small", "big", "small"]
+
+    done = shell.run("replay")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_a_verdict_is_not_asked_for_twice(shell: Shell, server: FakeEndpoint) -> None:
     server.enqueue(reply(HALF), error(401, "no key"))
     run(shell, code=3)
