@@ -49,7 +49,7 @@ class Attempt:
     def __init__(self, messages: tuple[Message, ...], *, so_far: str = "", how: str = "") -> None:
         self._messages = messages
         self._how = how
-        self._join = Join(so_far) if so_far else None
+        self._join = Join(so_far, may_repeat=how != "native") if so_far else None
         self._joined: list[str] = []
         self._reading = Reading()
         self._parser = BodyParser()

@@ -72,13 +72,20 @@ def _after_line(so_far: str, rest: str) -> str:
 
 
 class Join:
-    """Lets a continuation through, but for its beginning, which it first compares."""
+    """Lets a continuation through, but for its beginning, which it first compares.
 
-    def __init__(self, so_far: str) -> None:
+    Args:
+        so_far: what is continued.
+        may_repeat: the model was asked to go on; a server that goes on by itself repeats nothing,
+            and what looks like it, as the next of equal rows, is text.
+    """
+
+    def __init__(self, so_far: str, *, may_repeat: bool = True) -> None:
         self.decided = False
         self.overlap = 0
         """Characters that were dropped."""
         self._so_far = so_far
+        self._may_repeat = may_repeat
         self._held = ""
 
     def feed(self, text: str) -> str:
@@ -86,13 +93,16 @@ class Join:
         if self.decided:
             return text
         self._held += text
-        return self.finish() if len(self._held) >= HEAD_CHARS else ""
+        enough = len(self._held) >= HEAD_CHARS or not self._may_repeat
+        return self.finish() if enough else ""
 
     def finish(self) -> str:
         """Return what was held back, without the overlap."""
         if self.decided:
             return ""
         self.decided = True
-        kept = drop_overlap(self._so_far[-2 * HEAD_CHARS :], self._held)
+        kept = self._held
+        if self._may_repeat:
+            kept = drop_overlap(self._so_far[-2 * HEAD_CHARS :], self._held)
         self.overlap = len(self._held) - len(kept)
         return kept

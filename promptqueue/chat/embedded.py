@@ -142,9 +142,11 @@ class EmbeddedServer:
             )
         if line := child.stdout.readline():
             return str(json.loads(line)["base_url"])
-        child.wait(CLOSE_TIMEOUT_S)
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(CLOSE_TIMEOUT_S)
+        why = self.explain_end() or "it closed its output"
         raise EndpointError(
-            f"The embedded model did not come up: {self.explain_end()}\nThe model is "
+            f"The embedded model did not come up: {why}\nThe model is "
             f"{self.model_path}; it needs 3 GB of memory. Free some and run again, "
             f"{OTHER_ENDPOINT}."
         )

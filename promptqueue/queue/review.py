@@ -188,4 +188,9 @@ def _requirements_named_in(check: Path) -> Iterator[str]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         SourceFileLoader(check.stem, str(check)).get_code(check.stem)
-    yield from (found["name"] for found in _MARK.finditer(source))
+    yield from marked_requirements(source)
+
+
+def marked_requirements(source: str) -> set[str]:
+    """Return what the tests of a check's source are marked with, unexecuted."""
+    return {found["name"] for found in _MARK.finditer(source)}

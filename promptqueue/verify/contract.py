@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from promptqueue.errors import PromptQueueError, UsageError
 from promptqueue.queue.inputs import Value
 from promptqueue.queue.load import LoadedQueue
+from promptqueue.queue.review import marked_requirements
 from promptqueue.verify.report import Check, Gate
 from promptqueue.verify.scratch import scratch_folder
 
@@ -129,12 +130,13 @@ def run_contract(
 
 
 def _files(loaded: LoadedQueue, selection: Selection) -> list[str]:
+    asked = {*selection.requirements}
     checks = dict.fromkeys(
         check
         for step in loaded.queue.steps
         for check in step.checks
-        # a step's own checks guard its requirements; the other files need not even be read
-        if not selection.requirements or {*selection.requirements} & step.requirements.keys()
+        # files that guard none of them need not even be imported
+        if not asked or asked & (step.requirements.keys() | _guarded(loaded.folder / check))
     )
     files = []
     if "import" in selection.gates:
@@ -144,6 +146,10 @@ def _files(loaded: LoadedQueue, selection: Selection) -> list[str]:
     if "pipeline" in selection.gates and loaded.queue.verify.pipeline is not None:
         files.append(str(_BUILTIN / "pipeline_check.py"))
     return files
+
+
+def _guarded(check: Path) -> set[str]:
+    return marked_requirements(check.read_text("utf-8"))
 
 
 def _environment() -> dict[str, str]:

@@ -414,6 +414,16 @@ def test_rule_4_a_server_that_can_goes_on_natively():
     assert "continue_final_message" not in asked.requests[0].body
 
 
+def test_rule_4_what_goes_on_natively_repeats_nothing():
+    rows = "TABLE = [\n" + "    [0, 0, 0, 0],\n" * 2
+    asked = play(
+        stream(rows, finish="length"),
+        stream("    [0, 0, 0, 0],\n]\n"),
+        quirks=Quirks(continuation="native"),
+    )
+    assert asked.reply.text == "TABLE = [\n" + "    [0, 0, 0, 0],\n" * 3 + "]\n"
+
+
 def test_rule_4_a_server_that_refuses_the_native_way_is_asked_by_a_turn():
     asked = play(
         stream("one ", finish="length"),

@@ -87,6 +87,15 @@ def test_of_a_part_only_that_part_counts(shell: Shell, name: str, code: int) -> 
     assert shell.run("verify").returncode == 100
 
 
+def test_of_a_part_the_checks_beside_those_of_other_steps_count_as_well(shell: Shell) -> None:
+    check = shell.folder / "pack/checks/test_report.py"
+    late = '@pytest.mark.requirement("mean")\ndef test_more(): assert False, "no"\n'
+    check.write_text(check.read_text() + "\n\n" + late)
+
+    assert shell.run("verify", "--only", "mean").returncode == 100
+    assert shell.run("verify", "--only", "median").returncode == 0
+
+
 def test_a_chosen_check_leaves_the_others_unverified(shell: Shell) -> None:
     done = shell.run("verify", "--json", "-k", "test_median")
     verdicts = {each["id"]: each["verdict"] for each in json.loads(done.stdout)["requirements"]}
