@@ -246,7 +246,7 @@ class Process:
             self.stopped = "time"
         detail = f"exit code {code}" if code is not None else f"ended by signal {number}"
         if self.stopped:
-            detail = f"killed after {seconds:.1f} s, its {self.stopped} limit"
+            detail = f"killed at its {self.stopped} limit"  # and no figure that differs each time
         return Outcome(
             *(code, number, self.stopped, detail, b"", self.stderr_text(), seconds, self._peak),
             files=self.files,

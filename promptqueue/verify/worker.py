@@ -12,13 +12,13 @@ import contextlib
 import ctypes
 import importlib
 import importlib.util
+import itertools
 import json
 import os
 import random
 import shutil
 import signal
 import sys
-import tempfile
 import time
 import traceback
 import types
@@ -38,6 +38,8 @@ def _beside(name: str) -> Any:
     return module
 
 
+_NUMBERS = itertools.count(1)
+"""Of the questions."""
 wire, exercised = _beside("wire"), _beside("exercised")
 _PR_SET_DUMPABLE, _PR_SET_CHILD_SUBREAPER = 4, 36
 _WATCHED = (
@@ -111,7 +113,7 @@ def _answer_of_child(question: Any, config: dict[str, Any], host: tuple[int, int
     """Fork, wait for one frame of the child until its time is over, and end the child."""
     read, write = os.pipe()
     stage_read, stage_write = os.pipe()
-    folder = tempfile.mkdtemp(dir=config["scratch"])  # no question finds what another one left
+    folder = _fresh_folder(config["scratch"])
     child = os.fork()
     if not child:
         for other in (read, stage_read, *host):
@@ -135,6 +137,18 @@ def _answer_of_child(question: Any, config: dict[str, Any], host: tuple[int, int
     os.close(read)
     os.close(stage_read)
     return frame
+
+
+def _fresh_folder(scratch: str) -> str:
+    """Make a folder for one question: none finds what another one left.
+
+    It has the same name each time, for the code may speak of it.
+    """
+    while True:
+        folder = f"{scratch}/{next(_NUMBERS)}"
+        with contextlib.suppress(FileExistsError):  # an earlier question may have made it
+            os.mkdir(folder, 0o700)  # noqa: PTH102 - as the rest of this file does
+            return folder
 
 
 def _stage(pipe: int) -> str:
@@ -222,7 +236,7 @@ def _be_the_child(question: dict[str, Any], config: dict[str, Any], out: int, st
     try:
         answer = _answered(question, config, stage, reached)
     except BaseException as error:  # SystemExit of the candidate is an answer, too
-        answer = {"raised": _told(error, _files(config))}
+        answer = {"raised": _told(error, _files(config), config["scratch"])}
     answer["lines"] = reached.lines()
     try:
         frame = wire.encode(answer)
@@ -288,7 +302,7 @@ def _seed(seed: int) -> None:
         sys.modules["torch"].manual_seed(seed)
 
 
-def _told(error: BaseException, code: str) -> dict[str, str]:
+def _told(error: BaseException, code: str, scratch: str) -> dict[str, str]:
     """Return kind, text and place of an exception; the place is the last line of the code."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if frame.filename.startswith(code)]
@@ -301,7 +315,12 @@ def _told(error: BaseException, code: str) -> dict[str, str]:
             text = text.removesuffix(f" ({error.path})")  # the module is named before it
     except BaseException:
         text = "(its text cannot be had)"
-    for root in (code, sys.prefix, sys.base_prefix):  # where this machine keeps them says nothing
+    for root in (
+        code,
+        scratch,
+        sys.prefix,
+        sys.base_prefix,
+    ):  # where this machine keeps them says nothing
         text = text.replace(root, "…")
     return {"kind": type(error).__name__[:100], "text": text[:2000], "at": at}
 

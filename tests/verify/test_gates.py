@@ -221,6 +221,23 @@ def test_the_same_code_and_seed_give_the_same_report(loaded: LoadedQueue, folder
     assert first == second
 
 
+@pytest.mark.parametrize("isolation", ["bwrap", "landlock"])
+def test_where_the_code_ran_is_no_part_of_the_report(
+    loaded: LoadedQueue, folder: Path, isolation: str
+) -> None:
+    wrong = (
+        "import pathlib\n\n\ndef mean(values):\n    raise ValueError(pathlib.Path('x').resolve())"
+    )
+    (folder / "stats.py").write_text(wrong + "\n\n\ndef median(values):\n    return 1.0\n")
+
+    one, other = (
+        verify(loaded, folder, seed=7, isolation=isolation).requirements[0] for _ in range(2)
+    )
+
+    assert one.evidence == other.evidence
+    assert "…" in one.evidence
+
+
 def test_a_check_that_breaks_is_an_error_and_no_verdict(pack: Path, folder: Path) -> None:
     path = pack / "checks" / "test_stats.py"
     text = path.read_text()
