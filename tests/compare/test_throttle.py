@@ -14,7 +14,8 @@ REQUEST = Request((Message("user", "?"),), "m")
 class Server:
     """Bears so many at once; refuses the others. It is a script, no model."""
 
-    def __init__(self, bears: int) -> None:
+    def __init__(self, bears: int, takes_s: float = 0.005) -> None:
+        self.takes_s = takes_s
         self.bears, self.busy, self.most, self.refusals = bears, 0, 0, 0
         self.lock = threading.Lock()
         self.pause = threading.Event()
@@ -25,7 +26,7 @@ class Server:
             self.most = max(self.most, self.busy)
             refused = self.busy > self.bears
             self.refusals += refused
-        self.pause.wait(0.005)
+        self.pause.wait(self.takes_s)
         if refused:
             yield AttemptFailed(1, Failure.RATE_LIMITED, "slow down")
         with self.lock:
@@ -52,7 +53,7 @@ def test_no_more_than_the_limit_ask_at_once() -> None:
 
 
 def test_refusals_bring_the_limit_down_to_what_the_endpoint_bears() -> None:
-    server, throttle = Server(bears=4), Throttle(32)
+    server, throttle = Server(bears=4, takes_s=0.02), Throttle(32)
     ask_often(ThrottledChat(server, throttle), threads=32, times=12)
     assert throttle.limit <= 16
     assert server.refusals < 32 * 12 / 3
