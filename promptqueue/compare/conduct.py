@@ -11,12 +11,13 @@ from pathlib import Path
 
 from promptqueue.chat.connect import Connection
 from promptqueue.compare.allowance import Allowance
+from promptqueue.compare.arms import Arm
 from promptqueue.compare.design import Design
 from promptqueue.compare.executors import Executor, Outcome, at_once, one_by_one
 from promptqueue.compare.sample import Sample
 from promptqueue.compare.taking import Ran, Task, Terms, ask, asked_before, judge
 from promptqueue.compare.throttle import Throttle, ThrottledChat
-from promptqueue.errors import EndpointError
+from promptqueue.errors import EndpointError, UsageError
 from promptqueue.run.events import Event
 
 _GIVE_UP = 3
@@ -61,6 +62,7 @@ def conduct(
         LimitReached: a limit of the comparison.
         StorageError: the store cannot be used.
         IsolationError: nothing can be judged here.
+        UsageError: nobody names a model, and the endpoint has another one than before.
     """
     allowance = Allowance(design.limits)
     with _missing(design) as missing:
@@ -69,6 +71,7 @@ def conduct(
         allowance.check(design.samples_there())
         with connect(design.store.folder / "server.log") as opened:
             connection = _shared(opened, most)
+            _refuse_another_model(design, connection)
 
             def asked(task: Task) -> Ran:
                 return ask(task, design.terms, connection, functools.partial(tell, task))
@@ -122,6 +125,27 @@ def _kept(
         yield Taken(sample, len(there), total)
         if len(there) < total:
             allowance.check(there)
+
+
+def _refuse_another_model(design: Design, connection: Connection) -> None:
+    """Keep samples of two models apart: where nobody names one, the endpoint's own is asked."""
+    unnamed = {arm.name for arm in design.arms if _leaves_model_open(design, arm)}
+    if not unnamed:
+        return
+    asked = {name for s in design.samples_there() if s.arm in unnamed for name in s.models}
+    listed = connection.list_models() if asked else ()
+    if asked.isdisjoint(listed) and asked:
+        raise UsageError(
+            f"the samples so far are of {', '.join(sorted(asked))}, and the endpoint has "
+            f"{', '.join(listed)} now; name one with --model, or another folder with --store DIR"
+        )
+
+
+def _leaves_model_open(design: Design, arm: Arm) -> bool:
+    if arm.model or design.named or design.terms.endpoint.embedded:
+        return False
+    queue = design.queue_of(arm).queue
+    return queue.defaults.model is None and any(step.model is None for step in queue.steps)
 
 
 def _shared(opened: Connection, most: int) -> Connection:

@@ -60,6 +60,8 @@ class Sample:
     """Digest of what it was judged by."""
     seed: int = 0
     """Of the verdict."""
+    models: tuple[str, ...] = ()
+    """Who was asked."""
 
     @property
     def rate(self) -> float:
@@ -79,7 +81,7 @@ def sample_from(record: Mapping[str, Any]) -> Sample:
     """
     try:
         values = {**record, "spending": Spending(**record["spending"])}
-        lists = ("met", "unmet", "errors")
+        lists = ("met", "unmet", "errors", "models")
         return Sample(**{**values, **{name: tuple(values.get(name, ())) for name in lists}})
     except (KeyError, TypeError) as error:
         raise StorageError(f"a sample of another version of promptqueue: {error}") from error
@@ -99,6 +101,12 @@ def read_sample(path: Path) -> Sample | None:
         raise StorageError(
             f"{path} is no sample: {error}; remove it, and it is made anew"
         ) from error
+
+
+def models_of(directory: RunDirectory) -> tuple[str, ...]:
+    """Return the models that a run asked."""
+    asked = (r["model"] for r in directory.records() if r["event"] == "call.started")
+    return tuple(sorted({*asked}))
 
 
 def spending_of(directory: RunDirectory, prices: Mapping[str, Price]) -> Spending:

@@ -10,7 +10,7 @@ from pathlib import Path
 from promptqueue.chat.connect import Connection
 from promptqueue.chat.endpoints import Endpoint, Price
 from promptqueue.compare.arms import Arm
-from promptqueue.compare.sample import Sample, Spending, spending_of
+from promptqueue.compare.sample import Sample, Spending, models_of, spending_of
 from promptqueue.compare.variants import variant
 from promptqueue.errors import LimitReached
 from promptqueue.queue.inputs import Value
@@ -60,6 +60,7 @@ class Ran:
     run: str
     complete: bool
     spending: Spending
+    models: tuple[str, ...]
     stopped: str = ""
 
 
@@ -104,8 +105,9 @@ def asked_before(task: Task, terms: Terms) -> Ran | None:
 
 
 def _ran(path: Path, terms: Terms, stopped: str = "") -> Ran:
-    spending = spending_of(RunDirectory(path), terms.prices)
-    return Ran(path.name, bool(_end_of(path).get("complete")), spending, stopped)
+    directory, complete = RunDirectory(path), bool(_end_of(path).get("complete"))
+    spending = spending_of(directory, terms.prices)
+    return Ran(path.name, complete, spending, models_of(directory), stopped)
 
 
 def judge(task: Task, terms: Terms, ran: Ran) -> Sample:
@@ -138,6 +140,7 @@ def judge(task: Task, terms: Terms, ran: Ran) -> Sample:
         stopped=ran.stopped,
         contract=terms.contract,
         seed=report.seed,
+        models=ran.models,
     )
 
 

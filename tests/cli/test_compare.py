@@ -324,6 +324,17 @@ def test_each_step_is_asked_of_its_own_model(shell: Shell, server: FakeEndpoint)
     assert [asked.body["model"] for asked in requests(server)] == ["small", "big"]
 
 
+def test_samples_of_two_models_are_kept_apart(shell: Shell, server: FakeEndpoint) -> None:
+    compare(shell, "-n", "1", "--arm", "full")
+    server._models = ("another-model",)
+
+    said = compare(shell, "-n", "2", "--arm", "full", code=2)
+
+    assert "the samples so far are of fake-model, and the endpoint has another-model now" in said
+    assert len(requests(server)) == 2
+    compare(shell, "-n", "2", "--arm", "full", "--model", "another-model")
+
+
 def test_a_check_that_breaks_is_told_and_is_no_verdict(shell: Shell, server: FakeEndpoint) -> None:
     path = shell.folder / "pack/checks/test_stats.py"
     path.write_text(
