@@ -6,6 +6,7 @@ faces that are looked for were all seen at real servers; `quirks.py` says where.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -28,6 +29,15 @@ _HOPELESS = frozenset(
     }
 )
 """With these nothing else can be found out."""
+_PASSING = frozenset(
+    {
+        *(Failure.RATE_LIMITED, Failure.SERVER_ERROR, Failure.TIMEOUT),
+        *(Failure.CONNECT, Failure.BROKEN_STREAM),
+    }
+)
+"""These come and go, and are no refusal of what was asked."""
+_WAITS_S = (1.0, 4.0)
+_LONGEST_WAIT_S = 60.0
 _COUNT = "Count from 1 to 60, with spaces between the numbers. Only the numbers."
 _NEEDLE = "zebra"
 _FILLER = "The grass is green and the sky is blue today. "
@@ -53,12 +63,21 @@ class Doctor:
         transport: to the endpoint.
         model: its name there.
         context_tokens: length of the prompt that the needle is hidden in.
+        sleep: replaced in tests.
     """
 
-    def __init__(self, transport: Transport, model: str, *, context_tokens: int = 4096) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        model: str,
+        *,
+        context_tokens: int = 4096,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         self._transport = transport
         self._model = model
         self._context_tokens = context_tokens
+        self._sleep = sleep
         self._cap_name = "max_tokens"
         self._stream_options = True
         self._thought = False
@@ -74,13 +93,27 @@ class Doctor:
             AttemptError: the endpoint cannot be asked at all.
         """
         yield self._reachable()
-        probes: tuple[Callable[[], Finding], ...] = (
-            *(self._token_cap, self._end, self._system, self._alternation, self._usage),
-            *(self._honesty, self._needle, self._cache, self._seed, self._temperature),
-            *(self._stop, self._continuation, self._thinking, self._wrong_model),
-        )
-        for probe in probes:
-            yield probe()
+        probes: dict[str, Callable[[], Finding]] = {
+            "token cap": self._token_cap,
+            "finish reason": self._end,
+            "system role": self._system,
+            "two prompts in a row": self._alternation,
+            "usage in streams": self._usage,
+            "honest usage": self._honesty,
+            "long prompt": self._needle,
+            "prompt cache": self._cache,
+            "seed": self._seed,
+            "temperature": self._temperature,
+            "stop": self._stop,
+            "continuation": self._continuation,
+            "thinking": self._thinking,
+            "wrong model name": self._wrong_model,
+        }
+        for name, probe in probes.items():
+            try:
+                yield probe()
+            except AttemptError as failed:  # which says nothing of what the endpoint can do
+                yield Finding(name, "unknown", f"not found out: {failed.classified.message}")
 
     def ask(self, *said: tuple[str, str] | str, cap: int = _CAP, **fields: Any) -> Heard:
         """Send one request and read the answer, whatever it is.
@@ -89,6 +122,9 @@ class Doctor:
             said: role and text of each message; a bare text is the user's.
             cap: most tokens of the reply.
             fields: further fields of the body; None leaves one out.
+
+        Raises:
+            AttemptError: it was busy, broken or silent, and stayed so: no answer at all.
         """
         extra = fields.pop("extra", {})
         pairs = [("user", item) if isinstance(item, str) else item for item in said]
@@ -102,12 +138,22 @@ class Doctor:
             body["stream_options"] = {"include_usage": True}
         body |= fields
         body = {name: value for name, value in body.items() if value is not None}
-        self.requests += 1
-        heard = hear(self._transport, body, extra)
+        heard = self._hear(body, extra)
         self._thought |= bool(heard.reasoning)
         if heard.usage is not None:
             self.usage += heard.usage
         return heard
+
+    def _hear(self, body: Mapping[str, Any], extra: Mapping[str, Any]) -> Heard:
+        for wait in (*_WAITS_S, None):
+            self.requests += 1
+            heard = hear(self._transport, body, extra)
+            if heard.error is None or heard.error.failure not in _PASSING:
+                return heard
+            if wait is not None:
+                self._sleep(min(heard.error.retry_after_s or wait, _LONGEST_WAIT_S))
+        assert heard.error is not None
+        raise AttemptError(heard.error)
 
     def _reachable(self) -> Finding:
         heard = self.ask("Say: ready", cap=64)

@@ -5,11 +5,12 @@ On its own, since it is all of a call that reading a queue needs.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 Role = Literal["system", "user", "assistant"]
 
@@ -43,6 +44,15 @@ class Params(BaseModel):
     """For reasoning models: low, medium, high."""
     extra: Mapping[str, Any] = Field(default_factory=dict)
     """Further fields of the request body, for servers that know more."""
+
+    @field_validator("extra")
+    @classmethod
+    def _is_json(cls, extra: Mapping[str, Any]) -> Mapping[str, Any]:
+        try:
+            json.dumps(extra, allow_nan=False)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ValueError(f"this cannot be sent as JSON: {error}") from error
+        return extra
 
     def over(self, base: Params) -> Params:
         """Return these parameters laid over `base`: what is set here wins."""

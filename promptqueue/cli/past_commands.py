@@ -237,7 +237,10 @@ def _show_step(directory: RunDirectory, history: History, step: str, *, only_rep
         known = list(history.latest())
         raise UsageError(f"the run {directory.id} did not ask {step!r}; {suggest(step, known)}")
     if only_reply:
-        typer.echo(directory.blobs.get(calls[-1].reply), nl=False)
+        reply = next((call.reply for call in reversed(calls) if call.reply), "")
+        if not reply:
+            raise UsageError(f"the run {directory.id} has no reply of {step!r} yet")
+        typer.echo(directory.blobs.get(reply), nl=False)
         return
     prices = _prices(directory.meta())
     for call in calls:

@@ -21,6 +21,7 @@ from promptqueue.errors import UsageError
 from promptqueue.words import counted
 
 if TYPE_CHECKING:
+    from promptqueue.queue.inputs import Value
     from promptqueue.queue.load import LoadedQueue
     from promptqueue.queue.model import StepResult
 
@@ -74,8 +75,8 @@ def render(
     ids = [each.id for each in loaded.queue.steps]
     if step is not None and step not in ids:
         raise UsageError(f"{queue} has no step {step!r}; {suggest(step, ids)}")
-    results, given = _brought_by(loaded, run, runs) if run is not None else ({}, [])
-    values = resolve_inputs(loaded.queue, [*given, *(settings or ())], inputs)
+    results, before = _brought_by(loaded, run, runs) if run is not None else ({}, {})
+    values = resolve_inputs(loaded.queue, settings or (), inputs, before=before)
     for number, (name, messages) in enumerate(render_queue(loaded, values, results).items(), 1):
         if step is None or name == step:
             typer.echo(f"==== [{number}/{len(ids)}] {name} · sha256 {digest_of(messages)}")
@@ -110,12 +111,10 @@ def _summary(loaded: LoadedQueue, needed: list[str]) -> str:
 
 def _brought_by(
     loaded: LoadedQueue, name: str, runs: Path
-) -> tuple[dict[str, StepResult], list[str]]:
-    """Return the results of a run, and its inputs as settings."""
+) -> tuple[dict[str, StepResult], dict[str, Value]]:
+    """Return the results of a run, and its inputs."""
     from promptqueue.run.history import step_results
     from promptqueue.run.journal import RunDirectory, find_run
 
     directory = RunDirectory(find_run(runs, name))
-    known = directory.meta()["inputs"].items()
-    settings = [f"{name}={value}" for name, value in known if name in loaded.queue.inputs]
-    return step_results(loaded.queue, directory), settings
+    return step_results(loaded.queue, directory), directory.meta()["inputs"]

@@ -213,9 +213,11 @@ def replay(
 def _write(out: Path, files: dict[str, str]) -> None:
     for path, text in files.items():
         target = out / path
-        if target.exists() and target.read_text("utf-8", "replace") != text:
-            raise StorageError(f"{target} is there already and differs; give an empty --out DIR")
         try:
+            if target.exists() and target.read_text("utf-8", "replace") != text:
+                raise StorageError(
+                    f"{target} is there already and differs; give an empty --out DIR"
+                )
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(text, "utf-8")
         except OSError as error:

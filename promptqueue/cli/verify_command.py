@@ -133,10 +133,9 @@ def _inputs(
     loaded: LoadedQueue, target: Target, settings: Sequence[str], file: Path | None
 ) -> Mapping[str, Value]:
     """Return the inputs that the code was asked with; what the user sets wins."""
-    from promptqueue.queue.inputs import resolve_inputs, setting
+    from promptqueue.queue.inputs import resolve_inputs
 
-    known = [setting(*each) for each in target.inputs.items() if each[0] in loaded.queue.inputs]
-    return resolve_inputs(loaded.queue, [*known, *settings], file)
+    return resolve_inputs(loaded.queue, settings, file, before=target.inputs)
 
 
 def _check_name(loaded: LoadedQueue, name: str) -> None:

@@ -266,7 +266,7 @@ class _Builder:
             return str(node.value)  # YAML 1.1 would make dates of texts, and 90 of 1:30
         try:
             value: Hashable = self.loader.construct_object(node)
-        except (yaml.YAMLError, ValueError):
+        except (yaml.YAMLError, ValueError, LookupError):
             self._complain(self._place(node), f"this is not a valid {kind}; put a text in quotes")
             return None
         return value

@@ -25,20 +25,26 @@ _KINDS = {
 
 
 def resolve_inputs(
-    queue: Queue, settings: Sequence[str] = (), file: Path | None = None
+    queue: Queue,
+    settings: Sequence[str] = (),
+    file: Path | None = None,
+    before: Mapping[str, Value] | None = None,
 ) -> dict[str, Value]:
-    """Return the value of every input: `settings` win over `file`, and that over defaults.
+    """Return the value of every input: `settings` win over `file`, and that over `before`.
 
     Args:
         queue: declares names, types and limits.
         settings: texts of the form `name=value`.
         file: a YAML mapping of names to values.
+        before: those of a run; what the queue does not have any more is left out, and what is
+            new has its default.
 
     Raises:
         UsageError: its message lists every wrong or missing value.
     """
     problems: list[str] = []
-    given = {**_from_file(file), **_from_settings(settings, problems)}
+    known = {name: v for name, v in (before or {}).items() if name in queue.inputs}
+    given = {**known, **_from_file(file), **_from_settings(settings, problems)}
     problems += [_unknown(queue, name) for name in given if name not in queue.inputs]
     values: dict[str, Value] = {}
     for name, spec in queue.inputs.items():
@@ -147,9 +153,7 @@ def _unknown(queue: Queue, name: str) -> str:
 
 def known_inputs(given: Mapping[str, Value], queue: Queue) -> dict[str, Value]:
     """Return the inputs of a run for the queue as it is now: new ones get their defaults."""
-    return resolve_inputs(
-        queue, [setting(name, value) for name, value in given.items() if name in queue.inputs]
-    )
+    return resolve_inputs(queue, before=given)
 
 
 def setting(name: str, value: Value) -> str:

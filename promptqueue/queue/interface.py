@@ -10,17 +10,18 @@ def interface_of(source: str) -> str:
     """Return `source` reduced to what a caller needs to know.
 
     Args:
-        source: text of a Python module; anything that does not parse is returned as it is.
+        source: text of a Python module; what does not parse, or is nested too deeply to be
+            written again, is returned as it is.
 
     Returns:
         Python text with imports, constants, signatures and docstrings; bodies are `...`.
     """
     try:
         tree = parse_quietly(source)
+        body = [_reduced(node) for node in tree.body if not _is_main_guard(node)]
+        return ast.unparse(ast.Module(body=body, type_ignores=[])) + "\n"
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return source
-    body = [_reduced(node) for node in tree.body if not isinstance(node, ast.If)]
-    return ast.unparse(ast.Module(body=body, type_ignores=[])) + "\n"
 
 
 def parse_quietly(source: str) -> ast.Module:
@@ -40,7 +41,19 @@ def _reduced(node: ast.stmt) -> ast.stmt:
     elif isinstance(node, ast.ClassDef):
         kept = [_reduced(child) for child in node.body if not _is_docstring(child)]
         node.body = [*_docstring(node), *kept] or [ast.Expr(ast.Constant(...))]
+    elif isinstance(node, ast.If | ast.Try | ast.With):  # one of several forms of a name
+        for part in ("body", "orelse", "finalbody"):
+            setattr(node, part, [_reduced(child) for child in getattr(node, part, [])])
+        for handler in getattr(node, "handlers", []):
+            handler.body = [_reduced(child) for child in handler.body]
     return node
+
+
+def _is_main_guard(node: ast.stmt) -> bool:
+    """Tell whether this is `if __name__ == "__main__"`."""
+    return isinstance(node, ast.If) and any(
+        isinstance(each, ast.Name) and each.id == "__name__" for each in ast.walk(node.test)
+    )
 
 
 def _docstring(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> list[ast.stmt]:

@@ -17,10 +17,12 @@ from promptqueue.queue.model import Input, Queue, Step
 from promptqueue.queue.problem import suggest as suggest
 from promptqueue.queue.template_reader import Source
 from promptqueue.queue.template_review import review_templates
+from promptqueue.queue.templates import lies_within, read_template
 from promptqueue.queue.types import Scalar
 
 _SAMPLES = "samples above 1 has no effect without `checks`: nothing judges which one is best"
 _NOT_THERE = "does not exist; paths start at the folder of the queue file"
+_MANIFEST = "manifest.json"
 _MARK = re.compile(r"""^[^#\n]*\brequirement\(\s*(["'])(?P<name>[^"'\n]+)\1""", re.MULTILINE)
 _SHOWN = 60
 """Characters of a wrong name that a message repeats."""
@@ -55,6 +57,7 @@ def review_queue(
 
 def _review_identities(queue: Queue, document: Document) -> None:
     seen: dict[str, int] = {}
+    folders = {str(parent) for s in queue.steps for p in s.paths() for parent in Path(p).parents}
     for index, step in enumerate(queue.steps):
         if step.id in seen:
             text = f"the step id {step.id!r} is taken by step {seen[step.id] + 1}; ids are unique"
@@ -62,8 +65,15 @@ def _review_identities(queue: Queue, document: Document) -> None:
         seen.setdefault(step.id, index)
         paths = step.paths()
         for number, path in enumerate(paths):
+            location: Location = ("steps", index, "outputs", number, "path")
+            if path == _MANIFEST:
+                text = (
+                    f"{path!r} is the file in which promptqueue notes what it wrote; take another"
+                )
+                document.complain(location, text)
+            if path in folders:
+                document.complain(location, f"{path!r} is the folder of another output, too")
             if path in paths[:number]:
-                location: Location = ("steps", index, "outputs", number, "path")
                 document.complain(location, f"{path!r} is declared twice in this step")
         if step.refine is not None and step.refine.samples > 1 and not step.checks:
             location = ("steps", index, "refine", "samples")
@@ -136,12 +146,12 @@ def _review_files(queue: Queue, document: Document, folder: Path) -> None:
 
 
 def _review_template(name: str, location: Location, document: Document, folder: Path) -> None:
-    if Path(name).is_absolute() or ".." in Path(name).parts:
+    if not lies_within(folder, name):
         text = f"the template {name!r} leads out of the folder of the queue file; move it there"
         document.complain(location, text)
         return
     try:
-        (folder / name).read_text("utf-8")
+        read_template(folder, name)
     except UnicodeDecodeError:
         document.complain(location, f"the template {name!r} is not UTF-8 text; save it as UTF-8")
     except (OSError, ValueError):  # not there, a folder, no name at all

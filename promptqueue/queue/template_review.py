@@ -12,6 +12,7 @@ from promptqueue.queue.document import Document, Location
 from promptqueue.queue.model import Queue, Step
 from promptqueue.queue.problem import Place, Problem, suggest
 from promptqueue.queue.template_reader import Fault, Reading, Source, TemplateReader, Use
+from promptqueue.queue.templates import read_template
 
 _Template = tuple[Location, Source, list[str] | None]
 """Where a template is named, what it is, and the earlier steps; None for the role."""
@@ -66,7 +67,7 @@ def _file_source(
     location: Location, name: str, folder: Path, earlier: list[str] | None
 ) -> Iterator[_Template]:
     try:
-        text = (folder / name).read_text("utf-8")
+        text = read_template(folder, name)
     except (OSError, ValueError):
         return  # it has been noted
     yield location, Source(name, text, str(folder / name)), earlier

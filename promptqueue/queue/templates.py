@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from pathlib import Path
 from types import CodeType
 from typing import Any
@@ -15,6 +15,7 @@ from jinja2 import (
     PrefixLoader,
     StrictUndefined,
     Template,
+    TemplateNotFound,
 )
 from jinja2.sandbox import ImmutableSandboxedEnvironment, SandboxedEnvironment
 from pydantic import BaseModel
@@ -40,7 +41,7 @@ class _Sandbox(ImmutableSandboxedEnvironment):
 def make_environment(folder: Path) -> SandboxedEnvironment:
     """Return the environment in which the templates of the queue in `folder` are rendered."""
     built_in = FileSystemLoader(Path(__file__).parent / "builtin")
-    loader = CompiledOnce([PrefixLoader({"promptqueue": built_in}), FileSystemLoader(folder)])
+    loader = CompiledOnce([PrefixLoader({"promptqueue": built_in}), _Folder(folder)])
     environment = _Sandbox(
         loader=loader,
         undefined=StrictUndefined,
@@ -52,6 +53,41 @@ def make_environment(folder: Path) -> SandboxedEnvironment:
     )
     environment.filters["fenced"] = fenced
     return environment
+
+
+def read_template(folder: Path, name: str) -> str:
+    """Return the text of a template; a mark of the byte order is none of it.
+
+    Raises:
+        OSError, ValueError: there is none, or it is no text in UTF-8.
+    """
+    return (folder / name).read_text("utf-8-sig")
+
+
+def lies_within(folder: Path, name: str) -> bool:
+    """Tell whether a name leads nowhere but into the folder, whatever links there are.
+
+    What a template holds is sent to an endpoint: a stranger's queue must not reach for more.
+    """
+    try:
+        return (folder / name).resolve().is_relative_to(folder.resolve())
+    except (OSError, ValueError):  # a circle of links, or no name at all: it cannot be read
+        return True
+
+
+class _Folder(FileSystemLoader):
+    """Loads the templates beside a queue file, and nothing else."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, encoding="utf-8-sig")
+        self._folder = folder
+
+    def get_source(
+        self, environment: Environment, template: str
+    ) -> tuple[str, str, Callable[[], bool]]:
+        if not lies_within(self._folder, template):
+            raise TemplateNotFound(template)
+        return super().get_source(environment, template)
 
 
 class CompiledOnce(ChoiceLoader):

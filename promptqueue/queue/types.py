@@ -16,6 +16,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
+_LONGEST_DURATION = 50
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 
 
@@ -53,7 +54,7 @@ def _seconds(value: Any) -> Any:
     if not isinstance(value, str):
         return value  # a number of seconds
     match = _DURATION.fullmatch(value.strip())
-    if not match or not any(match.groups()):
+    if not match or not any(match.groups()) or len(value) > _LONGEST_DURATION:
         raise ValueError(f"{value!r} is not a duration; write 90m, 1h30m or 45s")
     hours, minutes, seconds = (int(part or 0) for part in match.groups())
     return float(hours * 3600 + minutes * 60 + seconds)

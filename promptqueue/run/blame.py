@@ -6,7 +6,6 @@ import difflib
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from promptqueue.errors import UsageError
 from promptqueue.run.journal import RunDirectory
@@ -23,12 +22,12 @@ def blame(file: Path, runs: Path) -> Iterator[tuple[str, str]]:
         UsageError: no manifest knows the file, or it cannot be read as text.
         StorageError: the run that wrote it cannot be read.
     """
-    entry, path = _manifest_entry(file)
+    run, path = _written_by(file)
     try:
         text = file.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{file} cannot be read as text: {error}") from error
-    directory = RunDirectory(runs / entry["run"])
+    directory = RunDirectory(runs / run)
     known: list[tuple[str, str]] = []
     for record in directory.records():
         if record["event"] == "call.started":
@@ -39,15 +38,16 @@ def blame(file: Path, runs: Path) -> Iterator[tuple[str, str]]:
     yield from _carried_over(known, text, "edited by hand")
 
 
-def _manifest_entry(file: Path) -> tuple[dict[str, Any], str]:
-    """Return what the manifest of the nearest folder above says of a file, and its path there."""
+def _written_by(file: Path) -> tuple[str, str]:
+    """Return the run that the manifest of the nearest folder above names, and the path there."""
     if not file.is_file():
         raise UsageError(f"{file} is no file; name one that a run wrote, as generated/QUEUE/FILE")
     for folder in file.absolute().parents:
         if (folder / MANIFEST).is_file():
             path = file.absolute().relative_to(folder).as_posix()
             try:
-                return dict(json.loads((folder / MANIFEST).read_text("utf-8"))["files"][path]), path
+                files = json.loads((folder / MANIFEST).read_text("utf-8"))["files"]
+                return str(files[path]["run"]), path
             except (OSError, ValueError, KeyError, TypeError):
                 break
     raise UsageError(

@@ -10,7 +10,7 @@ from promptqueue.run.attribution import FIRST, INFO, Claim
 from promptqueue.run.fences import Block
 
 _MARK = re.compile(
-    r"(?:(?P<comment>#|//)\s*)?(?:path|file|filename)\s*[=:]\s*[`'\"]?(?P<path>[\w./-]+)[`'\"]?\s*",
+    r"(?:(?P<comment>#|//)\s*)?(?:path|file|filename)\s*[=:]\s*(?P<quote>[`'\"])?(?P<path>[\w./-]+)[`'\"]?\s*",
     re.IGNORECASE,
 )
 
@@ -31,7 +31,7 @@ def split_block(block: Block, declared: Collection[str]) -> Iterator[Block]:
     claim, start, lines = block.claim, 0, list[str]()
     for number, line in enumerate(block.text.splitlines(keepends=True)):
         match = _MARK.fullmatch(line.rstrip("\n"))
-        if match is None or match["path"] not in declared:
+        if match is None or match["path"] not in declared or _is_code(match, lines):
             lines.append(line)
             continue
         if _is_other(claim, match["path"]) and _has_text(lines):
@@ -42,6 +42,11 @@ def split_block(block: Block, declared: Collection[str]) -> Iterator[Block]:
         if match["comment"]:
             lines.append(line)
     yield _part(block, start, lines, claim, left_open=block.left_open)
+
+
+def _is_code(match: re.Match[str], before: list[str]) -> bool:
+    """Tell an assignment in the middle of a file, as `FILE = "report.json"`, from a mark."""
+    return not match["comment"] and bool(match["quote"]) and _has_text(before)
 
 
 def _is_other(claim: Claim | None, path: str) -> bool:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from promptqueue.chat import doctor
 from tests.cli.command import QUEUE, Shell
 from tests.faces import Face
-from tests.fake_endpoint import Answer, FakeEndpoint, error, html, stream
+from tests.fake_endpoint import Answer, Asked, FakeEndpoint, error, html, stream
 
 
 @pytest.fixture
@@ -19,7 +21,9 @@ def shell(tmp_path: Path) -> Shell:
     return Shell(tmp_path)
 
 
-def examine(shell: Shell, face: Face) -> tuple[dict[str, tuple[str, str]], dict[str, Any]]:
+def examine(
+    shell: Shell, face: Callable[[Asked], Answer]
+) -> tuple[dict[str, tuple[str, str]], dict[str, Any]]:
     """Return verdict and words by probe, and the profile."""
     with FakeEndpoint(default=face) as server:
         done = shell.run("doctor", "--base-url", server.base_url, "--json", "--context", "600")
@@ -167,3 +171,32 @@ def test_a_name_that_cannot_be_saved_is_refused_before_anything_is_asked(
         assert server.requests == []
     assert done.returncode == 2
     assert words in done.stderr
+
+
+def test_an_endpoint_that_is_busy_now_and_then_refuses_nothing(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "_WAITS_S", (0.0, 0.0))
+    calm, busy = Face(), iter(range(1000))
+
+    def answer(asked: Asked) -> Answer:
+        return error(429, "slow down") if next(busy) % 2 else calm(asked)
+
+    found, told = examine(shell, answer)
+    assert not [probe for probe, (verdict, _) in found.items() if verdict == "quirk"]
+    assert told == examine(shell, calm)[1]
+
+
+def test_what_an_endpoint_is_too_busy_for_stays_unknown(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "_WAITS_S", (0.0, 0.0))
+    calm, asked_before = Face(), iter(range(1000))
+
+    def answer(asked: Asked) -> Answer:
+        return calm(asked) if next(asked_before) < 3 else error(429, "slow down")
+
+    found, told = examine(shell, answer)
+    verdict, seen = found["system role"]
+    assert (verdict, "slow down" in seen) == ("unknown", True)
+    assert not told.keys() & {"system_role", "stream_options", "sends_temperature"}

@@ -111,6 +111,8 @@ def test_a_limit_of_the_command_line_holds_when_the_run_goes_on(shell: Shell) ->
         (["tokens=200k"], "a whole number is needed here, not '200k'"),
         (["wall=soon"], "'soon' is not a duration; write 90m, 1h30m or 45s"),
         (["wall=0s"], "this must be more than 0"),
+        (["wall=" + "9" * 400 + "h"], "is not a duration"),
+        (["tokens=" + "9" * 5000], "a whole number is needed here"),
         (["cals=3"], "no limit 'cals'; did you mean 'calls'?"),
         (["money=3"], "no limit 'money'; there is calls, tokens, wall, usd"),
         (["calls"], "write it as NAME=VALUE, for example --limit calls=10"),
@@ -124,6 +126,12 @@ def test_a_limit_that_is_none(shell: Shell, flags: list[str], said: str) -> None
     assert said in done.stderr
     assert "Traceback" not in done.stderr
     assert not (shell.folder / ".promptqueue").exists()
+
+
+def test_a_number_may_be_written_as_in_yaml(shell: Shell) -> None:
+    with FakeEndpoint([ONE, TWO]) as server:
+        place = ("--base-url", server.base_url)
+        assert shell.run("run", "q.yaml", *place, "--limit", "tokens=20_000_").returncode == 0
 
 
 def test_a_limit_that_is_none_when_a_run_is_to_go_on(shell: Shell) -> None:

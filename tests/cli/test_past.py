@@ -123,6 +123,12 @@ def test_show_gives_a_reply_byte_for_byte(shell: Shell, server: FakeEndpoint) ->
     assert say(shell, "show", name, "one", "--reply") == text
 
 
+def test_show_gives_the_last_reply_that_there_is(shell: Shell, server: FakeEndpoint) -> None:
+    server.enqueue(stream("no"), error(401, "no key"))
+    shell.run("run", "q.yaml", "--endpoint", "test")
+    assert say(shell, "show", "--reply", "tiny", "one") == "no"
+
+
 def test_the_timeline_has_a_line_for_each_call_and_each_wait(
     shell: Shell, server: FakeEndpoint
 ) -> None:

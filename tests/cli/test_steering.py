@@ -671,3 +671,26 @@ def test_a_correction_that_is_no_text_is_refused_and_the_run_stays_sound(
     done = shell.run("refine", runs_of(shell)[0], "one", os.fsdecode(b"caf\xe9"))
     assert (done.returncode, "no text in UTF-8" in done.stderr) == (2, True)
     assert shell.run("resume", "--endpoint", "test").returncode == 0
+
+
+def test_a_file_of_inputs_wins_over_those_of_the_run(shell: Shell, server: FakeEndpoint) -> None:
+    edit(shell, "defaults: {", "inputs: {n: {type: int, default: 1}}\ndefaults: {")
+    edit(shell, "Write one.py.", "Write one.py, {{ inputs.n }} times.")
+    server.enqueue(ONE, TWO)
+    run(shell, "--set", "n=2")
+    shell.write("new.yaml", "n: 3\n")
+
+    def rendered(*arguments: str) -> str:
+        return shell.run("render", "q.yaml", "--run", "tiny", *arguments).stdout
+
+    assert "one.py, 2 times" in rendered()
+    assert "one.py, 3 times" in rendered("--inputs", "new.yaml")
+    assert "one.py, 4 times" in rendered("--inputs", "new.yaml", "--set", "n=4")
+
+
+def test_a_replay_into_a_folder_that_is_in_the_way(shell: Shell, server: FakeEndpoint) -> None:
+    server.enqueue(ONE, TWO)
+    run(shell)
+    (shell.folder / "copy/one.py").mkdir(parents=True)
+    done = shell.run("replay", "--out", "copy")
+    assert (done.returncode, "copy/one.py cannot be written" in done.stderr) == (6, True)

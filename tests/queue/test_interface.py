@@ -78,3 +78,19 @@ def test_odd_escapes_of_foreign_code_warn_nobody():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert interface_of("x = '\\d'\ny = 1 is 1\n") == "x = '\\\\d'\ny = 1 is 1\n"
+
+
+def test_what_is_defined_in_one_way_or_another_is_shown() -> None:
+    source = (
+        "try:\n    import fast\nexcept ImportError:\n    def fast(x):\n        return x * 2\n"
+        "if fast:\n    def make(size):\n        return size + 1\nelse:\n    make = None\n"
+    )
+    shown = interface_of(source)
+    assert "def make(size):" in shown
+    assert "def fast(x):" in shown
+    assert "return" not in shown
+
+
+def test_what_cannot_be_written_again_is_shown_as_it_is() -> None:
+    source = "TOTAL = " + " + ".join(["1"] * 700) + "\n"
+    assert interface_of(source) == source

@@ -190,3 +190,39 @@ def test_samples_of_a_step_with_checks_are_no_warning(load):
 
 def test_one_sample_is_no_warning(load):
     assert load(TWO_STEPS + "    refine: {samples: 1}\n").warnings == ()
+
+
+def test_a_link_leads_no_template_out_of_the_folder(refuse, tmp_path):
+    (tmp_path.parent / "secret.j2").write_text("the key")
+    (tmp_path / "role.j2").symlink_to(tmp_path.parent / "secret.j2")
+    (tmp_path / "t.j2").write_text("{% include 'role.j2' %}")
+
+    assert "'role.j2' leads out of the folder" in refuse(TWO_STEPS + "role: role.j2\n")
+    assert "role.j2" in refuse(TEMPLATE)
+
+
+def test_a_mark_of_the_byte_order_is_no_text(load):
+    loaded = load(TEMPLATE, {"t.j2": b"\xef\xbb\xbfWrite b."})
+    assert loaded.sources["t.j2"] == "Write b."
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("manifest.json", "'manifest.json' is the file in which promptqueue notes what it wrote"),
+        ("b.py/c.py", "'b.py' is the folder of another output, too"),
+    ],
+)
+def test_an_output_that_stands_in_the_way(refuse, path: str, message: str):
+    assert message in refuse(replaced("path: a.py", f"path: {path}"))
+
+
+@pytest.mark.parametrize("value", ["!!bool maybe", '!!int ""', '!!float ""'])
+def test_a_tag_that_does_not_fit_its_value(refuse, value: str):
+    assert "is not a valid" in refuse(replaced("name: q", f"name: {value}"))
+
+
+@pytest.mark.parametrize("extra", ["{min_p: .nan}", "{min_p: [.inf]}"])
+def test_a_parameter_that_cannot_be_sent(refuse, extra: str):
+    text = refuse(TWO_STEPS + f"defaults: {{params: {{extra: {extra}}}}}\n")
+    assert "cannot be sent as JSON" in text

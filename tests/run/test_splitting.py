@@ -56,3 +56,8 @@ def test_of_a_cut_block_only_the_last_file_is_truncated() -> None:
     reply = "```python\n# path=a.py\na = 1\n# path=b.py\nb = (2"
     found = extract_modules(reply, OUTPUTS, finish_reason="length")
     assert {issue.path for issue in found.issues if issue.fatal} == {"b.py"}
+
+
+def test_an_assignment_does_not_cut_a_file_in_two() -> None:
+    reply = '**a.py**\n```python\nimport json\n\nFILE = "b.py"\n\n\ndef a(): ...\n```\n'
+    assert texts(reply) == {"a.py": 'import json\n\nFILE = "b.py"\n\n\ndef a(): ...\n'}
