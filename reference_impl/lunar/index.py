@@ -135,7 +135,8 @@ def load_index(source: str | Path, classes: Sequence[str] | None = None) -> Inde
 def split(index: Index, val_split: float, seed: int) -> tuple[Index, Index]:
     """Return training and validation files: disjoint, seeded, about the same share of each class.
 
-    Files of one group stay together, and a class of one group stays in training.
+    Files of one group stay together, of whatever classes they are, and no class is without a
+    group to train on.
 
     Raises:
         DataError: `val_split` is not between 0 and 1.
@@ -145,17 +146,20 @@ def split(index: Index, val_split: float, seed: int) -> tuple[Index, Index]:
     random = np.random.default_rng(seed)
     labels = np.array(index.labels)
     held_out: set[int] = set()
+    everything, left = range(len(labels)), Counter(index.labels)
+    whole = {number: group for group in _grouped(index, everything) for number in group}
     for label in range(len(index.classes)):
         numbers = np.flatnonzero(labels == label).tolist()
         wanted = max(1, round(val_split * len(numbers)))
-        groups = _grouped(index, numbers)
-        taken: list[int] = []
+        groups = _grouped(index, [number for number in numbers if number not in held_out])
         for place in random.permutation(len(groups))[:-1]:  # one stays for training
-            if len(taken) >= wanted:
+            if len(numbers) - left[label] >= wanted:
                 break
-            taken += groups[place]
-        held_out.update(taken)
-    everything = range(len(labels))
+            group = whole[groups[place][0]]
+            taken = Counter(index.labels[number] for number in group)
+            if all(left[each] > count for each, count in taken.items()):
+                held_out.update(group)
+                left.subtract(taken)
     train = [i for i in everything if i not in held_out]
     return index.subset(train), index.subset(sorted(held_out))
 

@@ -195,7 +195,12 @@ def _evaluate(options: argparse.Namespace) -> None:
     classes = state.get("classes") or None
     source = options.manifest or options.data_dir
     loader = create_evaluation_dataloader(
-        source, options.batch_size, options.num_workers, options.image_size, classes=classes
+        source,
+        options.batch_size,
+        options.num_workers,
+        options.image_size,
+        classes=classes,
+        fold=options.test_fold,
     )
     names = loader.dataset.classes  # type: ignore[attr-defined]
     model = load_model(_model(options, len(names)), options.evaluate)

@@ -179,13 +179,17 @@ def create_evaluation_dataloader(
     image_size: int = 256,
     *,
     classes: Sequence[str] | None = None,
+    fold: str | None = None,
 ) -> DataLoader[Any]:
-    """Return a loader of every image of a folder or manifest, once and as it is.
+    """Return a loader of every image of a folder or manifest, or of a fold, once and as it is.
 
     Raises:
-        DataError: the source cannot be used, or has labels that are not in `classes`.
+        DataError: the source cannot be used, has labels that are not in `classes`, or no such
+            fold.
     """
-    dataset = LunarDataset(load_index(source, classes), image_size, training=False)
+    index = load_index(source, classes)
+    index = index if fold is None else by_fold(index, fold)[1]
+    dataset = LunarDataset(index, image_size, training=False)
     return _loader(dataset, batch_size, num_workers, seed=0)
 
 
@@ -227,7 +231,7 @@ def _loader(dataset: LunarDataset, batch_size: int, workers: int, *, seed: int) 
         collate_fn=_collate,
         pin_memory=torch.cuda.is_available(),
         # A batch of one has no batch statistics.
-        drop_last=dataset.training and len(dataset) > batch_size,
+        drop_last=dataset.training and len(sampler) > batch_size,  # type: ignore[arg-type]
         persistent_workers=workers > 0,
         prefetch_factor=4 if workers else None,
         worker_init_fn=_quiet_worker if workers else None,

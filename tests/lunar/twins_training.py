@@ -168,5 +168,7 @@ METRICS = [
         "float(_share(hits.sum(), counts.sum()))",
         "float(recall.mean())",
     ),
+    Twin("metrics", "validation with dropout", "engine.py", "    model.eval()\n", ""),
+    Twin("metrics", "training without dropout", "engine.py", "self.model.train()", "pass"),
 ]
 TWINS = [*FOCAL, *ADAMW, *COSINE, *METRICS, *twins_kept.TWINS, *twins_speed.TWINS]

@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from reference_impl.lunar import distributed
 from reference_impl.lunar.index import DataError, by_fold, load_index, split
 from reference_impl.lunar.preprocessing import (
     LunarDataset,
@@ -207,6 +208,48 @@ def test_windows_of_one_feature_stay_on_one_side_of_the_split(images: Path) -> N
         assert not set(train.groups) & set(val.groups)
         assert val.counts().keys() == {"dark", "light"}
         assert min(val.counts().values()) >= 3
+
+
+def test_a_group_of_several_classes_is_on_one_side_of_the_split(images: Path) -> None:
+    rows = [
+        f"{name}/{n}.png,{name},scene {n // 2}" for name in ("dark", "light") for n in range(10)
+    ]
+    manifest = images / "windows.csv"
+    manifest.write_text("\n".join(["path,label,feature", *rows]))
+    for seed in range(5):
+        train, val = split(load_index(manifest), 0.4, seed)
+        assert not set(train.groups) & set(val.groups)
+        assert train.counts().keys() == val.counts().keys() == {"dark", "light"}
+
+
+def test_no_class_is_without_a_group_to_train_on(images: Path) -> None:
+    scenes = {"dark": "aaaaabbbbb", "light": "bbbbbccccc"}
+    rows = [f"{name}/{n}.png,{name},{scenes[name][n]}" for name in scenes for n in range(10)]
+    manifest = images / "windows.csv"
+    manifest.write_text("\n".join(["path,label,feature", *rows]))
+    for seed in range(20):
+        train, val = split(load_index(manifest), 0.5, seed)
+        assert train.counts().keys() == {"dark", "light"}
+        assert not set(train.groups) & set(val.groups)
+
+
+def test_a_share_smaller_than_a_batch_is_no_empty_training(
+    images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    share = torch.utils.data.SubsetRandomSampler(range(6))
+    monkeypatch.setattr(distributed, "sampler", lambda *_, **__: share)
+    train, _ = create_train_val_dataloaders(images, batch_size=8, num_workers=0, image_size=64)
+    assert [len(labels) for _, labels in train] == [6]
+
+
+def test_one_fold_of_a_manifest_can_be_judged(images: Path) -> None:
+    rows = [f"{name}/{n}.png,{name},{n % 2}" for name in ("dark", "light") for n in range(10)]
+    manifest = images / "windows.csv"
+    manifest.write_text("\n".join(["path,label,fold", *rows]))
+    loader = create_evaluation_dataloader(manifest, num_workers=0, image_size=64, fold="1")
+    assert sum(len(labels) for _, labels in loader) == 10
+    with pytest.raises(DataError, match="no fold '7'"):
+        create_evaluation_dataloader(manifest, fold="7")
 
 
 @pytest.mark.parametrize(

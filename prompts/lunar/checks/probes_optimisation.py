@@ -17,7 +17,7 @@ def short_training(candidate, files, epochs, rate):
     loaders = candidate.preprocessing.create_train_val_dataloaders(
         "images", batch_size=8, num_workers=0
     )
-    model = candidate.model.create_model("simple")
+    model = candidate.model.create_model("simple", num_classes=5)
     result = candidate.training.train_model(
         model, *loaders, epochs, learning_rate=rate, save_dir="out"
     )

@@ -88,7 +88,8 @@ class Network(nn.Module):
         weight, still = (each.detach().double().cpu().clone() for each in (self.weight, self.still))
         if not self.states or not torch.equal(self.states[-1], weight):
             self.states.append(weight)
-        self.events.append((self.epoch, validation, size, weight, still, self.fingerprint()))
+        seen = (self.epoch, validation, self.training, size, weight, still, self.fingerprint())
+        self.events.append(seen)
 
     def fingerprint(self):
         """Return all that a checkpoint must hold, as one row of numbers."""
@@ -194,11 +195,12 @@ def _loader(labels, first, batch):
 
 
 def _seen(network):
-    epochs, validation, sizes, weights, stills, prints = zip(*network.events, strict=True)
+    epochs, validation, modes, sizes, weights, stills, prints = zip(*network.events, strict=True)
     first = [each for epoch, each in network.received if epoch == 1]
     return {
         "epochs": list(epochs),
         "validation": list(validation),
+        "training_mode": list(modes),
         "sizes": list(sizes),
         "weights": torch.stack(weights),  # calls×parameters
         "stills": torch.stack(stills),

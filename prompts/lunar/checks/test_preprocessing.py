@@ -110,8 +110,8 @@ def test_training_images_are_turned_within_fifteen_degrees(posed, evidence):
         reach = f"{plain.min():.1f}° to {plain.max():.1f}°"
         told = f"{len(plain)} unmirrored images are turned by {reach}"
     evidence(f"{told}; all of −15° to 15° is asked for")
-    assert -16.5 <= low < -7.5
-    assert 7.5 < high <= 16.5
+    assert -16.5 <= low < -11
+    assert 11 < high <= 16.5
     if len(plain) > 12:
         assert plain.min() < -3 < 3 < plain.max()
 
@@ -220,10 +220,13 @@ def test_levels_of_gray_arrive_on_the_scale_from_0_to_1(candidate, channel, evid
     inner = images[:, 0, 96:160, 96:160].mean((1, 2))
     bits = {0: 8, 1: 16}
     found = {bits.get(label, label): sorted(inner[np.asarray(labels) == label]) for label in (0, 1)}
+    # how many images of each level come is a matter of chance; that some of each do is not
     told = {
-        depth: [float(np.median(part)) for part in np.array_split(values, 3) if len(part)]
+        depth: [float(values[n]) for n in (0, len(values) // 2, -1)]
         for depth, values in found.items()
+        if values
     }
+    assert set(told) == {8, 16}, f"only files of {sorted(told)} bits arrive"
     evidence("; ".join(
         f"gray of 0.25, 0.5 and 0.75 in files of {depth} bits arrives as "
         f"{', '.join(f'{each:.2f}' for each in values)}" for depth, values in told.items()
@@ -231,8 +234,6 @@ def test_levels_of_gray_arrive_on_the_scale_from_0_to_1(candidate, channel, evid
     assert answer["low"] >= 0
     assert answer["high"] <= 1
     for values in told.values():
-        assert len(values) == 3
-        # the share of each level in the validation images is a matter of chance
         assert values[0] == pytest.approx(0.25, rel=0.25)
         assert values[-1] == pytest.approx(0.75, rel=0.25)
 

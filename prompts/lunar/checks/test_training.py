@@ -287,6 +287,22 @@ def test_scores_of_fresh_predictions(default_run, evidence, name):
     assert found == pytest.approx(expected, abs=2e-4)
 
 
+@pytest.mark.requirement("metrics", grade="outcome")
+@pytest.mark.about("training.py", r"\.eval\(|\.train\(")
+def test_validation_is_in_eval_mode_and_training_is_not(default_run, evidence):
+    _, answer = default_run
+    calls = list(zip(answer["epochs"], answer["validation"], answer["training_mode"], strict=True))
+    wrong = sorted({epoch for epoch, validation, training in calls if validation and training})
+    begun = {epoch: training for epoch, validation, training in reversed(calls) if not validation}
+    still = sorted(epoch for epoch, training in begun.items() if not training)
+    evidence(
+        f"validation in training mode in the epochs {wrong or 'none'}, training in eval mode in "
+        f"{still or 'none'}; the network has dropout and batch statistics"
+    )
+    assert not wrong
+    assert not still
+
+
 # --- logging ------------------------------------------------------------------------------------
 
 
