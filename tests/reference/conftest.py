@@ -14,7 +14,7 @@ from torch import nn
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     torch.manual_seed(0)
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)  # there is a worker for each core
 
 
 @pytest.fixture
