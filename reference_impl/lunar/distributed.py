@@ -62,6 +62,22 @@ def total(values: Tensor) -> Tensor:
     return values
 
 
+def least(count: int, device: torch.device) -> int:
+    """Return the smallest count of all processes: what all of them can do."""
+    if world() == 1:
+        return count
+    smallest = torch.tensor(count, device=device)
+    dist.all_reduce(smallest, op=dist.ReduceOp.MIN)
+    return int(smallest)
+
+
+def share_buffers(model: nn.Module) -> None:
+    """Give every process the statistics of the main one: one model is judged, and it is kept."""
+    if world() > 1:
+        for buffer in model.buffers():
+            dist.broadcast(buffer, src=0)
+
+
 def agreed(value: bool) -> bool:
     """Return what the main process thinks, in every process."""
     if world() == 1:

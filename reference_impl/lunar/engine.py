@@ -40,7 +40,8 @@ class Options:
     amp: Amp = "auto"
     """Mixed precision: auto takes it where the hardware computes faster in it."""
     accumulation_steps: int = 1
-    """Parts that a batch is computed in, to save memory; the step stays the same."""
+    """Parts that a batch is computed in, to save memory; the step stays the same, but for what
+    batch normalisation sees: each part has statistics of its own."""
     class_weights: bool = False
     """Weigh classes by the inverse of their frequency."""
     compile: bool = False
@@ -112,11 +113,12 @@ class Engine:
         sums = torch.zeros(2, dtype=torch.float64, device=self.device)  # loss, images
         for batch in self.loader if batches is None else batches:
             images, labels = _moved(batch, self.device)
-            if len(labels) < 2:  # no batch statistics
+            smallest = distributed.least(len(labels), self.device)  # broken images are left out
+            if smallest < 2:  # no batch statistics
                 continue
             if images.shape[1] == 1:  # gray and plain, as workers hand them over for this
                 images = training_views(images).contiguous(memory_format=torch.channels_last)
-            loss = self._step(images, labels)
+            loss = self._step(images, labels, min(self.options.accumulation_steps, smallest))
             sums += torch.tensor([loss * len(labels), len(labels)], device=self.device).double()
         summed, count = distributed.total(sums).tolist()
         if not count or not math.isfinite(summed):
@@ -126,16 +128,20 @@ class Engine:
 
     def evaluate(self, loader: DataLoader[Any]) -> tuple[float, Tensor]:
         """Return the mean loss and the confusion matrix of the validation images."""
+        distributed.share_buffers(self.judged)
         with self._autocast():
             return evaluate(self.judged, loader, self.device, self.classes, self.gamma)
 
-    def _step(self, images: Tensor, labels: Tensor) -> float:
-        """Change the weights once; the parts of the batch add up to its gradient."""
+    def _step(self, images: Tensor, labels: Tensor, parts: int) -> float:
+        """Change the weights once; the parts of the batch add up to its gradient.
+
+        Each part is a backward pass, in which all processes meet: they need as many of them.
+        """
         self.optimizer.zero_grad(set_to_none=True)
         whole = 0.0
         for part, truth in zip(
-            images.chunk(self.options.accumulation_steps),
-            labels.chunk(self.options.accumulation_steps),
+            images.tensor_split(parts),
+            labels.tensor_split(parts),
             strict=True,
         ):
             with self._autocast():

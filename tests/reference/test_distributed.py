@@ -11,18 +11,16 @@ import pytest
 import torch
 
 from tests.reference import gradients_child as child
+from tests.reference import uneven_child
 
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.training
-@pytest.mark.parametrize("name", ["simple", "hybrid"])
-def test_gradients_of_two_processes_are_those_of_the_doubled_batch(
-    tmp_path: Path, name: str
-) -> None:
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+def launch(module: str, *arguments: str) -> None:
+    """Run a module in two processes."""
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     done = subprocess.run(
-        [sys.executable, *launch, "-m", child.__name__, str(tmp_path / "found.pt"), name],
+        [sys.executable, *torchrun, "-m", module, *arguments],
         cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
@@ -31,9 +29,28 @@ def test_gradients_of_two_processes_are_those_of_the_doubled_batch(
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.training
+@pytest.mark.parametrize("name", ["simple", "hybrid"])
+def test_gradients_of_two_processes_are_those_of_the_doubled_batch(
+    tmp_path: Path, name: str
+) -> None:
+    launch(child.__name__, str(tmp_path / "found.pt"), name)
     found = torch.load(tmp_path / "found.pt", weights_only=True)
     expected = child.gradients(child.fresh(name), *child.batch())
     assert found.keys() == expected.keys()
     assert max(float(gradient.abs().max()) for gradient in expected.values()) > 1e-3
     for parameter, gradient in expected.items():
         torch.testing.assert_close(found[parameter], gradient, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.training
+def test_processes_that_read_different_numbers_of_images_train_and_judge_one_model(
+    tmp_path: Path,
+) -> None:
+    launch(uneven_child.__name__, str(tmp_path / "found.pt"))
+    found = torch.load(tmp_path / "found.pt", weights_only=True)
+    assert found["loss"] > 0
+    assert found["judged"] == sum(map(sum, uneven_child.SIZES))
+    assert found["apart"] < 1e-7
