@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from reference_impl.lunar import distributed
-from reference_impl.lunar.checkpoints import load_model, load_state, save
+from reference_impl.lunar.checkpoints import CheckpointError, load_model, load_state, save
 from reference_impl.lunar.engine import Amp, Engine, Options, class_names, evaluate
 from reference_impl.lunar.losses import FocalLoss, focal_loss
 from reference_impl.lunar.metrics import Scores, scores_of
@@ -77,7 +77,7 @@ def train_model(
 
     Raises:
         ValueError: an argument is out of range, or no parameter can be trained.
-        CheckpointError: there is nothing to resume, or it is of another model.
+        CheckpointError: there is nothing to resume, or it is of another model, rate or schedule.
     """
     options = _asked(options or Options(), use_amp, accumulation_steps)
     if num_epochs < 1 or patience < 1 or options.accumulation_steps < 1:
@@ -200,9 +200,29 @@ def _save(engine: Engine, folder: Path, state: _State, *, better: bool) -> None:
     )
 
 
+def _settings(optimizer: Mapping[str, Any], scheduler: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a checkpoint would put in the place of what was asked for."""
+    group = optimizer["param_groups"][0]
+    names = {"T_max": "the epochs of a cosine", "T_0": "epochs between restarts"}
+    lengths = {told: scheduler[name] for name, told in names.items() if name in scheduler}
+    return {"lr": group["initial_lr"], "weight_decay": group["weight_decay"], **lengths}
+
+
 def _restore(engine: Engine, path: Path) -> _State:
     """Go on where a checkpoint was written."""
     found = load_state(path, engine.device)
+    asked = _settings(engine.optimizer.state_dict(), engine.scheduler.state_dict())
+    began = _settings(found["optimizer"], found["scheduler"])
+    other = [
+        f"{name} {began.get(name)}, not {asked.get(name)}"
+        for name in {**asked, **began}
+        if began.get(name) != asked.get(name)
+    ]
+    if other:
+        raise CheckpointError(
+            f"{path} was trained with {'; '.join(other)}: give what it began with, or train anew "
+            "in another folder"
+        )
     load_model(engine.bare, path, engine.device)
     if engine.mean is not None and found.get("mean"):
         engine.mean.load_state_dict(found["mean"])

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -119,6 +121,23 @@ def test_two_epochs_resumed_for_two_more_are_the_same_bits_as_four(
         for each in (whole, parts)
     ]
     assert without_time[0] == without_time[1]
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"learning_rate": 1e-2}, "lr 0.0001, not 0.01"),
+        ({"weight_decay": 0.5}, "weight_decay 1e-05, not 0.5"),
+        ({"options": Options(resume=True, schedule="cosine")}, "the epochs of a cosine"),
+    ],
+    ids=["lr", "weight_decay", "schedule"],
+)
+def test_a_training_is_not_resumed_with_other_settings(
+    images: Path, tmp_path: Path, changed: dict[str, Any], words: str
+) -> None:
+    train(images, tmp_path, 1)
+    with pytest.raises(CheckpointError, match=re.escape(words)):
+        train(images, tmp_path, 2, **{"options": Options(resume=True), **changed})
 
 
 def test_a_batch_in_parts_gives_the_same_step(images: Path, tmp_path: Path) -> None:
