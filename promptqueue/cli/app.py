@@ -23,9 +23,12 @@ from promptqueue.cli import (
     steering_commands,
     verify_command,
 )
+from promptqueue.cli.frames import LOADERS, is_within
 from promptqueue.errors import Interrupted, PromptQueueError, StorageError
 
 _NAME = "promptqueue"
+_AGAIN_S = 0.05
+"""So long after a signal that came while something was imported, it is looked at again."""
 """However it was started: usage says it, and the scripts of the shells go by it."""
 _WINGS = (
     run_commands,
@@ -41,10 +44,11 @@ _WINGS = (
 def main() -> None:
     """Run the command line; the only place that turns errors into exit codes."""
     signal.signal(signal.SIGTERM, _stop)
+    signal.signal(signal.SIGALRM, _stop)
     ends = signal.getsignal(signal.SIGINT) is signal.SIG_DFL
     try:
         if ends:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.signal(signal.SIGINT, _stop)
         _command_line(sys.argv[1:])(prog_name=_NAME)
     except PromptQueueError as error:
         _fail(str(error), error.exit_code)
@@ -102,8 +106,11 @@ def _options(
     """Take the options that stand before a command."""
 
 
-def _stop(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+def _stop(_signal: int, frame: FrameType | None) -> None:
+    if is_within(LOADERS, frame):
+        signal.setitimer(signal.ITIMER_REAL, _AGAIN_S)  # it comes once more, as SIGALRM
+    else:
+        raise KeyboardInterrupt
 
 
 def _forget_stdout() -> None:

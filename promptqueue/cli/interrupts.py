@@ -10,15 +10,15 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from promptqueue.chat.message import Answered, AttemptFailed, AttemptStarted, Waiting
+from promptqueue.cli.frames import LOADERS, is_within
 from promptqueue.run.events import CallStarted, Event, Spent
 from promptqueue.run.ledger import TimeIsUp
 
-_WRITERS = tuple(
-    f"promptqueue.{name}"
-    for name in (
-        *("run.journal", "run.blobs", "run.recorder", "run.workspace"),
-        *("cli.display", "cli.live", "cli.narrator"),
-    )
+_WRITERS = (
+    *LOADERS,
+    *("promptqueue.run.journal", "promptqueue.run.blobs", "promptqueue.run.recorder"),
+    *("promptqueue.run.workspace", "promptqueue.cli.display", "promptqueue.cli.live"),
+    "promptqueue.cli.narrator",
 )
 """A signal never cuts into these: half a line in the journal would make a run unreadable."""
 _QUESTIONS = ("promptqueue.cli.wheel",)
@@ -49,6 +49,7 @@ class Interrupts:
         self._stopping = False
         self._pending: BaseException | None = None  # to be raised as soon as nothing is written
         self._deadline = math.inf
+        self._error: BaseException | None = None  # what was raised last
         self._raised = -_CLEAN_UP_S
         self._before: dict[int, Any] = {}
 
@@ -74,6 +75,8 @@ class Interrupts:
         Raises:
             KeyboardInterrupt: the run is to stop before it asks again.
         """
+        if self._error is not None:  # Python swallows what is raised within a `__del__`
+            raise self._error
         if isinstance(event, Spent):
             left = event.limits.get("wall", math.inf) - event.seconds
             self._deadline = time.monotonic() + left
@@ -94,7 +97,7 @@ class Interrupts:
             self._tell()
         else:
             self._pending = KeyboardInterrupt()
-        if self._pending is not None and not _is_within(_WRITERS, frame):
+        if self._pending is not None and not is_within(_WRITERS, frame):
             self._raise(self._pending)
 
     def _look_at_the_clock(self) -> None:
@@ -103,20 +106,12 @@ class Interrupts:
 
     def _may_end(self, frame: FrameType | None) -> bool:
         """Tell whether this is the first Ctrl-C, and there is a reply to wait for."""
-        return self._asking and not self._stopping and not _is_within(_QUESTIONS, frame)
+        return self._asking and not self._stopping and not is_within(_QUESTIONS, frame)
 
     def _raise(self, error: BaseException) -> None:
         """Raise, unless the run is at work to end because of an earlier signal."""
         now = time.monotonic()
         self._pending, self._deadline = None, math.inf
         if now - self._raised >= _CLEAN_UP_S:
-            self._raised = now
+            self._raised, self._error = now, error
             raise error
-
-
-def _is_within(modules: tuple[str, ...], frame: FrameType | None) -> bool:
-    while frame is not None:
-        if frame.f_globals.get("__name__") in modules:
-            return True
-        frame = frame.f_back
-    return False

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 import signal
+import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from promptqueue.cli import app
 from promptqueue.cli.interrupts import Interrupts
 from promptqueue.run.events import Spent
 from promptqueue.run.journal import RunDirectory
@@ -182,17 +185,23 @@ def test_a_terminal_shows_the_budget_and_what_is_waited_for(shell: Shell) -> Non
     assert re.search(r"\d+ of 90,000 tokens · 1 of 3 calls · 0:\d\d of 30:00", shown)
 
 
-def test_the_limit_of_the_time_does_not_undo_a_ctrl_c_that_came_while_a_line_was_written() -> None:
+def within(name: str) -> Callable[[Callable[[], None]], None]:
+    """Return a function of a module, which is known by its name."""
+    module = {"__name__": name}
+    exec("def call(during): during()", module)
+    return module["call"]  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("place", ["promptqueue.run.journal", "importlib._bootstrap"])
+def test_the_limit_of_the_time_does_not_undo_a_ctrl_c_that_was_put_off(place: str) -> None:
     with pytest.raises(KeyboardInterrupt):
-        _write_and_wait()
+        _write_and_wait(within(place))
 
 
-def _write_and_wait() -> None:
-    writer = {"__name__": "promptqueue.run.journal"}
-    exec("def write(during): during()", writer)  # a module is known by its name
+def _write_and_wait(write: Callable[[Callable[[], None]], None]) -> None:
     spent = Spent(calls=1, tokens=9, usd=None, seconds=1.0, limits={"wall": 600.0})
     with Interrupts(tell=lambda: None) as interrupts:
-        writer["write"](lambda: signal.raise_signal(signal.SIGINT))
+        write(lambda: signal.raise_signal(signal.SIGINT))
         interrupts.follow(spent)
         time.sleep(5)
 
@@ -210,3 +219,28 @@ def _sleep_through() -> None:
     with Interrupts(tell=lambda: None):
         send.start()
         time.sleep(20)
+
+
+class Dying:
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_a_ctrl_c_that_python_swallows_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
+    spent = Spent(calls=1, tokens=9, usd=None, seconds=1.0, limits={})
+    with Interrupts(tell=lambda: None) as interrupts:
+        Dying()
+        with pytest.raises(KeyboardInterrupt):
+            interrupts.follow(spent)
+
+
+def test_a_signal_never_cuts_into_an_import() -> None:
+    before = {n: signal.signal(n, app._stop) for n in (signal.SIGTERM, signal.SIGALRM)}
+    try:
+        within("importlib._bootstrap")(lambda: signal.raise_signal(signal.SIGTERM))
+        with pytest.raises(KeyboardInterrupt):
+            time.sleep(5)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
