@@ -63,21 +63,12 @@ class Doctor:
         transport: to the endpoint.
         model: its name there.
         context_tokens: length of the prompt that the needle is hidden in.
-        sleep: replaced in tests.
     """
 
-    def __init__(
-        self,
-        transport: Transport,
-        model: str,
-        *,
-        context_tokens: int = 4096,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
+    def __init__(self, transport: Transport, model: str, *, context_tokens: int = 4096) -> None:
         self._transport = transport
         self._model = model
         self._context_tokens = context_tokens
-        self._sleep = sleep
         self._cap_name = "max_tokens"
         self._stream_options = True
         self._thought = False
@@ -151,7 +142,7 @@ class Doctor:
             if heard.error is None or heard.error.failure not in _PASSING:
                 return heard
             if wait is not None:
-                self._sleep(min(heard.error.retry_after_s or wait, _LONGEST_WAIT_S))
+                time.sleep(min(heard.error.retry_after_s or wait, _LONGEST_WAIT_S))
         assert heard.error is not None
         raise AttemptError(heard.error)
 

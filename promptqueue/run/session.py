@@ -122,14 +122,13 @@ def _is_own(directory: RunDirectory, ledger: Ledger, digest: str) -> bool:
 
 def _archive(plan: Plan, directory: RunDirectory, ledger: Ledger) -> RunArchive:
     """Return the earlier runs; what another endpoint answered in this one is none of theirs."""
-    began = directory.meta()["endpoint"]
-    moved = (began["name"], began["base_url"]) != _address(plan)
+    moved = directory.meta()["endpoint"]["base_url"] != _base_url(plan)
     known = ledger.answers if moved else ()
     return RunArchive(plan.runs, plan.endpoint.shown_url, elsewhere=known)
 
 
-def _address(plan: Plan) -> tuple[str, str | None]:
-    return plan.endpoint.name, plan.endpoint.shown_url if plan.endpoint.profile else None
+def _base_url(plan: Plan) -> str | None:
+    return plan.endpoint.shown_url if plan.endpoint.profile else None
 
 
 def _judge(plan: Plan) -> tuple[Judge | None, tuple[str, ...]]:
@@ -246,7 +245,6 @@ def _manifest_head(plan: Plan) -> dict[str, Any]:
 
 
 def _meta(plan: Plan) -> dict[str, Any]:
-    name, base_url = _address(plan)
     profile = plan.endpoint.profile
     return {
         "promptqueue": 1,
@@ -259,8 +257,8 @@ def _meta(plan: Plan) -> dict[str, Any]:
         "inputs": dict(plan.inputs),
         "out": str(plan.out.resolve()),
         "endpoint": {
-            "name": name,
-            "base_url": base_url,
+            "name": plan.endpoint.name,
+            "base_url": _base_url(plan),
             "api_key_env": profile.api_key_env if profile else None,
         },
         "model": plan.model,
