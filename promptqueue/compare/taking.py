@@ -121,8 +121,8 @@ def judge(task: Task, terms: Terms, ran: Ran) -> Sample:
 
     code = task.place / "code"
     code.mkdir(exist_ok=True)
+    selection = Selection(gates=("contract",))
     for _ in range(_TRIES):
-        selection = Selection(gates=("contract",))
         report = verify(task.loaded, code, selection=selection, inputs=terms.inputs)
         verdicts = {each.id: each.verdict for each in report.requirements}
         errors = tuple(name for name in terms.requirements if verdicts[name] == "error")

@@ -136,7 +136,7 @@ def _files(loaded: LoadedQueue, selection: Selection) -> list[str]:
         for step in loaded.queue.steps
         for check in step.checks
         # files that guard none of them need not even be imported
-        if not asked or asked & (step.requirements.keys() | _guarded(loaded.folder / check))
+        if not asked or asked & step.requirements.keys() or asked & _guarded(loaded.folder / check)
     )
     files = []
     if "import" in selection.gates:
