@@ -136,7 +136,8 @@ def split(index: Index, val_split: float, seed: int) -> tuple[Index, Index]:
     """Return training and validation files: disjoint, seeded, about the same share of each class.
 
     Files of one group stay together, of whatever classes they are, and no class is without a
-    group to train on.
+    group to train on. A group that is all of one class, and of nothing else, says no more than
+    the label does, and is taken apart: or the class would not be judged at all.
 
     Raises:
         DataError: `val_split` is not between 0 and 1.
@@ -147,19 +148,20 @@ def split(index: Index, val_split: float, seed: int) -> tuple[Index, Index]:
     labels = np.array(index.labels)
     held_out: set[int] = set()
     everything, left = range(len(labels)), Counter(index.labels)
-    whole = {number: group for group in _grouped(index, everything) for number in group}
+    groups = _groups(index)
     for label in range(len(index.classes)):
         numbers = np.flatnonzero(labels == label).tolist()
         wanted = max(1, round(val_split * len(numbers)))
-        groups = _grouped(index, [number for number in numbers if number not in held_out])
-        for place in random.permutation(len(groups))[:-1]:  # one stays for training
-            if len(numbers) - left[label] >= wanted:
-                break
-            group = whole[groups[place][0]]
-            taken = Counter(index.labels[number] for number in group)
-            if all(left[each] > count for each, count in taken.items()):
-                held_out.update(group)
+        mine = list(dict.fromkeys(groups[number] for number in numbers if number not in held_out))
+        for place in random.permutation(len(mine))[:-1]:  # one stays for training
+            have = len(numbers) - left[label]
+            taken = Counter(index.labels[number] for number in mine[place])
+            nearer = abs(have + taken[label] - wanted) < abs(have - wanted)
+            if nearer and all(left[each] > count for each, count in taken.items()):
+                held_out.update(mine[place])
                 left.subtract(taken)
+        if left[label] == len(numbers) > 0:
+            log.warning("no image of %s can be held out for validation", index.classes[label])
     train = [i for i in everything if i not in held_out]
     return index.subset(train), index.subset(sorted(held_out))
 
@@ -180,13 +182,21 @@ def by_fold(index: Index, test_fold: str) -> tuple[Index, Index]:
     return index.subset(outside), index.subset(inside)
 
 
-def _grouped(index: Index, numbers: Sequence[int]) -> list[list[int]]:
-    if not index.groups:
-        return [[number] for number in numbers]
-    groups: dict[str, list[int]] = {}
-    for number in numbers:
-        groups.setdefault(index.groups[number] or str(index.paths[number]), []).append(number)
-    return list(groups.values())
+def _groups(index: Index) -> list[tuple[int, ...]]:
+    """Return for each file the numbers of those that it stays together with."""
+    names = index.groups or ("",) * len(index.labels)
+    members: dict[str, list[int]] = {}
+    for number, name in enumerate(names):
+        members.setdefault(name, []).append(number)
+    sizes = Counter(index.labels)
+    alone = {""}
+    for name, numbers in members.items():
+        of = {index.labels[number] for number in numbers}
+        if len(of) == 1 and len(numbers) == sizes[of.pop()]:
+            alone.add(name)
+    return [
+        (number,) if name in alone else tuple(members[name]) for number, name in enumerate(names)
+    ]
 
 
 @dataclass(frozen=True, slots=True)

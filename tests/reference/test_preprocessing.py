@@ -210,6 +210,40 @@ def test_windows_of_one_feature_stay_on_one_side_of_the_split(images: Path) -> N
         assert min(val.counts().values()) >= 3
 
 
+def test_a_class_of_one_feature_alone_is_held_out_like_the_others(images: Path) -> None:
+    rows = [f"dark/{n}.png,dark,dark" for n in range(10)]
+    rows += [f"light/{n}.png,light,light {n // 2}" for n in range(10)]
+    manifest = images / "windows.csv"
+    manifest.write_text("\n".join(["path,label,feature", *rows]))
+    for seed in range(5):
+        train, val = split(load_index(manifest), 0.2, seed)
+        assert val.counts() == {"dark": 2, "light": 2}
+        assert train.counts() == {"dark": 8, "light": 8}
+
+
+def test_a_large_feature_does_not_swallow_what_is_left_to_train_on(images: Path) -> None:
+    sizes = {"dark": (7, 1, 1, 1), "light": (4, 3, 2, 1)}
+    rows = []
+    for name, counts in sizes.items():
+        names = [f"{name} {place}" for place, count in enumerate(counts) for _ in range(count)]
+        rows += [f"{name}/{number}.png,{name},{each}" for number, each in enumerate(names)]
+    manifest = images / "windows.csv"
+    manifest.write_text("\n".join(["path,label,feature", *rows]))
+    for seed in range(20):
+        _, val = split(load_index(manifest), 0.2, seed)
+        assert all(1 <= count <= 3 for count in val.counts().values())
+
+
+def test_a_class_that_cannot_be_held_out_is_named(
+    images: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = [f"{name}/{n}.png,{name},one scene" for name in ("dark", "light") for n in range(10)]
+    manifest = images / "windows.csv"
+    manifest.write_text("\n".join(["path,label,feature", *rows]))
+    split(load_index(manifest), 0.2, 0)
+    assert "no image of dark can be held out" in caplog.text
+
+
 def test_a_group_of_several_classes_is_on_one_side_of_the_split(images: Path) -> None:
     rows = [
         f"{name}/{n}.png,{name},scene {n // 2}" for name in ("dark", "light") for n in range(10)
