@@ -1,9 +1,10 @@
-"""Teach the frozen part of the hybrid to see slopes, on sample data and without any label.
+"""Teach the frozen part of the hybrid to see slopes, without any label.
 
 `python -m reference_impl.lunar.trunk --out trunk.pth` makes images of the made-up Moon and trains
 stem, layer1 and layer2 to say the histogram of gradients of every 8×8 pixels (Wei et al. 2022,
-arXiv:2112.09133, after Dalal and Triggs 2005). `main --trunk trunk.pth` takes them over, frozen.
-Few real windows suffice then for the rest; no fold of them is touched here.
+arXiv:2112.09133, after Dalal and Triggs 2005). `--start trunk.pth --manifest windows.csv
+--test_fold 0` goes on from there on the windows of the other folds, which look a little different.
+`main --trunk trunk.pth` takes the trunk over, frozen: few real windows suffice then for the rest.
 """
 
 from __future__ import annotations
@@ -18,11 +19,16 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.data import DataLoader
 
 from reference_impl.lunar.backbone import Backbone
-from reference_impl.lunar.checkpoints import save
+from reference_impl.lunar.checkpoints import CheckpointError, load_model, save
 from reference_impl.lunar.index import DataError
-from reference_impl.lunar.preprocessing import create_train_val_dataloaders
+from reference_impl.lunar.preprocessing import (
+    Batch,
+    create_manifest_dataloaders,
+    create_train_val_dataloaders,
+)
 from reference_impl.lunar.samples import create_sample_data
 from reference_impl.lunar.utils import set_seed
 
@@ -44,58 +50,71 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--batch_size", type=int, default=32)
     add("--lr", type=float, default=2e-3)
     add("--seed", type=int, default=42)
+    add("--start", metavar="CHECKPOINT", help="a trunk to go on with")
+    add("--manifest", help="learn from its windows, not from samples; needs --test_fold")
+    add("--test_fold", help="whose windows are not looked at")
     options = parser.parse_args(arguments)
+    if bool(options.manifest) != bool(options.test_fold):
+        parser.error("--manifest and --test_fold go together")
     began = time.monotonic()
     try:
         set_seed(options.seed)
-        size, samples = options.image_size, options.samples
-        create_sample_data(samples, options.num_samples, seed=options.seed, image_size=2 * size)
         error = train_trunk(
-            samples,
+            *_loaders(options),
             options.out,
-            image_size=size,
             epochs=options.epochs,
-            batch_size=options.batch_size,
             rate=options.lr,
-            seed=options.seed,
+            start=options.start,
         )
-    except (DataError, ValueError, OSError) as problem:
+    except (DataError, CheckpointError, ValueError, OSError) as problem:
         sys.exit(f"error: {problem}")
     minutes = (time.monotonic() - began) / 60
     print(f"{options.out}: {1 - error:.0%} of the variance told, {minutes:.1f} minutes")  # noqa: T201
 
 
+def _loaders(options: argparse.Namespace) -> tuple[DataLoader[Batch], DataLoader[Batch]]:
+    """Return loaders to learn from, and to judge by; nobody looks at their labels."""
+    shape = (options.batch_size, 1, options.image_size)
+    kept = {"seed": options.seed, "cache": True}
+    if options.manifest:
+        train, held_out, _ = create_manifest_dataloaders(
+            options.manifest, options.test_fold, *shape, val_split=0.1, **kept
+        )
+        return train, held_out
+    samples, size = options.samples, 2 * options.image_size
+    create_sample_data(samples, options.num_samples, seed=options.seed, image_size=size)
+    return create_train_val_dataloaders(samples, 0.1, *shape, **kept)
+
+
 def train_trunk(
-    images: str | Path,
+    loader: DataLoader[Batch],
+    held_out: DataLoader[Batch],
     out: str | Path,
     *,
-    image_size: int = 64,
     epochs: int = 4,
-    batch_size: int = 32,
     rate: float = 2e-3,
-    seed: int = 42,
+    start: str | Path | None = None,
 ) -> float:
-    """Train a trunk on a folder of class folders, whose labels do not matter, and keep it.
+    """Train a trunk on images, whose labels do not matter, and keep it.
 
     Args:
-        images: the folder.
+        loader: batches of images B×3×H×W in 0–1, in another order and view each epoch.
+        held_out: the same, always alike.
         out: the checkpoint, which `load_trunk` reads.
-        image_size: pixels, a multiple of 32.
         epochs: at least 1; the rate rises and falls once over all of them.
-        batch_size: images of a step.
         rate: of AdamW, at its highest.
-        seed: of order and views.
+        start: a checkpoint of this function to go on with.
 
     Returns:
         The mean squared error on images that were held out, of targets with variance 1.
 
     Raises:
-        DataError: the folder has no usable image, or `image_size` does not fit.
+        CheckpointError: `start` is no trunk.
     """
-    loader, held_out = create_train_val_dataloaders(
-        images, 0.1, batch_size, 1, image_size, seed=seed, cache=True
-    )
-    model = HistogramNet().to(memory_format=torch.channels_last)
+    model = HistogramNet()
+    if start is not None:
+        load_model(model, start)
+    model = model.to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=1e-4, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, rate, epochs * len(loader), pct_start=0.1
@@ -162,9 +181,7 @@ def histograms(image: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _judged(
-    model: HistogramNet, loader: torch.utils.data.DataLoader[tuple[Tensor, Tensor]]
-) -> float:
+def _judged(model: HistogramNet, loader: DataLoader[Batch]) -> float:
     model.eval()
     errors = [(float(model.error(images)) * len(images), len(images)) for images, _ in loader]
     return sum(error for error, _ in errors) / max(1, sum(count for _, count in errors))

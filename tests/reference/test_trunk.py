@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,10 +12,11 @@ import torch
 from torch import nn
 
 from reference_impl.lunar.averaging import Mirrored, averaged
-from reference_impl.lunar.checkpoints import load_trunk
+from reference_impl.lunar.checkpoints import load_state, load_trunk
 from reference_impl.lunar.model import create_model
+from reference_impl.lunar.preprocessing import LunarDataset, create_train_val_dataloaders
 from reference_impl.lunar.samples import create_sample_data
-from reference_impl.lunar.trunk import histograms, train_trunk
+from reference_impl.lunar.trunk import histograms, main, train_trunk
 from tests.reference.conftest import Tiny
 
 
@@ -37,9 +39,8 @@ def test_a_slope_falls_into_the_bin_of_its_direction(degrees: int) -> None:
 @pytest.mark.training
 def test_a_trunk_learns_the_histograms_and_is_taken_over(tmp_path: Path) -> None:
     create_sample_data(tmp_path / "samples", 40, image_size=64)
-    error = train_trunk(
-        tmp_path / "samples", tmp_path / "trunk.pth", image_size=32, epochs=8, batch_size=8
-    )
+    loaders = create_train_val_dataloaders(tmp_path / "samples", 0.1, 8, 0, 32)
+    error = train_trunk(*loaders, tmp_path / "trunk.pth", epochs=8)
     assert error < 0.8  # to say the mean of each target would be 1
     model = create_model(output_stride=32)
     before = copy.deepcopy(model.state_dict())
@@ -48,6 +49,38 @@ def test_a_trunk_learns_the_histograms_and_is_taken_over(tmp_path: Path) -> None
     assert all(n.startswith("backbone.") and "layer3" not in n for n in moved)
     for part in ("stem.0.weight", "layer1.0.conv2.weight", "layer2.3.bn3.running_var"):
         assert f"backbone.{part}" in moved
+
+
+@pytest.mark.training
+def test_a_trunk_goes_on_with_the_windows_of_the_other_folds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    create_sample_data(tmp_path / "samples", 40, image_size=64)
+    files = sorted((tmp_path / "samples").rglob("*.png"))
+    rows = [f"{path},{path.parent.name},{n % 2}" for n, path in enumerate(files)]
+    manifest = tmp_path / "windows.csv"
+    manifest.write_text("\n".join(["path,label,fold", *rows]))
+    flags = ["--image_size", "32", "--batch_size", "8", "--epochs", "1"]
+    first, second = str(tmp_path / "first.pth"), str(tmp_path / "second.pth")
+    main([*flags, "--out", first, "--samples", str(tmp_path / "more"), "--num_samples", "40"])
+    seen: list[Path] = []
+    read = LunarDataset.__getitem__
+
+    def watched(self: LunarDataset, number: int) -> Any:
+        seen.append(self.paths[number])
+        return read(self, number)
+
+    monkeypatch.setattr(LunarDataset, "__getitem__", watched)
+    monkeypatch.setattr("os.cpu_count", lambda: 1)  # so that no worker process reads
+    windows = ["--start", first, "--manifest", str(manifest), "--test_fold", "0", "--lr", "1e-9"]
+    main([*flags, *windows, "--out", second])
+    assert set(seen) <= {path for n, path in enumerate(files) if n % 2}
+    assert len(set(seen)) > 10
+    before, after = load_state(first)["model"], load_state(second)["model"]
+    torch.testing.assert_close(after["read.weight"], before["read.weight"])
+    with pytest.raises(SystemExit):
+        main(["--manifest", str(manifest)])
+    assert "go together" in capsys.readouterr().err
 
 
 def test_the_mean_of_the_weights_moves_by_its_decay() -> None:
