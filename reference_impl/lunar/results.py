@@ -23,8 +23,8 @@ from reference_impl.lunar.utils import load_config
 _SMALL = ("--output_stride", "32", "--image_size", "64", "--cache")
 _STEADY = ("--average", "0.97", "--mirror_views", "--class_weights", "--val_split", "0.1")
 _HYBRID = (
-    *(*_SMALL, *_STEADY, "--batch_size", "16", "--weight_decay", "0.05"),
-    *("--lr", "5e-4", "--schedule", "cosine"),
+    *(*_SMALL, *_STEADY, "--batch_size", "32", "--weight_decay", "0.05"),
+    *("--lr", "7e-4", "--schedule", "cosine"),
 )
 
 
@@ -36,11 +36,11 @@ class Setting:
     flags: tuple[str, ...]
     epochs: int
     taught: bool = False
-    """Take over the trunk that was taught on sample data, and freeze it."""
+    """Take over a trunk that was taught without labels, and freeze it."""
 
 
 SETTINGS: Mapping[str, Setting] = {
-    "hybrid": Setting("hybrid, trunk taught on sample data", _HYBRID, 3, taught=True),
+    "hybrid": Setting("hybrid, trunk taught without labels", _HYBRID, 12, taught=True),
     "article": Setting("hybrid with the article's values, random trunk", _SMALL, 3),
     "simple": Setting(
         "small CNN, 128 px",
@@ -154,18 +154,21 @@ def _trained(options: argparse.Namespace, name: str, seed: int, fold: str) -> di
     flags = ["--manifest", options.manifest, "--test_fold", fold, "--seed", str(seed), "--resume"]
     flags += ["--epochs", str(options.epochs or setting.epochs), *setting.flags]
     if setting.taught:
-        flags += ["--trunk", str(_taught(out))]
+        flags += ["--trunk", str(_taught(out, options.manifest, fold))]
     folder = _folder(options, name, seed, fold)
     if not (folder / "results.json").exists():
         _run("main", ["--save_dir", str(folder), *flags, *options.flags])
     return load_config(folder / "results.json")
 
 
-def _taught(out: Path) -> Path:
-    """Return the trunk for all folds and seeds: it has seen no real window."""
-    trunk = out / "trunk.pth"
+def _taught(out: Path, manifest: str, fold: str) -> Path:
+    """Return the trunk for one test fold: taught on samples, then on the windows of the others."""
+    first, trunk = out / "trunk.pth", out / f"trunk-{fold}.pth"
+    if not first.exists():
+        _run("trunk", ["--out", str(first), "--samples", str(out / "trunk_samples")])
     if not trunk.exists():
-        _run("trunk", ["--out", str(trunk), "--samples", str(out / "trunk_samples")])
+        windows = ["--manifest", manifest, "--test_fold", fold, "--epochs", "5", "--lr", "1e-3"]
+        _run("trunk", ["--out", str(trunk), "--start", str(first), *windows])
     return trunk
 
 

@@ -187,7 +187,7 @@ def test_results_are_trained_once_and_told_in_a_table(tmp_path: Path) -> None:
     assert said[1].strip() in said[0]
 
 
-def test_a_trunk_is_taught_once_for_all_folds_and_seeds(
+def test_a_trunk_is_taught_once_for_all_seeds_and_without_the_windows_of_the_test_fold(
     tmp_path: Path, monkeypatch, capsys
 ) -> None:
     commands: list[list[str]] = []
@@ -196,7 +196,7 @@ def test_a_trunk_is_taught_once_for_all_folds_and_seeds(
         commands.append(command)
         if "reference_impl.lunar.trunk" in command:
             trunk = Path(command[command.index("--out") + 1])
-            trunk.parent.mkdir()
+            trunk.parent.mkdir(exist_ok=True)
             trunk.touch()
         else:
             fold, seed = (int(command[command.index(f) + 1]) for f in ("--test_fold", "--seed"))
@@ -213,17 +213,23 @@ def test_a_trunk_is_taught_once_for_all_folds_and_seeds(
     monkeypatch.setattr(results.subprocess, "run", run)
     out = str(tmp_path / "out")
     results.main(["--manifest", str(tmp_path / "windows.csv"), "--out", out])
-    assert sum("reference_impl.lunar.trunk" in command for command in commands) == 1
+    taught = [command for command in commands if "reference_impl.lunar.trunk" in command]
+    assert "--manifest" not in taught[0]
+    assert [(command[command.index("--start") + 1], command[-5]) for command in taught[1:]] == [
+        (f"{out}/trunk.pth", fold) for fold in "012"
+    ]
     trained = [command for command in commands if "reference_impl.lunar.main" in command]
     assert len(trained) == 6  # three folds, two seeds
-    assert all(command[command.index("--trunk") + 1] == f"{out}/trunk.pth" for command in trained)
+    for command in trained:
+        fold, trunk = (command[command.index(flag) + 1] for flag in ("--test_fold", "--trunk"))
+        assert trunk == f"{out}/trunk-{fold}.pth"
     told = capsys.readouterr().out
     assert "| 6 | 0.605 | 0.100 | 0.007 | a 0.40, b 0.60 | 1 |" in told  # 0.01 / √2 over seeds
     assert "| a | 18 | 6 |\n| b | 0 | 6 |" in told
     (tmp_path / "out" / "hybrid-43-2" / "results.json").unlink()
     results.main(["--manifest", str(tmp_path / "windows.csv"), "--out", out, "--table"])
     assert "| 5 | 0.584 |" in capsys.readouterr().out
-    assert len(commands) == 7  # nothing was trained
+    assert len(commands) == 10  # nothing was trained
 
 
 @pytest.mark.training
