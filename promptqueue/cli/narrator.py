@@ -219,10 +219,10 @@ def _left(event: StepFinished) -> str:
 
 def _written(event: FileWritten) -> str:
     size = counted(event.lines, "line")
+    kept = f"; what was there is kept as blob {event.old[:12]}" if event.old else ""
     if event.status == "aside":
-        return f"{event.path} was edited by hand and is left alone; the new text: {event.target}"
-    if event.status == "replaced":
-        return f"wrote {event.target} ({size}); the edited text is kept as blob {event.old[:12]}"
+        left = f"{event.path} was edited by hand and is left alone"
+        return f"{left}; the new text: {event.target}{kept}"
     if event.status == "unchanged":
         return f"{event.target} is up to date ({size})"
-    return f"wrote {event.target} ({size})"
+    return f"wrote {event.target} ({size}){kept}"

@@ -117,9 +117,10 @@ class FileWritten:
     """SHA-256 of its text, which the run directory keeps under that name."""
     lines: int
     status: str
-    """new, changed, unchanged, replaced (an edited file; its old text is the blob `old`),
-    or aside (the file was edited by hand, so this went beside it)."""
+    """new, changed, unchanged, replaced (an edited file), or aside (the file was edited by hand,
+    so this went beside it)."""
     old: str = ""
+    """Digest of the text of others that was at `target`; the run directory keeps it."""
 
 
 @dataclass(frozen=True, slots=True)

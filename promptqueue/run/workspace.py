@@ -20,6 +20,7 @@ MANIFEST = "manifest.json"
 SHRUNK_FROM = "shrunk_from"
 """Key of the manifest: the lines of the version before, of a file that lost most of them."""
 _LOCK = ".lock"
+_ASIDE = ".new"
 
 
 class Written(NamedTuple):
@@ -28,7 +29,7 @@ class Written(NamedTuple):
     target: Path
     status: Status
     old: str = ""
-    """Digest of the edited text that it took the place of."""
+    """Digest of the text of others that it took the place of."""
 
 
 class Workspace:
@@ -41,6 +42,8 @@ class Workspace:
         """What the manifest says besides its files: the queue, its file and its digest."""
         self._files: dict[str, dict[str, Any]] = {}
         self._unsaved = False
+        self._asides: set[str] = set()
+        """Digests of what was written beside edited files."""
         self._is_own: Callable[[str], bool] = lambda _: False
 
     @contextlib.contextmanager
@@ -87,7 +90,8 @@ class Workspace:
         """Write one file; `save` then enters it in the manifest.
 
         A file that someone edited by hand is left alone: the new text goes beside it, as
-        `<path>.new`, unless the workspace was opened with `overwrite`.
+        `<path>.new`, unless the workspace was opened with `overwrite`. What somebody made of an
+        earlier `<path>.new` is kept before it is replaced.
 
         Args:
             path: as declared by the queue, relative to the folder.
@@ -109,9 +113,7 @@ class Workspace:
             if existing == entry["sha256"]:
                 status: Status = "unchanged"
             elif foreign and not self.overwrite:
-                beside = target.with_name(target.name + ".new")
-                write_atomically(beside, data)
-                return Written(beside, "aside")
+                return self._write_aside(path, data, keep)
             else:
                 status = "replaced" if foreign else "changed" if existing else "new"
                 old = keep(target.read_bytes()) if foreign else ""
@@ -121,6 +123,14 @@ class Workspace:
         self._unsaved |= self._files.get(path) != entry
         self._files[path] = entry
         return Written(target, status, old)
+
+    def _write_aside(self, path: str, data: bytes, keep: Callable[[bytes], str]) -> Written:
+        """Write a text beside a file that was edited by hand."""
+        beside = self.folder / f"{path}{_ASIDE}"
+        self._asides.add(hashlib.sha256(data).hexdigest())
+        old = keep(beside.read_bytes()) if self._is_foreign(f"{path}{_ASIDE}") else ""
+        write_atomically(beside, data)
+        return Written(beside, "aside", old)
 
     def _shrinkage(self, path: str, text: str, *, same: bool) -> dict[str, Any]:
         """Return what the manifest says of a file that lost most of its lines, for `verify`."""
@@ -176,7 +186,7 @@ class Workspace:
 
     def _is_foreign(self, path: str) -> bool:
         digest = self._digest(path)
-        if digest is None or self._is_own(digest):
+        if digest is None or digest in self._asides or self._is_own(digest):
             return False
         return digest != self._files.get(path, {}).get("sha256")
 

@@ -72,6 +72,24 @@ def test_a_file_edited_by_hand_is_left_alone(tmp_path: Path, manifest: str) -> N
     assert (target.name, target.read_text(), status) == ("a.py.new", "x = 2\n", "aside")
 
 
+def test_what_somebody_made_of_the_text_beside_is_kept(tmp_path: Path) -> None:
+    kept_texts: list[bytes] = []
+
+    def keep(data: bytes) -> str:
+        kept_texts.append(data)
+        return kept(data)
+
+    (tmp_path / "a.py").write_text("x = 'mine'\n")
+    space = opened(tmp_path)
+    with space.locked("r"):
+        olds = [space.write("a.py", f"x = {n}\n", ORIGIN, keep).old for n in (1, 2)]
+        (tmp_path / "a.py.new").write_text("x = 'merged'\n")
+        olds += [space.write("a.py", f"x = {n}\n", ORIGIN, keep).old for n in (3, 3)]
+    assert kept_texts == [b"x = 'merged'\n"]
+    assert olds == ["", "", hashlib.sha256(b"x = 'merged'\n").hexdigest(), ""]
+    assert (tmp_path / "a.py.new").read_text() == "x = 3\n"
+
+
 def test_overwrite_replaces_an_edited_file_and_says_so(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text("x = 'mine'\n")
     space = opened(tmp_path, overwrite=True)
