@@ -81,7 +81,7 @@ def render(
         if step is None or name == step:
             typer.echo(f"==== [{number}/{len(ids)}] {name} · sha256 {digest_of(messages)}")
             for message in messages:
-                typer.echo(f"---- {message.role}\n{message.content.rstrip()}")
+                typer.echo(f"---- {message.role}\n{message.content}")
             typer.echo("")
 
 

@@ -70,12 +70,17 @@ def render_step(
 def render_queue(
     loaded: LoadedQueue, inputs: Mapping[str, Value], results: Results | None = None
 ) -> dict[str, tuple[Message, ...]]:
-    """Render every step; a result that is not known yet is stood in for by a placeholder."""
-    known = dict(results or {})
+    """Render every step with the results of those before it, as a run does.
+
+    A result that is not known yet is stood in for by a placeholder.
+    """
+    brought = results or {}
+    known: dict[str, StepResult] = {}
     rendered: dict[str, tuple[Message, ...]] = {}
     for step in loaded.queue.steps:
         rendered[step.id] = render_step(loaded, step, inputs, known)
-        known.setdefault(step.id, placeholder(step, rendered[step.id][-1].content))
+        prompt = rendered[step.id][-1].content
+        known[step.id] = brought.get(step.id) or placeholder(step, prompt)
     return rendered
 
 

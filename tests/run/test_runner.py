@@ -16,9 +16,10 @@ from promptqueue.chat.message import ChatEvent, Message, Request
 from promptqueue.errors import EndpointError, LimitReached, QueueFileError, StorageError
 from promptqueue.queue.inputs import resolve_inputs
 from promptqueue.queue.load import load_queue
+from promptqueue.queue.render import digest_of, render_queue
 from promptqueue.run.events import CallStarted, Event, FileWritten, Refining, RunFinished
 from promptqueue.run.history import step_results
-from promptqueue.run.journal import RunDirectory
+from promptqueue.run.journal import Record, RunDirectory
 from promptqueue.run.plan import Plan
 from promptqueue.run.session import execute
 from tests.scripted import ScriptedChat, fence, reply_of
@@ -85,6 +86,9 @@ class Bench:
 
     def kinds(self) -> list[str]:
         return [record["event"] for record in self.directory().records()]
+
+    def records(self, kind: str) -> list[Record]:
+        return [record for record in self.directory().records() if record["event"] == kind]
 
     def finished(self) -> RunFinished:
         assert isinstance(self.events[-1], RunFinished)
@@ -381,6 +385,20 @@ def test_the_journal_tells_the_whole_story_and_the_results_can_be_read_back(benc
     results = step_results(load_queue(bench.queue_path).queue, bench.directory())
     assert [turn.reply for turn in results["one"].turns] == ["no", ONE]
     assert results["two"].files == {"two.py": "x = 2\n"}
+
+
+def test_a_run_that_rewrites_a_file_can_be_rendered_as_it_was_asked(tmp_path: Path) -> None:
+    queue = QUEUE.replace(
+        "outputs: [{path: two.py}]",
+        "outputs: [{path: one.py}]\n        context: [{step: one, as: files}]",
+    )
+    bench = Bench(tmp_path, queue)
+    bench.run(ONE, fence("one.py", "def one():\n    return 22"))
+    loaded = load_queue(bench.queue_path)
+    rendered = render_queue(loaded, {}, step_results(loaded.queue, bench.directory()))
+    asked = {r["step"]: r["digest"] for r in bench.records("step.started")}
+    assert {step: digest_of(messages) for step, messages in rendered.items()} == asked
+    assert "return 1\n" in rendered["two"][-1].content
 
 
 def test_secrets_of_the_environment_do_not_reach_the_disk(
