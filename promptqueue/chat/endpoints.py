@@ -17,6 +17,8 @@ from promptqueue.errors import EndpointError, UsageError
 EMBEDDED = "embedded"
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
 """Where OPENAI_API_KEY goes when OPENAI_BASE_URL is not set."""
+LONGEST_S = 86_400.0
+"""Nobody waits longer than a day; the clocks of sockets have an end too."""
 _LISTED_MODELS = 12
 _OPENAI_HEADERS = {
     "OPENAI_ORG_ID": "OpenAI-Organization",
@@ -61,8 +63,8 @@ class Profile(_Strict):
     continuation: Literal["native", "turn"] = "turn"
     checks_context: bool = True
     attempts: Annotated[int, Field(ge=1, le=100)] = 6
-    idle_timeout_s: Annotated[float, Field(gt=0)] = 300.0
-    max_wait_s: Annotated[float, Field(ge=0)] = 900.0
+    idle_timeout_s: Annotated[float, Field(gt=0, le=LONGEST_S)] = 300.0
+    max_wait_s: Annotated[float, Field(ge=0, le=LONGEST_S)] = 900.0
 
 
 class Config(_Strict):
@@ -91,7 +93,15 @@ class Endpoint:
         return self.profile is None
 
     def patient(self, attempts: int | None, idle_timeout_s: float | None) -> Endpoint:
-        """Return this endpoint with another patience, as far as it is given."""
+        """Return this endpoint with another patience, as far as it is given.
+
+        Raises:
+            UsageError: nobody can wait so long.
+        """
+        if idle_timeout_s is not None and not 0 < idle_timeout_s <= LONGEST_S:
+            raise UsageError(
+                f"--timeout is at most {LONGEST_S:g} seconds, a day, not {idle_timeout_s:g}"
+            )
         given = {"attempts": attempts, "idle_timeout_s": idle_timeout_s}
         changes = {name: value for name, value in given.items() if value is not None}
         if self.profile is None or not changes:
@@ -261,6 +271,7 @@ def _check_url(url: str) -> None:
         parts = urlsplit(url)
         valid = parts.scheme in ("http", "https") and bool(parts.hostname)
         _ = parts.port  # raises where it is no number
+        (parts.hostname or "").encode("idna")  # and this, where a part of the name is too long
     except ValueError:
         valid = False
     if not valid:

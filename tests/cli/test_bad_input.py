@@ -72,6 +72,10 @@ def test_a_queue_file_of_100_mb_is_refused_unread(shell: Shell) -> None:
         (["--base-url", "http://[::1"], ("is no base URL", "http://HOST:PORT/v1")),
         (["--set", f"s={os.fsdecode(bytes([233]))}"], ("'s' holds bytes that are no text",)),
         (["--base-url", "localhost:8000"], ("is no base URL", "http://HOST:PORT/v1")),
+        (["--base-url", "http://a..b/v1"], ("is no base URL", "http://HOST:PORT/v1")),
+        (["--base-url", f"http://{64 * 'a'}.de/v1"], ("is no base URL",)),
+        (["--timeout", "inf"], ("--timeout is at most 86400 seconds", "not inf")),
+        (["--timeout", "nan"], ("--timeout",)),
         (["--base-url", "http://127.0.0.1:9/v1", "--api-key-env", "NOPE"], ("$NOPE",)),
         (["--base-url", "http://h/v1", "--endpoint", "embedded"], ("exclude each other",)),
     ],
@@ -94,6 +98,10 @@ def test_wrong_options(shell: Shell, arguments: list[str], parts: tuple[str, ...
         ("endpoints = 3", ("config.toml", "endpoints")),
         ("[endpoints.a]\nbase_url='http://h/v1'\nkey='sk-1'", ("endpoints.a.key",)),
         ("[endpoints.a", ("config.toml", "correct the file")),
+        (
+            "[endpoints.a]\nbase_url='http://h/v1'\nidle_timeout_s=inf\nmax_wait_s=nan",
+            ("idle_timeout_s: this must be at most 86400", "max_wait_s: this must be at most"),
+        ),
     ],
 )
 def test_a_wrong_configuration(shell: Shell, config: str, parts: tuple[str, ...]) -> None:
