@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from promptqueue.chat.client import OpenAIChat
 from promptqueue.chat.embedded import EmbeddedServer, require_xllamacpp
@@ -49,7 +50,7 @@ def connect(
         StorageError: there is no place for its weights.
     """
     if endpoint.profile is None:
-        with _embedded(on_progress, log_path) as chat:
+        with _embedded(on_progress, log_path, _policy(endpoint)) as chat:
             yield Connection(chat, lambda: (EMBEDDED.name,))
         return
     chat = _client(endpoint, endpoint.profile)
@@ -58,7 +59,9 @@ def connect(
 
 
 @contextlib.contextmanager
-def _embedded(on_progress: ProgressHandler, log_path: Path | None) -> Iterator[OpenAIChat]:
+def _embedded(
+    on_progress: ProgressHandler, log_path: Path | None, policy: Policy
+) -> Iterator[OpenAIChat]:
     require_xllamacpp()  # before 1.1 GB are fetched for nothing
     weights = ensure_weights(on_progress)
     total = EMBEDDED.size_bytes
@@ -68,6 +71,7 @@ def _embedded(on_progress: ProgressHandler, log_path: Path | None) -> Iterator[O
             base_url=server.base_url,
             api_key=server.api_key,
             quirks=Quirks(continuation="native"),
+            policy=policy,
             name="the embedded endpoint",
         )
         with contextlib.closing(chat):
@@ -79,19 +83,22 @@ def _embedded(on_progress: ProgressHandler, log_path: Path | None) -> Iterator[O
 
 
 def _client(endpoint: Endpoint, profile: Profile) -> OpenAIChat:
-    known = {field.name for field in dataclasses.fields(Quirks)}
-    quirks = Quirks(**{name: value for name, value in profile if name in known})
-    policy = Policy(
-        attempts=profile.attempts,
-        idle_timeout_s=profile.idle_timeout_s,
-        max_wait_s=profile.max_wait_s,
-    )
     return OpenAIChat(
         base_url=profile.base_url,
         api_key=endpoint.api_key,
-        quirks=quirks,
-        policy=policy,
+        quirks=Quirks(**_settings(profile, Quirks)),
+        policy=_policy(endpoint),
         name=endpoint.name,
         key_hint=profile.api_key_env or "",
         headers=endpoint.headers,
     )
+
+
+def _policy(endpoint: Endpoint) -> Policy:
+    return Policy(**{**_settings(endpoint.profile, Policy), **endpoint.patience})
+
+
+def _settings(profile: Profile | None, kind: type[Policy | Quirks]) -> dict[str, Any]:
+    """Return what a profile says of the fields of `kind`."""
+    known = {field.name for field in dataclasses.fields(kind)}
+    return {name: value for name, value in profile or () if name in known}

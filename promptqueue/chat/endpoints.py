@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -86,6 +86,8 @@ class Endpoint:
     api_key: str | None = field(default=None, repr=False)
     headers: Mapping[str, str] = field(default_factory=dict)
     """Sent along with each request."""
+    patience: Mapping[str, Any] = field(default_factory=dict)
+    """What flags say of the retry policy; the profile says the rest."""
 
     @property
     def embedded(self) -> bool:
@@ -103,10 +105,8 @@ class Endpoint:
                 f"--timeout is at most {LONGEST_S:g} seconds, a day, not {idle_timeout_s:g}"
             )
         given = {"attempts": attempts, "idle_timeout_s": idle_timeout_s}
-        changes = {name: value for name, value in given.items() if value is not None}
-        if self.profile is None or not changes:
-            return self
-        return replace(self, profile=self.profile.model_copy(update=changes))
+        flags = {name: value for name, value in given.items() if value is not None}
+        return replace(self, patience=flags)
 
     @property
     def shown_url(self) -> str:
