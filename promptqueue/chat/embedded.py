@@ -107,7 +107,11 @@ class EmbeddedServer:
             self._log = None
 
     def explain_end(self) -> str | None:
-        """Return why the child is gone, with the end of its log; None while it lives."""
+        """Return what a user is told of a child that is gone; None while it lives."""
+        why = self._why_gone()
+        return f"The embedded model stopped: {why}\n{self._advice()}" if why else None
+
+    def _why_gone(self) -> str | None:
         if self._child is None:
             return None
         try:  # a broken connection is seen before the process that broke it is gone
@@ -144,10 +148,12 @@ class EmbeddedServer:
             return str(json.loads(line)["base_url"])
         with suppress(subprocess.TimeoutExpired):
             child.wait(CLOSE_TIMEOUT_S)
-        why = self.explain_end() or "it closed its output"
-        raise EndpointError(
-            f"The embedded model did not come up: {why}\nThe model is "
-            f"{self.model_path}; it needs 3 GB of memory. Free some and run again, "
+        why = self._why_gone() or "it closed its output"
+        raise EndpointError(f"The embedded model did not come up: {why}\n{self._advice()}")
+
+    def _advice(self) -> str:
+        return (
+            f"The model is {self.model_path}; it needs 3 GB of memory. Free some and run again, "
             f"{OTHER_ENDPOINT}."
         )
 

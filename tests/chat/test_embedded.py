@@ -362,7 +362,9 @@ def test_a_server_that_dies_later_says_why(tiny_model: Path) -> None:
         assert server.explain_end() is None
         os.kill(child_pid(server), signal.SIGKILL)
         wait_until_gone(child_pid(server))
-        assert "its process was ended by SIGKILL" in (server.explain_end() or "")
+        told = server.explain_end() or ""
+    assert told.startswith("The embedded model stopped: its process was ended by SIGKILL")
+    assert told.endswith("Free some and run again, or set OPENAI_BASE_URL to use another endpoint.")
 
 
 def test_without_xllamacpp_the_way_out_is_named(
