@@ -74,6 +74,4 @@ def check_correction(queue: Queue, directory: RunDirectory, correction: Correcti
         if old
         else f"has no answer of the step {correction.step!r} yet"
     )
-    raise UsageError(
-        f"the run {directory.id} {why}; go on with `promptqueue resume {directory.id}` first"
-    )
+    raise UsageError(f"the run {directory.id} {why}; {directory.way_on} first")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import hashlib
 import json
 import os
 import secrets
+import shlex
+import shutil
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +18,7 @@ from typing import Any, TypeVar
 
 from promptqueue.errors import StorageError, UsageError
 from promptqueue.queue.problem import suggest
-from promptqueue.run.blobs import Blobs
+from promptqueue.run.blobs import Blobs, sync_folder, write_atomically
 
 Record = dict[str, Any]
 T = TypeVar("T")
@@ -58,6 +61,11 @@ class RunDirectory:
     def partial_path(self) -> Path:
         """Return where the reply under way is spooled, best effort."""
         return self.path / "partial.txt"
+
+    @property
+    def way_on(self) -> str:
+        """Return how a user goes on with the run, wherever it lies."""
+        return f"go on with `promptqueue resume {shlex.quote(str(self.path))}`"
 
     def meta(self) -> Record:
         """Return what run.json says.
@@ -215,7 +223,7 @@ class RunDirectory:
     def _failed(self, error: OSError) -> StorageError:
         return StorageError(
             f"{self.path} cannot be written: {error.strerror or error}; "
-            f"free some space and go on with `promptqueue resume {self.id}`"
+            f"free some space and {self.way_on}"
         )
 
 
@@ -231,15 +239,27 @@ def create_run(runs: Path, name: str, meta: Record) -> RunDirectory:
     path = runs / f"{stamp}-{name}-{secrets.token_hex(2)}"
     try:
         path.mkdir(parents=True)
-        _ignore_in_git(runs)
-        text = json.dumps(meta, ensure_ascii=False, indent=2) + "\n"
-        # A folder's name may hold bytes that are no text: they come and go as halves of pairs.
-        (path / "run.json").write_bytes(text.encode("utf-8", "surrogatepass"))
+        with contextlib.ExitStack() as undo:
+            undo.callback(shutil.rmtree, path, ignore_errors=True)
+            _ignore_in_git(runs)
+            directory = RunDirectory(path, write=True)
+            undo.callback(directory.close)
+            _write_meta(path, meta)
+            undo.pop_all()
     except OSError as error:
         raise StorageError(
             f"{runs} cannot be written: {error.strerror or error}; use --runs DIR"
         ) from error
-    return RunDirectory(path, write=True)
+    return directory
+
+
+def _write_meta(path: Path, meta: Record) -> None:
+    """Write run.json, and with it the last of what makes a folder a run."""
+    text = json.dumps(meta, ensure_ascii=False, indent=2) + "\n"
+    # A folder's name may hold bytes that are no text: they come and go as halves of pairs.
+    write_atomically(path / "run.json", text.encode("utf-8", "surrogatepass"), durable=True)
+    for folder in (path, path.parent):
+        sync_folder(folder)
 
 
 def find_run(runs: Path, name: str | None) -> Path:

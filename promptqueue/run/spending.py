@@ -111,10 +111,11 @@ class _Watch:
     def _before_request(self, started: AttemptStarted) -> None:
         self._forget_reply()  # of a cut reply the part before has ended, and is in `spent`
         self._attempt = started
-        if self._recorder.directory.disk_is_full:
+        directory = self._recorder.directory
+        if directory.disk_is_full:
             raise StorageError(
-                f"the disk of {self._recorder.directory.path} is full; everything so far is kept; "
-                "free some space and go on with `promptqueue resume`"
+                f"the disk of {directory.path} is full; everything so far is kept; "
+                f"free some space and {directory.way_on}"
             )
         self._ledger.check_limits(
             self._request, self._sent_tokens(), cap=started.cap, pending=self._unsettled()

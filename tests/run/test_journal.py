@@ -148,10 +148,36 @@ def test_a_disk_without_any_space_is_an_error_that_tells_how_to_go_on(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "write", full)
-    with pytest.raises(StorageError, match=f"promptqueue resume {run.id}"):
+    with pytest.raises(StorageError, match=f"promptqueue resume {run.path}`"):
         run.append("one")
     monkeypatch.undo()
     run.close()
+
+
+def test_a_run_that_cannot_start_leaves_nothing_that_hides_the_one_before(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run.close()
+
+    def full(fd: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StorageError, match="--runs DIR"):
+        create_run(run.path.parent, "tiny", {})
+    assert [path.name for path in run.path.parent.glob("2*")] == [run.id]
+    assert find_run(run.path.parent, None) == run.path
+
+
+def test_a_run_is_on_the_disk_before_anything_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced = set()
+    monkeypatch.setattr(os, "fsync", lambda fd: synced.add(os.fstat(fd).st_ino))
+    run = create_run(tmp_path / "runs", "tiny", {})
+    run.close()
+    for path in (run.path / "run.json", run.path, tmp_path / "runs"):
+        assert path.stat().st_ino in synced, path
 
 
 def test_find_run_takes_the_latest_a_part_of_a_name_or_a_path(tmp_path: Path) -> None:
