@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+import os
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +55,7 @@ class Bench:
         self.chat = ScriptedChat([])
         self.script = ScriptedChat
         self.events: list[Event] = []
+        self.on_event: Callable[[Event], None] = lambda event: None
 
     def run(self, *script: Any, resume: bool = False) -> list[Event]:
         """Run with these answers; events also of a run that fails are in `events`."""
@@ -69,9 +72,9 @@ class Bench:
             **self.plan_options,
         )
         latest = self.directory().path if resume else None
-        self.events.extend([])
         for event in execute(plan, self._connect, resume=latest):
             self.events.append(event)
+            self.on_event(event)
         return self.events
 
     @contextlib.contextmanager
@@ -399,6 +402,18 @@ def test_a_run_that_rewrites_a_file_can_be_rendered_as_it_was_asked(tmp_path: Pa
     asked = {r["step"]: r["digest"] for r in bench.records("step.started")}
     assert {step: digest_of(messages) for step, messages in rendered.items()} == asked
     assert "return 1\n" in rendered["two"][-1].content
+
+
+def test_a_call_waits_for_the_disk_at_most_twice(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    marks = []
+    bench.on_event = lambda event: marks.append((event.kind, len(synced)))
+    bench.run("no", ONE, TWO)
+    calls = [count for kind, count in marks if kind in ("call.started", "run.finished")]
+    assert [after - before for before, after in itertools.pairwise(calls)] == [2, 2, 2]
 
 
 def test_secrets_of_the_environment_do_not_reach_the_disk(
