@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -43,6 +44,8 @@ _WINGS = (
 
 def main() -> None:
     """Run the command line; the only place that turns errors into exit codes."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # as standard error does from the start
+        sys.stdout.reconfigure(errors="backslashreplace")
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGALRM, _stop)
     ends = signal.getsignal(signal.SIGINT) is signal.SIG_DFL

@@ -150,8 +150,10 @@ class Workspace:
             return
         manifest = {"promptqueue": 1, **self._head, "files": dict(sorted(self._files.items()))}
         text = json.dumps(manifest, ensure_ascii=False, indent=2) + "\n"
+        # What is no text in the queue file's name becomes an escape, which JSON reads as well.
+        data = text.encode("utf-8", "backslashreplace")
         try:
-            write_atomically(self.folder / MANIFEST, text.encode())
+            write_atomically(self.folder / MANIFEST, data)
         except OSError as error:
             raise self._unwritable(error) from error
         self._unsaved = False

@@ -116,9 +116,10 @@ class Shell:
 @contextlib.contextmanager
 def _captured() -> Iterator[tuple[IO[str], IO[str]]]:
     """Give the command files to print to: real ones, so that they have a number."""
+    lenient = "backslashreplace"  # as Python opens standard error
     with (
         tempfile.TemporaryFile("w+", encoding="utf-8", newline="") as out,
-        tempfile.TemporaryFile("w+", encoding="utf-8", newline="") as err,
+        tempfile.TemporaryFile("w+", encoding="utf-8", newline="", errors=lenient) as err,
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
     ):

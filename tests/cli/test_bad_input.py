@@ -295,6 +295,26 @@ def test_an_output_that_takes_nothing_is_no_fault_of_ours(shell: Shell) -> None:
     assert_short_error(done, 6, "No space left on device")
 
 
+def test_a_queue_file_whose_name_is_no_text_does_what_others_do(shell: Shell) -> None:
+    name = os.fsdecode(b"caf\xe9.yaml")
+    (shell.folder / name).write_text(QUEUE)
+    assert shell.run("check", name).stdout.startswith(r"caf\udce9.yaml: sound")
+    with FakeEndpoint([ONE, TWO]) as server:
+        for how in ([], [], ["--json"]):
+            done = shell.run("run", name, "--base-url", server.base_url, *how)
+            assert done.returncode == 0, done.stderr
+        assert len(server.requests) == 2
+    assert json.loads(done.stdout.splitlines()[0])["queue"] == name
+
+
+def test_half_a_character_in_an_error_of_the_server_is_shown_as_such(shell: Shell) -> None:
+    with FakeEndpoint(default=error(500, "oh \ud800 no")) as server:
+        shell.configure(server.base_url)
+        done = shell.run("run", "q.yaml", "--endpoint", "test", "--model", "x")
+    assert_short_error(done, 3, r"oh \ud800 no")
+    assert r"attempt 1 failed: 500 oh \ud800 no" in done.stdout
+
+
 def test_a_damaged_manifest_is_named(shell: Shell) -> None:
     with FakeEndpoint([ONE, TWO]) as server:
         shell.run("run", "q.yaml", "--base-url", server.base_url)

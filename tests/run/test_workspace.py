@@ -90,6 +90,16 @@ def test_what_somebody_made_of_the_text_beside_is_kept(tmp_path: Path) -> None:
     assert (tmp_path / "a.py.new").read_text() == "x = 3\n"
 
 
+def test_a_queue_file_whose_name_is_no_text_is_named_in_the_manifest(tmp_path: Path) -> None:
+    name = os.fsdecode("запуск-".encode() + b"caf\xe9.yaml")
+    space = Workspace(tmp_path, {"queue_file": name})
+    with space.locked("r"):
+        space.write("a.py", "x = 1\n", ORIGIN, kept)
+    written = (tmp_path / "manifest.json").read_text("utf-8")
+    assert json.loads(written)["queue_file"] == name
+    assert "запуск" in written
+
+
 def test_overwrite_replaces_an_edited_file_and_says_so(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text("x = 'mine'\n")
     space = opened(tmp_path, overwrite=True)
