@@ -231,8 +231,8 @@ def _ending(error: BaseException, run: str) -> PromptQueueError:
     if isinstance(error, LimitReached) and run:
         resume = "`promptqueue resume"
         return LimitReached(str(error).replace(resume, f"{resume} {shlex.quote(run)}"))
-    if isinstance(error, EndpointError):
-        return EndpointError(f"{error}\n{way_on}".rstrip())
+    if isinstance(error, EndpointError | StorageError) and way_on not in str(error):
+        return type(error)(f"{error}\n{way_on}")
     if isinstance(error, PromptQueueError):
         return error
     why = "stopped" if isinstance(error, KeyboardInterrupt) else "nobody reads the output any more"

@@ -46,7 +46,9 @@ class Blobs:
         except OSError as error:
             raise StorageError(f"{path} cannot be read: {error.strerror or error}") from error
         if hashlib.sha256(data).hexdigest() != digest:
-            raise StorageError(f"{path} was changed after it was written; start a new run")
+            raise StorageError(
+                f"{path} was changed after it was written; restore it, or start a new run"
+            )
         return data
 
     def __contains__(self, digest: str) -> bool:

@@ -30,7 +30,7 @@ from promptqueue.run.ledger import Ledger
 from promptqueue.run.plan import Plan, fresh_from, named_models
 from promptqueue.run.recorder import Recorder
 from promptqueue.run.runner import run_queue
-from promptqueue.run.workspace import Workspace
+from promptqueue.run.workspace import ELSEWHERE, Workspace
 
 Connect = Callable[[Path], AbstractContextManager[Connection]]
 """Opens the endpoint; the argument is where the embedded server may log to."""
@@ -227,9 +227,8 @@ def _refuse_hand_edited(plan: Plan, workspace: Workspace) -> None:
         raise StorageError(
             f"{', '.join(str(plan.out / path) for path in edited)}: not as a run left "
             f"{'it' if len(edited) == 1 else 'them'}, and so not overwritten"
-            f"{workspace.manifest_problem}; move your version "
-            "away, write to another folder with --out DIR, or give --overwrite (the run "
-            "directory then keeps what was there)"
+            f"{workspace.manifest_problem}; move your version away, {ELSEWHERE}, or give "
+            "--overwrite (the run directory then keeps what was there)"
         )
 
 

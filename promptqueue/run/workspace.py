@@ -19,6 +19,8 @@ Status = Literal["new", "changed", "unchanged", "aside", "replaced"]
 MANIFEST = "manifest.json"
 SHRUNK_FROM = "shrunk_from"
 """Key of the manifest: the lines of the version before, of a file that lost most of them."""
+ELSEWHERE = "write to another folder with `promptqueue run QUEUE --out DIR`"
+"""A way out for runs of every kind: answers of an earlier run are not asked for again."""
 _LOCK = ".lock"
 _ASIDE = ".new"
 
@@ -166,8 +168,7 @@ class Workspace:
         except BlockingIOError as error:
             holder = os.read(lock, 200).decode(errors="replace") or "another run"
             raise StorageError(
-                f"{self.folder} is in use by {holder}; wait for it, or write to another "
-                "folder with --out DIR"
+                f"{self.folder} is in use by {holder}; wait for it, or {ELSEWHERE}"
             ) from error
         except OSError as error:
             raise self._unwritable(error) from error
@@ -217,7 +218,5 @@ class Workspace:
 
     def _unwritable(self, error: OSError) -> StorageError:
         name = error.filename or self.folder
-        return StorageError(
-            f"{name} cannot be written: {error.strerror or error}; "
-            "free it, or write to another folder with --out DIR"
-        )
+        why = error.strerror or error
+        return StorageError(f"{name} cannot be written: {why}; free it, or {ELSEWHERE}")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.command import COMMAND, QUEUE, Shell
-from tests.fake_endpoint import Answer, FakeEndpoint, error, half, html, stream
+from tests.fake_endpoint import Answer, Asked, FakeEndpoint, error, half, html, stream
 from tests.scripted import fence
 
 ONE = stream(fence("one.py", "def one():\n    return 1"))
@@ -229,6 +229,21 @@ def test_edited_files_are_exit_code_6_before_anything_is_asked(shell: Shell) -> 
         done = shell.run("run", "q.yaml", "--base-url", server.base_url)
         assert server.requests == []
     assert_short_error(done, 6, "generated/tiny/one.py", "--overwrite", "--out")
+
+
+def test_a_target_that_gets_lost_on_the_way_leaves_two_ways_to_go_on(shell: Shell) -> None:
+    def meddle(asked: Asked) -> Answer:
+        if "two.py" not in asked.body["messages"][-1]["content"]:
+            return ONE
+        (shell.folder / "generated/tiny/two.py").mkdir(exist_ok=True)
+        return TWO
+
+    with FakeEndpoint(default=meddle) as server:
+        done = shell.run("run", "q.yaml", "--base-url", server.base_url)
+    run = next(shell.folder.glob(".promptqueue/runs/2*")).relative_to(shell.folder)
+    assert_short_error(done, 6, "two.py", "`promptqueue run QUEUE --out DIR`")
+    assert done.stderr.endswith(f"\ngo on with `promptqueue resume {run}`\n")
+    assert_short_error(shell.run("resume"), 6, "two.py", "`promptqueue run QUEUE --out DIR`")
 
 
 def test_resume_without_a_run(shell: Shell) -> None:
