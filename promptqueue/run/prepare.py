@@ -113,7 +113,9 @@ def prepare_resumed(
         overwrite=overwrite,
         prices=load_prices(config, chosen, price_file),
         limits=given.over(Limits(**meta.get("limits", {}))),
-        verify=verify,
+        fresh=meta.get("fresh", False),
+        start=_start_of(meta, loaded),
+        verify=meta.get("verify") if verify is None else verify,
     )
 
 
@@ -123,6 +125,12 @@ def relative(path: Path) -> Path:
         return path.relative_to(Path.cwd())
     except ValueError:
         return path
+
+
+def _start_of(meta: Record, loaded: LoadedQueue) -> str | None:
+    """Return the step that the run was to ask anew from, if the queue still has it."""
+    start: str | None = meta.get("from")
+    return start if any(step.id == start for step in loaded.queue.steps) else None
 
 
 def _endpoint_of(

@@ -261,6 +261,9 @@ def _meta(plan: Plan) -> dict[str, Any]:
             "api_key_env": profile.api_key_env if profile else None,
         },
         "model": plan.model,
+        "fresh": plan.fresh,
+        "from": plan.start,
+        "verify": plan.verify,
         "limits": plan.limits.given(),
         "prices": price_records(plan.prices, named_models(plan).values()),
         "versions": {

@@ -14,6 +14,8 @@ import time
 
 import pytest
 
+from promptqueue.queue.load import load_queue
+from promptqueue.run.prepare import prepare_resumed
 from tests.cli.command import COMMAND, QUEUE, Shell
 from tests.fake_endpoint import Answer, FakeEndpoint, error, stream
 from tests.scripted import fence
@@ -154,6 +156,36 @@ def test_resuming_a_finished_run_says_so(shell: Shell) -> None:
         shell.run("run", "q.yaml", "--base-url", server.base_url)
         assert "note: this run was finished" in shell.run("resume").stdout
         assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("anew", [["--fresh"], ["--from", "one"]], ids=["fresh", "from"])
+def test_a_resumed_run_asks_anew_what_it_was_told_to(shell: Shell, anew: list[str]) -> None:
+    with FakeEndpoint([ONE, TWO, ONE, TWO]) as server:
+        run = ["run", "q.yaml", "--base-url", server.base_url]
+        assert shell.run(*run).returncode == 0
+        assert shell.run(*run, *anew, "--limit", "calls=1", "--no-verify").returncode == 4
+        assert shell.run("resume", "--limit", "calls=9").returncode == 0
+        assert len(server.requests) == 4
+
+
+def test_a_resumed_run_judges_as_it_began_and_an_older_one_as_this_machine_can(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PROMPTQUEUE_CONFIG", str(shell.folder / "config.toml"))
+    with FakeEndpoint([ONE, TWO]) as server:
+        shell.run("run", "q.yaml", "--base-url", server.base_url, "--no-verify", "--from", "two")
+    path = next(shell.folder.glob(".promptqueue/runs/2*"))
+    loaded = load_queue(shell.folder / "q.yaml")
+    plan = prepare_resumed(loaded, path)
+    assert (plan.fresh, plan.start, plan.verify) == (False, "two", False)
+    assert prepare_resumed(loaded, path, verify=True).verify is True
+
+    older = json.loads((path / "run.json").read_text())
+    for key in ("fresh", "from", "verify"):
+        del older[key]
+    (path / "run.json").write_text(json.dumps(older))
+    plan = prepare_resumed(loaded, path)
+    assert (plan.fresh, plan.start, plan.verify) == (False, None, None)
 
 
 def test_schema_is_json(shell: Shell) -> None:
