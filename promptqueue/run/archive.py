@@ -31,6 +31,10 @@ class Past:
     ledger: Ledger
     blobs: Blobs
 
+    def wrote(self, digest: str) -> bool:
+        """Tell whether the run wrote the text of a file: it keeps what it writes before it does."""
+        return digest in self.blobs and digest not in self.ledger.replaced
+
 
 class Archive(Protocol):
     """Where a run looks for answers that are not its own."""
@@ -105,6 +109,22 @@ def read_past(path: Path) -> Past:
     """
     directory = RunDirectory(path)
     return Past(directory.id, Ledger(Limits()).fold(directory.records()), directory.blobs)
+
+
+def unfinished_into(runs: Path, out: Path) -> Past | None:
+    """Return the latest run that wrote to the folder `out`, if it did not come to its end."""
+    where = str(out.resolve())
+    found = sorted(runs.glob("*/run.json"), reverse=True)
+    latest = next((path.parent for path in found if _out_of(path.parent) == where), None)
+    past = _readable(latest) if latest else None
+    return past if past and not past.ledger.finished else None
+
+
+def _out_of(path: Path) -> str:
+    try:
+        return str(RunDirectory(path).meta()["out"])
+    except (StorageError, KeyError, TypeError):
+        return ""
 
 
 def _readable(path: Path) -> Past | None:

@@ -20,7 +20,7 @@ from promptqueue.chat.endpoints import choose_model
 from promptqueue.chat.prices import price_records
 from promptqueue.errors import StorageError, UsageError
 from promptqueue.queue.render import try_templates
-from promptqueue.run.archive import RunArchive
+from promptqueue.run.archive import Past, RunArchive, unfinished_into
 from promptqueue.run.correction import Correction, check_correction, correct
 from promptqueue.run.events import Event, Notice, RunStarted
 from promptqueue.run.job import Job
@@ -74,7 +74,9 @@ def execute(
         ledger = Ledger(limits, plan.prices, frozenset(plan.limits.given()))
         if directory is not None:
             ledger.fold(directory.records())
-            workspace.recognise(functools.partial(_is_own, directory, ledger))
+            workspace.recognise(Past(directory.id, ledger, directory.blobs).wrote)
+        elif _hand_edited(plan, workspace) and (past := unfinished_into(plan.runs, plan.out)):
+            workspace.recognise(past.wrote)
         if directory is not None and correction is not None:
             check_correction(plan.loaded.queue, directory, correction)
         _refuse_hand_edited(plan, workspace)
@@ -113,11 +115,6 @@ def execute(
                 judged=judge is not None,
             )
             yield from run_queue(job) if correction is None else correct(job, correction)
-
-
-def _is_own(directory: RunDirectory, ledger: Ledger, digest: str) -> bool:
-    """Tell whether a run wrote the text of a file: it keeps what it writes before it does."""
-    return digest in directory.blobs and digest not in ledger.replaced
 
 
 def _archive(plan: Plan, directory: RunDirectory, ledger: Ledger) -> RunArchive:
@@ -221,8 +218,7 @@ def _warnings(plan: Plan, models: Mapping[str, str]) -> Iterator[str]:
 
 
 def _refuse_hand_edited(plan: Plan, workspace: Workspace) -> None:
-    paths = dict.fromkeys(path for step in plan.loaded.queue.steps for path in step.paths())
-    edited = workspace.hand_edited(paths)
+    edited = _hand_edited(plan, workspace)
     if edited and not plan.overwrite:
         raise StorageError(
             f"{', '.join(str(plan.out / path) for path in edited)}: not as a run left "
@@ -230,6 +226,11 @@ def _refuse_hand_edited(plan: Plan, workspace: Workspace) -> None:
             f"{workspace.manifest_problem}; move your version away, {ELSEWHERE}, or give "
             "--overwrite (the run directory then keeps what was there)"
         )
+
+
+def _hand_edited(plan: Plan, workspace: Workspace) -> list[str]:
+    paths = dict.fromkeys(path for step in plan.loaded.queue.steps for path in step.paths())
+    return workspace.hand_edited(paths)
 
 
 def _manifest_head(plan: Plan) -> dict[str, Any]:

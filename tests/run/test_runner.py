@@ -306,6 +306,30 @@ def test_edited_files_are_refused_before_anything_is_asked(bench: Bench) -> None
     assert bench.text("one.py") == "mine = 1\n"
 
 
+@pytest.mark.parametrize("edited", [False, True], ids=["as it was written", "edited since"])
+def test_a_new_run_knows_the_files_of_one_that_was_killed_before_it_entered_them(
+    bench: Bench, edited: bool
+) -> None:
+    with pytest.raises(EndpointError):
+        bench.run(ONE, EndpointError("gone"))
+    (bench.folder / "out/manifest.json").unlink()  # as it is in the moment after the file
+    if edited:
+        (bench.folder / "out/one.py").write_text("mine = 1\n")
+        with pytest.raises(StorageError, match=r"out/one\.py: not as a run left it"):
+            bench.run(TWO)
+        assert bench.text("one.py") == "mine = 1\n"
+        return
+    bench.run(TWO)
+    assert bench.finished().complete
+
+
+def test_of_a_run_that_finished_only_the_manifest_says_what_it_wrote(bench: Bench) -> None:
+    bench.run("no", ONE, TWO)
+    (bench.folder / "out/one.py").write_text("no")  # a text that the run keeps, and never wrote
+    with pytest.raises(StorageError, match=r"out/one\.py: not as a run left it"):
+        bench.run()
+
+
 def test_overwrite_keeps_the_edited_text_as_a_blob(tmp_path: Path) -> None:
     bench = Bench(tmp_path, overwrite=True)
     (tmp_path / "out").mkdir()
