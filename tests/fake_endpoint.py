@@ -10,7 +10,8 @@ afterwards looks at what was asked:
 
 The answers of the script are given in order to POST requests; when it is over, `default` answers
 (an `Answer`, or a function of the request that returns one), and without it an error 599.
-GET /v1/models lists `models`. The server is quiet, and every thread ends with the `with` block.
+GET /v1/models lists `models` (or gives that `Answer`, or what that function returns).
+The server is quiet, and every thread ends with the `with` block.
 """
 
 from __future__ import annotations
@@ -232,6 +233,8 @@ class FakeEndpoint:
     def _list_models(self, asked: Asked) -> Answer:
         if isinstance(self._models, Answer):
             return self._models
+        if callable(self._models):
+            return self._models(asked)
         if not asked.path.endswith("/models"):
             return error(404, f"no {asked.path} here")
         return document({"object": "list", "data": [{"id": name} for name in self._models]})

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -110,15 +111,23 @@ class OpenAIChat:
         yield Answered(call.reply())
 
     def models(self) -> tuple[str, ...]:
-        """Return the names of the models that the endpoint lists.
+        """Return the names of the models that the endpoint lists; asked as patiently as the rest.
 
         Raises:
             EndpointError: there is no such list.
         """
-        try:
-            return _model_names(self.transport.list_models())
-        except AttemptError as exc:
-            raise EndpointError(self._explainer.terminal(exc.classified)) from exc
+        failures: Counter[Failure] = Counter()
+        while True:
+            try:
+                return _model_names(self.transport.list_models())
+            except AttemptError as exc:
+                error, found = exc, exc.classified
+            failures[found.failure] += 1
+            wait = self._wait_s(found, failures)
+            if wait > self._policy.max_wait_s or not self._retries(failures, found.failure):
+                told = self._explainer.terminal(found, attempts=failures.total(), listing=True)
+                raise EndpointError(told) from error
+            self._sleep(wait)
 
     def explain(self, found: Classified, model: str) -> str:
         """Return what a user is told of a failure that nothing can be done about."""
@@ -166,7 +175,7 @@ class OpenAIChat:
             yield Adapted(f"{_shown(change)}, because the endpoint said: {said}")
             return None
         call.failures[failure] += 1
-        retried = self._retries(call, failure)
+        retried = self._retries(call.failures, failure)
         if failure is Failure.DEGENERATE and not retried:
             usage = error.usage or _NO_TOKENS
             return Answer(error.partial, "degenerate", usage, seconds=error.seconds)
@@ -178,14 +187,17 @@ class OpenAIChat:
         yield from self._prepare_retry(call, error)
         return None
 
-    def _retries(self, call: Call, failure: Failure) -> bool:
+    def _retries(self, failures: Counter[Failure], failure: Failure) -> bool:
         limit = RETRIED.get(failure, 0)
         few = self._policy.attempts if limit is None else limit
-        return call.failures[failure] < few and call.failures.total() < self._policy.attempts
+        return failures[failure] < few and failures.total() < self._policy.attempts
+
+    def _wait_s(self, found: Classified, failures: Counter[Failure]) -> float:
+        return found.retry_after_s or backoff_s(failures.total(), self._policy, self._jitter)
 
     def _prepare_retry(self, call: Call, error: AttemptError) -> Generator[ChatEvent, None, None]:
         found = error.classified
-        wait = found.retry_after_s or backoff_s(call.failures.total(), self._policy, self._jitter)
+        wait = self._wait_s(found, call.failures)
         if wait > self._policy.max_wait_s:
             words = f"it asks to come back in {wait_text(wait)}: {found.message}"
             found = replace(found, message=words)

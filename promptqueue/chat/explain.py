@@ -40,6 +40,17 @@ _WAY_OUT: Mapping[Failure, str] = {
     ),
     Failure.FILTERED: "Rephrase the step or choose another model.",
 }
+_NO_LIST = (
+    "Name the model with --model NAME, so that no list is needed; or check the base URL, which "
+    "usually ends in /v1."
+)
+_OF_LISTS = frozenset(
+    {
+        *(Failure.NOT_FOUND, Failure.BAD_REQUEST, Failure.SERVER_ERROR, Failure.TIMEOUT),
+        *(Failure.NOT_AN_ENDPOINT, Failure.BROKEN_STREAM),
+    }
+)
+"""Failures of a list of models that need not be failures of the endpoint."""
 
 
 class Explainer:
@@ -59,13 +70,16 @@ class Explainer:
         words = " ".join(words.split())
         return words if len(words) <= WORDS_CHARS else words[: WORDS_CHARS - 1] + "…"
 
-    def terminal(self, found: Classified, *, model: str = "", attempts: int = 1) -> str:
-        """Return the message of the error that ends a call."""
+    def terminal(
+        self, found: Classified, *, model: str = "", attempts: int = 1, listing: bool = False
+    ) -> str:
+        """Return the message of the error that ends a call, or the listing of models."""
         where = f"{self._where}, model {model})" if model else f"{self._where})"
         tries = f" after {attempts} attempts" if attempts > 1 else ""
         words = self.one_line(found.message).rstrip(".")
         what = found.failure.replace("_", " ")
-        return f"{where}: {what}{tries}: {words}. {self._way_out(found.failure)}"
+        way_out = _NO_LIST if listing and found.failure in _OF_LISTS else None
+        return f"{where}: {what}{tries}: {words}. {way_out or self._way_out(found.failure)}"
 
     def _way_out(self, failure: Failure) -> str:
         if failure is Failure.AUTH:

@@ -956,11 +956,26 @@ def test_models_are_listed(listing, names):
         assert chat.models() == names
 
 
+def test_a_busy_endpoint_is_asked_for_its_models_again():
+    answers = iter(
+        [
+            error(503, "loading"),
+            error(429, "slow down", headers={"Retry-After": "7"}),
+            document({"data": [{"id": "a"}]}),
+        ]
+    )
+    slept = []
+    with FakeEndpoint(models=lambda _: next(answers)) as server, connected(server, slept) as chat:
+        assert chat.models() == ("a",)
+    assert slept == [1.0, 7.0]
+
+
 UNLISTED = {
     "html": (html(), "not an endpoint.*nginx"),
     "auth": (error(401, f"bad {KEY}"), r"auth: 401 bad \*\*\*.*MY_KEY"),
     "other JSON": (document({"up": True}), "not an endpoint"),
-    "missing": (document({"detail": "Not Found"}, status=404), "not found"),
+    "missing": (document({"detail": "Not Found"}, status=404), "not found.*--model NAME"),
+    "failing": (error(500, "oops"), "server error after 6 attempts.*--model NAME"),
 }
 
 
