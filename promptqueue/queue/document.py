@@ -32,7 +32,7 @@ _HINTS = {
     "mapping values are not allowed": "; put a text that contains `: ` in quotes",
     "quoted scalar found unexpected end": "; the quote that opens here is never closed",
     "cannot start any token": "; put a text that begins with @, %, ` or { in quotes",
-    "another document": "; a queue file is one document: remove this line and what follows",
+    "another document": "; the file is one document: remove this line and what follows",
     "flow": "; is the bracket before it closed?",
     "could not find expected ':'": "; write `key: value`, with a blank after the colon",
     "block": "; check the indentation of this line and the one above",
@@ -99,22 +99,26 @@ class Document:
         return self.lines[number - 1] if 0 < number <= len(self.lines) else ""
 
 
-def read_document(path: Path) -> Document:
+def read_document(
+    path: Path, *, needs: str = "`promptqueue schema` says what a queue file needs"
+) -> Document:
     """Read a YAML file and note syntax errors, duplicate keys and odd keys in `problems`.
+
+    Args:
+        path: of the file.
+        needs: what an empty one lacks, in words.
 
     Raises:
         QueueFileError: the file is not there, or is not a text file of sensible size.
     """
-    document = Document(str(path), _read_text(path))
+    document = Document(str(path), _read_text(path, needs))
     try:
         _refuse_depth(document)
         loader = _Loader(document.text)
         try:
             root = loader.get_single_node()
             if root is None:
-                raise QueueFileError(
-                    f"{path}: the file is empty; `promptqueue schema` says what it needs"
-                )
+                raise QueueFileError(f"{path} is empty; {needs}")
             document.data = _Builder(document, loader).build(root, ())
         finally:
             loader.dispose()
@@ -142,7 +146,7 @@ def _too_much(document: Document) -> QueueFileError:
     )
 
 
-def _read_text(path: Path) -> str:
+def _read_text(path: Path, needs: str) -> str:
     try:
         if path.is_dir():
             raise QueueFileError(f"{path} is a directory; name the YAML file in it")
@@ -153,13 +157,16 @@ def _read_text(path: Path) -> str:
         size = path.stat().st_size
         if size > MAX_BYTES:
             raise QueueFileError(
-                f"{path} has {size:,} bytes, more than the {MAX_BYTES:,} of any queue; "
-                "is it the right file?"
+                f"{path} has {size:,} bytes, more than the {MAX_BYTES:,} that anybody writes by "
+                "hand; is it the right file?"
             )
         raw = path.read_bytes()
     except OSError as error:
         raise QueueFileError(f"{path} cannot be read: {error.strerror or error}") from error
-    return _decoded(path, raw)
+    text = _decoded(path, raw)
+    if not text.strip():
+        raise QueueFileError(f"{path} is empty; {needs}")
+    return text
 
 
 def _decoded(path: Path, raw: bytes) -> str:
@@ -174,8 +181,6 @@ def _decoded(path: Path, raw: bytes) -> str:
         raise QueueFileError(
             f"{path} is binary (a zero byte at {text.index(chr(0)):,}); name a YAML file"
         )
-    if not text.strip():
-        raise QueueFileError(f"{path} is empty; `promptqueue schema` says what a queue file needs")
     return text
 
 

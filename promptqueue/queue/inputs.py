@@ -137,7 +137,7 @@ def _from_settings(settings: Sequence[str], problems: list[str]) -> dict[str, An
 def _from_file(file: Path | None) -> dict[str, Any]:
     if file is None:
         return {}
-    document = read_document(file)
+    document = read_document(file, needs="write a line `name: value` for each input")
     if document.problems:
         raise UsageError("\n".join(map(str, document.problems)))
     if not isinstance(document.data, dict):

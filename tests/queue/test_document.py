@@ -125,7 +125,7 @@ def test_shows_the_place_with_a_caret(refuse, queue: str, message: str):
         pytest.param(
             TWO_STEPS + "---\na: 1\n",
             "q.yaml:12:1: YAML: expected a single document in the stream but found another "
-            "document; a queue file is one document",
+            "document; the file is one document",
             id="two documents",
         ),
         pytest.param(
@@ -141,9 +141,7 @@ def test_shows_the_place_with_a_caret(refuse, queue: str, message: str):
         pytest.param("- a\n- b\n", "q.yaml:1:1: a queue file is a mapping", id="a list"),
         pytest.param("hello\n", "q.yaml:1:1: a queue file is a mapping", id="a text"),
         pytest.param("~\n", "q.yaml:1:1: a queue file is a mapping", id="null"),
-        pytest.param(
-            "# nothing\n", "q.yaml: the file is empty; `promptqueue schema`", id="comment"
-        ),
+        pytest.param("# nothing\n", "q.yaml is empty; `promptqueue schema`", id="comment"),
         pytest.param("", "q.yaml is empty; `promptqueue schema`", id="empty"),
         pytest.param(" \n\n", "q.yaml is empty; `promptqueue schema`", id="blank"),
         pytest.param(b"a: \0\n", "q.yaml is binary (a zero byte at 3)", id="zero byte"),
@@ -263,7 +261,8 @@ def test_a_huge_file_is_refused_without_being_read(write):
         load_queue("huge.yaml")
 
     assert str(caught.value) == (
-        "huge.yaml has 104,857,600 bytes, more than the 1,048,576 of any queue; "
+        "huge.yaml has 104,857,600 bytes, more than the 1,048,576 that anybody "
+        "writes by hand; "
         "is it the right file?"
     )
 

@@ -207,3 +207,21 @@ def test_a_missing_file_is_a_usage_error(tmp_path: Path):
 def test_inputs_are_data_without_unknown_keys():
     with pytest.raises(ValueError, match="Extra inputs are not permitted"):
         Input.model_validate({"type": "int", "step": 2})
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "inputs.yaml is empty; write a line `name: value` for each input"),
+        ("# nothing\n", "inputs.yaml is empty; write a line `name: value` for each input"),
+        ("n: 1\n---\nn: 2\n", "; the file is one document: remove this line and what follows"),
+    ],
+    ids=["empty", "comment", "two documents"],
+)
+def test_a_file_of_inputs_is_not_called_a_queue(tmp_path: Path, text: str, words: str) -> None:
+    file = tmp_path / "inputs.yaml"
+    file.write_text(text)
+    with pytest.raises(UsageError) as caught:
+        resolve_inputs(queue_with(n={"type": "int"}), file=file)
+    assert words in str(caught.value)
+    assert "queue" not in str(caught.value).replace(str(tmp_path), "")
