@@ -116,8 +116,8 @@ class Endpoint:
 
 def config_path(environ: Mapping[str, str] = os.environ) -> Path:
     """Return where the user's configuration lies, whether it exists or not."""
-    if "PROMPTQUEUE_CONFIG" in environ:
-        return Path(environ["PROMPTQUEUE_CONFIG"])
+    if named := environ.get("PROMPTQUEUE_CONFIG"):
+        return Path(named)
     from platformdirs import user_config_path
 
     return user_config_path("promptqueue") / "config.toml"
@@ -161,7 +161,7 @@ def resolve_endpoint(
         return _named(queue_profile, "named by the queue", config, environ)
     if environ.get("OPENAI_BASE_URL") or environ.get("OPENAI_API_KEY"):
         return _from_environment(environ)
-    return Endpoint(EMBEDDED, "no other endpoint is configured")
+    return Endpoint(EMBEDDED, _why_embedded(config, environ))
 
 
 def choose_model(
@@ -218,6 +218,15 @@ def shown_url(url: str) -> str:
         return url.rpartition("@")[2].partition("?")[0]
     host = parts.netloc.rpartition("@")[2]
     return urlunsplit((parts.scheme, host, parts.path, "", ""))
+
+
+def _why_embedded(config: Config, environ: Mapping[str, str]) -> str:
+    if config.endpoints:
+        return f"none was chosen; --endpoint takes {', '.join(config.endpoints)}"
+    named = environ.get("PROMPTQUEUE_CONFIG")
+    if named and not Path(named).exists():
+        return f"no other is configured: PROMPTQUEUE_CONFIG names {named}, which does not exist"
+    return "no other endpoint is configured"
 
 
 def _named(name: str, why: str, config: Config, environ: Mapping[str, str]) -> Endpoint:

@@ -149,8 +149,8 @@ def _argument(ctx: typer.Context, name: str) -> str | None:
 
 
 def _config_path() -> Path:
-    if "PROMPTQUEUE_CONFIG" in os.environ:
-        return Path(os.environ["PROMPTQUEUE_CONFIG"])
+    if named := os.environ.get("PROMPTQUEUE_CONFIG"):
+        return Path(named)
     from platformdirs import user_config_path
 
     return user_config_path("promptqueue") / "config.toml"
