@@ -214,7 +214,7 @@ def _refine(
 ) -> Generator[Event, None, None]:
     board, rule = talk.board, job.loaded.queue.refine_of(step)
     reasons, judged = _reasons(job, step, talk, extraction), not board.open_paths()
-    fresh = board.starts_afresh(reply.text)
+    fresh = board.starts_afresh(reply.text, told=talk.messages != talk.first)
     if _draws(job, step, talk):
         fresh, talk.drawn = True, talk.drawn + 1
     else:

@@ -53,7 +53,7 @@ class Board:
     standing: Standing | None = None
     """None until the files were judged."""
     stale: int = 0
-    """Turns in a row that brought no gain."""
+    """Answers in a row to what was found that brought no gain."""
     awaited: set[str] = field(default_factory=set)
     """Files that the user wants changed, until a reply brings one of them."""
     _reopened: set[str] = field(default_factory=set)
@@ -144,14 +144,18 @@ class Board:
         old = [i for p in open_paths - known if p in self.best for i in self.best[p].issues]
         return tuple(wanted + sorted(old, key=lambda issue: str(issue.path)))
 
-    def starts_afresh(self, reply: str) -> bool:
-        """Tell whether the conversation leads nowhere: no gain, or the same reply again."""
+    def starts_afresh(self, reply: str, *, told: bool) -> bool:
+        """Tell whether the conversation leads nowhere: no gain, or the same reply again.
+
+        Args:
+            reply: the latest.
+            told: it answers what was found; before that there is no conversation.
+        """
         repeated = reply in self._seen
         self._seen.add(reply)
-        if repeated or self.stale >= _STALE_TURNS:
+        if not told:
             self.stale = 0
-            return True
-        return False
+        return told and (repeated or self.stale >= _STALE_TURNS)
 
 
 def refinement_prompt(issues: Iterable[Issue], outputs: Iterable[Output]) -> str:

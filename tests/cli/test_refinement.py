@@ -193,6 +193,32 @@ def test_the_best_of_several_samples_is_refined(shell: Shell, server: FakeEndpoi
     assert "verdict: 3 of 3 requirements met" in said
 
 
+@pytest.mark.parametrize("remark", ["", "\n# again\n"], ids=["word for word", "in score"])
+def test_samples_that_are_alike_are_followed_by_what_was_found(
+    shell: Shell, server: FakeEndpoint, remark: str
+) -> None:
+    edit(shell, "seed: 1}}", "seed: 1}, refine: {turns: 1, samples: 3}}")
+    server.enqueue(*(reply(HALF + remark * number) for number in range(3)), reply(STATS))
+    server.enqueue(reply(REPORT, "report.py"))
+
+    run(shell)
+
+    assert "This is not as the task asks for" in asked(server, 3)
+
+
+def test_after_two_answers_without_gain_the_step_is_asked_afresh(
+    shell: Shell, server: FakeEndpoint
+) -> None:
+    edit(shell, "seed: 1}}", "seed: 1}, refine: {turns: 5}}")
+    server.enqueue(*(reply(HALF + "\n# again\n" * number) for number in range(5)), reply(STATS))
+    server.enqueue(reply(REPORT, "report.py"))
+
+    run(shell)
+
+    told = ["not as the task asks" in asked(server, number) for number in range(6)]
+    assert told == [False, True, True, False, True, True]
+
+
 def test_a_red_step_stops_the_queue_where_it_is_told_to(shell: Shell, server: FakeEndpoint) -> None:
     edit(shell, "seed: 1}}", "seed: 1}, refine: {turns: 0, on_red: stop}}")
     server.enqueue(reply(HALF))
