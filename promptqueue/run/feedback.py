@@ -80,13 +80,13 @@ def _wanted(
 
 
 def _told(number: int, fault: Fault) -> Iterator[str]:
-    asked = [f"{name}: {text}" for name, text in zip(fault.requirements, fault.asked, strict=True)]
-    place = f" ({fault.at})" if fault.at else ""
-    if not asked:
-        yield f"{number}. Found: {fault.seen}{place}"
+    found = f"Found: {fault.seen}{f' ({fault.at})' if fault.at else ''}"
+    if fault.measured:
+        asked = zip(fault.requirements, fault.asked, strict=True)
+        yield f"{number}. Asked for: {' | '.join(f'{name}: {text}' for name, text in asked)}"
+        yield f"   {found}"
     else:
-        yield f"{number}. Asked for: {' | '.join(asked)}"
-        yield f"   Found: {fault.seen}{place}"
+        yield f"{number}. {found}"
 
 
 def _places(faults: Sequence[Fault], texts: Mapping[str, str]) -> Iterator[str]:

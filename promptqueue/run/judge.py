@@ -131,11 +131,7 @@ class ContractJudge:
             faults=grouped(
                 [
                     *static_faults(_of_step(report.findings, step, unmet)),
-                    *(
-                        Fault((each.id,), (each.sentence or each.text,), each.evidence, each.at)
-                        for each in unmet
-                        if not each.hidden
-                    ),
+                    *(_fault(each) for each in unmet if not each.hidden),
                 ]
             ),
             seed=report.seed,
@@ -177,6 +173,11 @@ class ContractJudge:
                 self._cold = True
                 self.close()
         return verified(run_pytest)
+
+
+def _fault(unmet: Requirement) -> Fault:
+    asked = () if unmet.unanswered else (unmet.sentence or unmet.text,)
+    return Fault((unmet.id,), asked, unmet.evidence, unmet.at)
 
 
 def _of_step(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 
@@ -14,7 +14,7 @@ class Fault:
     requirements: tuple[str, ...]
     """Ids; none for a fault that no requirement speaks of, such as an undefined name."""
     asked: tuple[str, ...]
-    """What the prompt says of each of them."""
+    """What the prompt says of each of them; nothing where an error kept it from being measured."""
     seen: str
     """What was found instead."""
     at: str = ""
@@ -24,6 +24,11 @@ class Fault:
     def path(self) -> str:
         """Return the file, as far as it is known."""
         return self.at.partition(":")[0]
+
+    @property
+    def measured(self) -> bool:
+        """Tell whether what was asked was measured; else it is an error that was found."""
+        return bool(self.asked)
 
     def told(self) -> str:
         """Return the fault in one line."""
@@ -82,14 +87,14 @@ def judgement_from(record: Mapping[str, Any]) -> Judgement:
 
 def grouped(faults: Iterable[Fault]) -> tuple[Fault, ...]:
     """Return faults with those of one cause told together, in the order of their first."""
-    causes: dict[tuple[str, str], list[Fault]] = {}
+    causes: dict[tuple[str, str, bool], list[Fault]] = {}
     for fault in faults:
-        causes.setdefault((fault.seen, fault.at), []).append(fault)
+        causes.setdefault((fault.seen, fault.at, fault.measured), []).append(fault)
     return tuple(
-        Fault(
-            tuple(name for fault in same for name in fault.requirements),
-            tuple(text for fault in same for text in fault.asked),
-            *cause,
+        replace(
+            same[0],
+            requirements=tuple(name for fault in same for name in fault.requirements),
+            asked=tuple(text for fault in same for text in fault.asked),
         )
-        for cause, same in causes.items()
+        for same in causes.values()
     )

@@ -64,6 +64,19 @@ def test_what_has_one_cause_is_told_together() -> None:
     assert "a: do a | b: do b" in told(fault)
 
 
+def test_of_an_error_it_is_not_told_what_it_kept_from_being_measured() -> None:
+    (fault,) = grouped(Fault((name,), (), "ImportError: no", "m.py:1") for name in "ab")
+
+    assert "1. Found: ImportError: no (m.py:1)" in told(fault)
+    assert fault.told() == "a, b: ImportError: no; m.py:1"
+
+
+def test_what_was_measured_and_what_was_not_are_two_causes() -> None:
+    measured, error = Fault(("a",), ("do a",), "odd", "m.py:1"), Fault(("b",), (), "odd", "m.py:1")
+
+    assert grouped([measured, error]) == (measured, error)
+
+
 def test_a_forgotten_import_is_one_fault_however_often_it_is_missed() -> None:
     missed = [Finding("ruff", "Undefined name `nn`", "gate.py", line) for line in (1, 4, 5)]
     other = Finding("ruff", "Undefined name `torch`", "gate.py", 9)
