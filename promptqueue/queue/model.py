@@ -94,7 +94,9 @@ class Refine(Strict):
     turns: Count = Field(3, ge=0, le=20)
     """Refinement turns after the first one."""
     samples: Count = Field(1, ge=1, le=100)
-    """Independent first answers, of which the verdict chooses; where nothing judges, one."""
+    """Independent first answers, of which the verdict chooses; no more of them where all that is
+    wrong are errors with their lines, and where nothing judges, one.
+    """
     on_red: Literal["continue", "stop"] = "continue"
     """Whether later steps are asked although a requirement of this one is not met."""
     escalate: str | None = None

@@ -249,10 +249,18 @@ def _may_go_on(job: Job, step: Step, talk: _Talk) -> bool:
 
 
 def _draws(job: Job, step: Step, talk: _Talk) -> bool:
-    """Tell whether another first answer is wanted; where nothing judges, one is all."""
+    """Tell whether another first answer is wanted; where nothing judges, one is all.
+
+    An error with its line tells a model what to mend: to draw again is for what was measured.
+    """
     judged = job.judged or talk.board.standing is not None
     samples = job.loaded.queue.refine_of(step).samples
-    return judged and bool(step.checks) and talk.drawn < samples
+    wanted = judged and bool(step.checks) and not talk.refined and talk.drawn < samples
+    return wanted and not _only_errors(_faults(job, step, talk))
+
+
+def _only_errors(faults: tuple[Fault, ...]) -> bool:
+    return bool(faults) and not any(fault.measured or ":" not in fault.at for fault in faults)
 
 
 def _reasons(job: Job, step: Step, talk: _Talk, extraction: Extraction) -> tuple[str, ...]:

@@ -206,6 +206,19 @@ def test_samples_that_are_alike_are_followed_by_what_was_found(
     assert "This is not as the task asks for" in asked(server, 3)
 
 
+def test_an_error_with_its_line_goes_back_before_another_sample_is_drawn(
+    shell: Shell, server: FakeEndpoint
+) -> None:
+    edit(shell, "seed: 1}}", "seed: 1}, refine: {turns: 1, samples: 3}}")
+    nameless = STATS.replace("sorted(", "in_order(").replace("not values", "no_values")
+    server.enqueue(reply(nameless), reply(STATS), reply(REPORT, "report.py"))
+
+    run(shell)
+
+    assert "name 'in_order' is not defined (stats.py:13)" in asked(server, 1)
+    assert "Asked for" not in asked(server, 1)
+
+
 def test_after_two_answers_without_gain_the_step_is_asked_afresh(
     shell: Shell, server: FakeEndpoint
 ) -> None:
