@@ -25,6 +25,7 @@ _WAITING = pytest.StashKey[dict[str, pytest.Item]]()
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 """Differs from run to run; the same code and seed give the same report."""
 _FRAME = re.compile(r'^ +File "(?P<file>[^"]+)", line (?P<line>\d+)', re.MULTILINE)
+_IMPORT = re.compile(r"\s*(?:from|import)\s")
 _EVIDENCE_CAP = 2000
 _OUTCOMES = {"passed": "passed", "failed": "failed", "skipped": "skipped"}
 
@@ -113,7 +114,8 @@ def _take_reached(config: pytest.Config) -> dict[str, set[int]]:
 
 def _place(item: pytest.Item, reached: Mapping[str, set[int]]) -> str:
     """Return the line where the program stopped, if the test is about its run, or else the line
-    that the test is about: the first that fits, of those that ran if one did.
+    that the test is about: the first that fits, of those that ran if one did. An import that fits
+    says only that another file does it.
     """
     stopped = getattr(getattr(item, "funcargs", {}).get("pipeline"), "at", "")
     if stopped:
@@ -123,7 +125,8 @@ def _place(item: pytest.Item, reached: Mapping[str, set[int]]) -> str:
         return ""
     path, pattern = about.args[0], re.compile(about.args[1] if len(about.args) > 1 else r"$^")
     text = (copy.folder / path).read_text("utf-8")
-    fitting = [n for n, line in enumerate(text.splitlines(), 1) if pattern.search(line)]
+    lines = enumerate(text.splitlines(), 1)
+    fitting = [n for n, line in lines if pattern.search(line) and not _IMPORT.match(line)]
     ran = [number for number in fitting if number in reached.get(path, ())]
     return f"{path}:{(ran or fitting)[0]}" if fitting else path
 

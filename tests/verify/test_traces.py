@@ -74,6 +74,13 @@ def test_a_failed_check_points_at_the_line_that_it_is_about(
     )
 
 
+def test_an_import_is_no_line_to_look_at(loaded: LoadedQueue, pack: Path) -> None:
+    imports = "from statistics import mean, median  # return sum / len\n"
+    (pack / "reference" / "stats.py").write_text(imports)
+
+    assert judged(loaded, pack / "reference")["mean"].at == "stats.py"
+
+
 def test_the_lines_that_a_check_ran_are_told(loaded: LoadedQueue, pack: Path) -> None:
     report = verify(loaded, pack / "reference", selection=Selection(gates=("contract",)))
     ran = {name: check.reached for check in report.checks for name in check.requirements}
