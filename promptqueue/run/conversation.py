@@ -241,7 +241,9 @@ def _is_open(job: Job, step: Step, talk: _Talk) -> bool:
 def _faults(job: Job, step: Step, talk: _Talk) -> tuple[Fault, ...]:
     """Return what keeps the best version so far from being green, and can be mended here."""
     standing = talk.board.standing
-    return mendable(job, step, standing.judgement.faults) if standing else ()
+    if standing is None:
+        return ()
+    return mendable(job, step, standing.judgement.faults, talk.board.latest())
 
 
 def _may_go_on(job: Job, step: Step, talk: _Talk) -> bool:
@@ -260,7 +262,7 @@ def _draws(job: Job, step: Step, talk: _Talk) -> bool:
 
 
 def _only_errors(faults: tuple[Fault, ...]) -> bool:
-    return bool(faults) and not any(fault.measured or ":" not in fault.at for fault in faults)
+    return bool(faults) and all(fault.line and not fault.measured for fault in faults)
 
 
 def _reasons(job: Job, step: Step, talk: _Talk, extraction: Extraction) -> tuple[str, ...]:
@@ -279,9 +281,10 @@ def _others_faults(job: Job, step: Step, talk: _Talk) -> Iterator[Event]:
     standing = talk.board.standing
     left = standing.judgement.faults if standing and not _is_open(job, step, talk) else ()
     if left:
-        paths = ", ".join(dict.fromkeys(fault.path for fault in left))
-        text = f"{step.id}: not asked again, for it fails in {paths}, which is red itself"
-        yield job.recorder.record(Notice(text))
+        paths = dict.fromkeys(f.path for f in left if f.path and f.path not in step.paths())
+        fails = f"it fails in {', '.join(paths)}, which is red itself" if paths else ""
+        why = fails or "a file that it imports is red"
+        yield job.recorder.record(Notice(f"{step.id}: not asked again, for {why}"))
 
 
 def _finish(

@@ -67,12 +67,11 @@ def _wanted(
     """
     units: dict[str, list[str]] = {}
     for fault in faults:
-        path, _, line = fault.at.partition(":")
-        unit = unit_at(texts.get(path, ""), int(line)) if line.isdigit() else ""
-        if not unit or path not in {output.path for output in outputs}:
+        unit = unit_at(texts.get(fault.path, ""), fault.line)
+        if not unit or fault.path not in {output.path for output in outputs}:
             return ["Send whole, each in its own fence:", "", *files_wanted(outputs)]
-        units.setdefault(path, [])
-        units[path] += [unit] if unit not in units[path] else []
+        names = units.setdefault(fault.path, [])
+        names += [unit] if unit not in names else []
     lines = ["Send only what changes, each function or class whole, and the imports it needs:", ""]
     for path, names in units.items():
         lines += [f"```python path={path}", f"...the whole of {' and '.join(names)}...", "```"]
@@ -93,10 +92,9 @@ def _places(faults: Sequence[Fault], texts: Mapping[str, str]) -> Iterator[str]:
     """Yield each function that a fault lies in, once, with the lines marked."""
     marked: dict[tuple[str, int, int], set[int]] = {}
     for fault in faults:
-        path, _, number = fault.at.partition(":")
-        if path in texts and number.isdigit():
-            span = _around(texts[path], int(number))
-            marked.setdefault((path, *span), set()).add(int(number))
+        if fault.path in texts and fault.line:
+            span = _around(texts[fault.path], fault.line)
+            marked.setdefault((fault.path, *span), set()).add(fault.line)
     for (path, first, last), numbers in marked.items():
         lines = texts[path].split("\n")  # where Python's parser does
         if last - first >= _MOST_LINES:

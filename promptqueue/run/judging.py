@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from promptqueue.queue.model import Step, Turn
 from promptqueue.run.archive import Past
 from promptqueue.run.events import Event, Judged, Judging
+from promptqueue.run.imports import imported
 from promptqueue.run.job import Job
 from promptqueue.run.judge import key_of, requirements_of
 from promptqueue.run.refine import Board
@@ -27,15 +28,29 @@ def is_red(job: Job, step: Step) -> bool:
     return unmet or any(job.faults.get(path) for path in step.paths())
 
 
-def mendable(job: Job, step: Step, faults: Sequence[Fault]) -> tuple[Fault, ...]:
+def mendable(
+    job: Job, step: Step, faults: Sequence[Fault], texts: Mapping[str, str]
+) -> tuple[Fault, ...]:
     """Return the faults that a step can do something about.
 
     One that lies in a file of an earlier step is that step's, if that one is red as well; where
-    it is green, this step may be using it wrongly.
+    it is green, this step may be using it wrongly. What no line of this step's files is known to
+    do wrong comes from such a red file, if they import one.
+
+    Args:
+        job: of the run.
+        step: the one that may mend.
+        faults: of the best version of its files.
+        texts: path to text of its files as they stand.
     """
     steps = [each for each in job.loaded.queue.steps if each.id != step.id and is_red(job, each)]
     others = {path for each in steps for path in each.paths()} - {*step.paths()}
-    return tuple(fault for fault in faults if fault.path not in others)
+    inherits = bool(others and others & imported(step.paths(), _files(job) | dict(texts)))
+    return tuple(
+        fault
+        for fault in faults
+        if fault.path not in others and not (inherits and fault.requirements and not fault.line)
+    )
 
 
 def weigh(

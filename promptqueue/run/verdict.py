@@ -26,6 +26,12 @@ class Fault:
         return self.at.partition(":")[0]
 
     @property
+    def line(self) -> int:
+        """Return the line of it, from 1; 0 where none is known."""
+        number = self.at.partition(":")[2]
+        return int(number) if number.isdigit() else 0
+
+    @property
     def measured(self) -> bool:
         """Tell whether what was asked was measured; else it is an error that was found."""
         return bool(self.asked)

@@ -277,7 +277,7 @@ def test_hidden_checks_judge_and_are_never_told(shell: Shell, server: FakeEndpoi
     said = run(shell, code=100)
 
     told = [m["content"] for r in server.requests for m in r.body["messages"][2:]]
-    assert len(server.requests) == 5  # stats was not asked again: of its fault nothing can be told
+    assert len(server.requests) == 2  # of the fault of stats nothing can be told to anybody
     assert not any("fresh numbers" in text for text in told)
     assert "not met: median, report" in said
     assert "2 of 3 visible checks pass, and only 0 of 2 hidden ones" in said
@@ -418,6 +418,18 @@ def test_a_step_is_not_asked_to_mend_what_an_earlier_red_one_did(
     assert "report: not asked again, for it fails in stats.py, which is red itself" in said
     assert f"ValueError: no values; stats.py:{line}" in said
     assert len(server.requests) == 4
+
+
+def test_a_step_is_not_asked_to_mend_what_it_gets_from_a_red_one(
+    shell: Shell, server: FakeEndpoint
+) -> None:
+    edit(shell, "seed: 1}}", "seed: 1}, refine: {turns: 1}}")
+    server.enqueue(reply(HALF), reply(HALF), reply(REPORT, "report.py"))
+
+    said = run(shell, code=100)
+
+    assert "report: not asked again, for a file that it imports is red" in said
+    assert "not met: median, report" in said
 
 
 def test_a_step_is_asked_to_mend_how_it_uses_an_earlier_green_one(
