@@ -1,4 +1,4 @@
-"""Puts a function or class that was sent alone into the file that it belongs to."""
+"""Puts a function, class or constant that was sent alone into the file that it belongs to."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _UNPARSABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
 
 
 def spliced(whole: str, part: str) -> str | None:
-    """Return a file with some of its definitions replaced.
+    """Return a file with some of its definitions and constants replaced.
 
     What `part` defines takes the place of what has the same name at the top level of `whole`;
     what is new there stands before the first of them, and imports that are new after the others.
 
     Args:
         whole: text of a Python module.
-        part: text with some of its functions and classes, each of them whole.
+        part: text with some of its functions, classes and constants, each of them whole.
 
     Returns:
         None if `part` is no part of the file: one of the two does not parse, nothing of it is
@@ -30,20 +30,22 @@ def spliced(whole: str, part: str) -> str | None:
         old, new = parse_quietly(whole), parse_quietly(part)
     except _UNPARSABLE:
         return None
-    known, sent = _definitions(old), _definitions(new)
+    known, sent = _units(old), _units(new)
     replaced = [name for name in sent if name in known]
-    if not replaced or (known.keys() <= sent.keys() and not _leans_on(new, old)):
+    if not replaced or (_definitions(old).keys() <= sent.keys() and not _leans_on(new, old)):
         return None
     lines, texts = _lines(whole), _lines(part)
-    first = min(replaced, key=lambda name: _span(known[name])[0])
-    added = [_text(texts, node) for node in _new_statements(old, new, known)]
-    for name in sorted(replaced, key=lambda name: -_span(known[name])[0]):  # from the end
+    starts = {name: _span(known[name])[0] for name in replaced}
+    # what is new may need the constants: it stands behind them
+    first = min(_definitions(old).keys() & starts.keys() or starts, key=lambda name: starts[name])
+    added = [_text(texts, node) for node in _new_statements(old, new)]
+    for name in sorted(replaced, key=lambda name: -starts[name]):  # from the end
         start, end = _span(known[name])
         before = [line for text in added for line in (*text, "", "")] if name == first else []
         lines[start - 1 : end] = [*before, *_text(texts, sent[name])]
     imports = {ast.unparse(node) for node in old.body if isinstance(node, _IMPORTS)}
     wanted = [node for node in new.body if _is_wanted(node) and ast.unparse(node) not in imports]
-    at = min(_after_imports(old), _span(known[first])[0] - 1)  # above it no line has moved
+    at = min(_after_imports(old), *(start - 1 for start in starts.values()))  # no line has moved
     lines[at:at] = [ast.unparse(node) for node in wanted]
     return "\n".join(lines) + "\n"
 
@@ -54,9 +56,9 @@ def _lines(text: str) -> list[str]:
 
 
 def unit_at(text: str, line: int) -> str:
-    """Return the name of the function or class at the top level that a line belongs to, or ""."""
+    """Return the function, class or constant at the top level that a line belongs to, or ""."""
     try:
-        found = _definitions(parse_quietly(text))
+        found = _units(parse_quietly(text))
     except _UNPARSABLE:
         return ""
     spans = {name: _span(node) for name, node in found.items()}
@@ -73,15 +75,24 @@ def _definitions(tree: ast.Module) -> dict[str, _Definition]:
     return {node.name: node for node in tree.body if isinstance(node, _Definition)}
 
 
-def _new_statements(
-    old: ast.Module, new: ast.Module, known: dict[str, _Definition]
-) -> list[ast.stmt]:
+def _units(tree: ast.Module) -> dict[str, ast.stmt]:
+    """Return what can be replaced by its name: definitions, and constants that are set alone."""
+    constants = {
+        name: node
+        for node in tree.body
+        if isinstance(node, ast.Assign) and len(node.targets) == 1
+        for name in _names(node)
+    }
+    return {**constants, **_definitions(tree)}
+
+
+def _new_statements(old: ast.Module, new: ast.Module) -> list[ast.stmt]:
     """Return the definitions and constants of `new` that the file does not have."""
-    constants = _bound(old)
+    definitions, constants = _definitions(old), _bound(old)
     return [
         node
         for node in new.body
-        if (isinstance(node, _Definition) and node.name not in known)
+        if (isinstance(node, _Definition) and node.name not in definitions)
         or (isinstance(node, ast.Assign) and not constants & {*_names(node)})
     ]
 

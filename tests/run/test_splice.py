@@ -42,18 +42,26 @@ def test_a_function_takes_the_place_of_its_old_self() -> None:
 
 
 def test_new_imports_helpers_and_constants_come_along() -> None:
-    part = "import os\nimport math\nLIMIT = 5\nSIZE = 9\ndef help(): ...\ndef last(): return 5"
+    part = "import os\nimport math\nLIMIT = SIZE\nSIZE = 9\ndef help(): ...\ndef last(): return 5"
 
     mended = spliced(WHOLE, part)
 
     assert mended is not None
     names: dict[str, object] = {}
     exec(mended.replace("@staticmethod\n", ""), names)
-    assert (names["LIMIT"], names["SIZE"]) == (5, 3)  # what is there already stays
+    assert (names["LIMIT"], names["SIZE"]) == (9, 9)
     assert names["last"]() == 5  # type: ignore[operator]
     assert mended.count("import math") == 1
     assert "os" in names
     assert mended.index("def help") < mended.index("def last")
+
+
+def test_a_constant_takes_the_place_of_its_old_self() -> None:
+    part = "import os\n\nSIZE = [\n    os.sep,\n]\n"
+
+    assert spliced(WHOLE, part) == WHOLE.replace(
+        "import math\n\nSIZE = 3", "import math\nimport os\n\nSIZE = [\n    os.sep,\n]"
+    )
 
 
 @pytest.mark.parametrize(
@@ -74,7 +82,7 @@ def test_what_is_no_part_is_left_alone(part: str) -> None:
     "part",
     [
         pytest.param("def show():\n    return plt.plot(SIZE)\n", id="neither is there"),
-        pytest.param("SIZE = 4\ndef show():\n    return plt.plot(SIZE)\n", id="one is there"),
+        pytest.param("SIZE = 3\ndef show():\n    return plt.plot(SIZE)\n", id="one is there"),
     ],
 )
 def test_the_only_function_without_its_imports_is_a_part(part: str) -> None:
@@ -106,7 +114,8 @@ def test_no_text_breaks_it(whole: str, part: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "unit"), [(1, ""), (7, "first"), (10, "first"), (17, "Second"), (19, ""), (21, "last")]
+    ("line", "unit"),
+    [(1, ""), (4, "SIZE"), (7, "first"), (10, "first"), (17, "Second"), (19, ""), (21, "last")],
 )
 def test_a_line_belongs_to_what_stands_around_it(line: int, unit: str) -> None:
     assert unit_at(WHOLE, line) == unit
