@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from promptqueue.queue.interface import parse_quietly
 from promptqueue.queue.model import Output
 from promptqueue.queue.templates import fenced
+from promptqueue.run.hints import hint_for
 from promptqueue.run.refine import files_wanted
 from promptqueue.run.splice import unit_at
 from promptqueue.run.verdict import Fault
@@ -86,6 +87,8 @@ def _told(number: int, fault: Fault) -> Iterator[str]:
         yield f"   {found}"
     else:
         yield f"{number}. {found}"
+    if hint := hint_for(fault.seen):
+        yield f"   Hint: {hint}."
 
 
 def _places(faults: Sequence[Fault], texts: Mapping[str, str]) -> Iterator[str]:

@@ -71,6 +71,12 @@ def test_of_an_error_it_is_not_told_what_it_kept_from_being_measured() -> None:
     assert fault.told() == "a, b: ImportError: no; m.py:1"
 
 
+def test_an_error_comes_with_what_mends_it() -> None:
+    said = told(Fault(("a",), (), "NameError: name 'os' is not defined", "m.py:5"))
+
+    assert "(m.py:5)\n   Hint: import os at the top of the file, or set it before it is" in said
+
+
 def test_what_was_measured_and_what_was_not_are_two_causes() -> None:
     measured, error = Fault(("a",), ("do a",), "odd", "m.py:1"), Fault(("b",), (), "odd", "m.py:1")
 
