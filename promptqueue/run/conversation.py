@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
-from promptqueue.chat.message import Message, Reply, Request, Usage
-from promptqueue.queue.model import Step, StepResult, Turn
+from promptqueue.chat.message import Message, Reply, Request
+from promptqueue.queue.model import Step, StepResult
 from promptqueue.queue.render import digest_of
 from promptqueue.run.archive import Past
 from promptqueue.run.asking import ask
@@ -21,76 +21,13 @@ from promptqueue.run.events import (
 )
 from promptqueue.run.extract import Extraction, Issue, extract_modules
 from promptqueue.run.feedback import files_sent, unmarked, verdict_prompt
-from promptqueue.run.job import FIRST, Draw, Job
+from promptqueue.run.job import Job
 from promptqueue.run.judging import conclude, mendable, met_before, weigh
 from promptqueue.run.refine import Board, change_prompt, refinement_prompt
 from promptqueue.run.steering import Decision, Review
 from promptqueue.run.stored import StoredFiles, StoredTurns
+from promptqueue.run.talk import Talk
 from promptqueue.run.verdict import Fault
-
-
-@dataclass(slots=True)
-class _Talk:
-    """Where the conversation of a step stands."""
-
-    first: tuple[Message, ...]
-    """What a fresh start begins with."""
-    messages: tuple[Message, ...]
-    board: Board
-    draw: Draw = FIRST
-    turn: int = 0
-    """Number of the turn, over all starts."""
-    refined: int = 0
-    """Refinements since the prompt, or since the user last said something."""
-    starts: int = 0
-    """Fresh ones so far."""
-    drawn: int = 1
-    """Independent first answers so far."""
-    turns: list[Turn] = field(default_factory=list)
-    """Those of the start that stands: what later steps get as context."""
-    usage: Usage = field(default_factory=lambda: Usage(0, 0))
-    seconds: float = 0.0
-    mending: bool = False
-    """What was asked for last is to mend the best version; parts of its files will do."""
-    unwritten: set[str] = field(default_factory=set)
-    """Files whose best version is not in the workspace."""
-    skipped: bool = False
-    asked: set[str] = field(default_factory=set)
-    """Keys of the questions so far."""
-
-    def hear(self, reply: Reply) -> None:
-        """Take note of a reply."""
-        self.usage += reply.usage
-        self.seconds += reply.seconds
-        self.turns.append(Turn(self.messages[-1].content, reply.text))
-
-    def answer_with(self, reply: Reply, prompt: str) -> None:
-        """Go on with the conversation."""
-        said = (Message("assistant", reply.text), Message("user", prompt))
-        self.messages, self.mending = (*self.messages, *said), False
-
-    def mend(self, files: str, prompt: str) -> None:
-        """Ask for the best version so far to be mended: what led to it does not go along."""
-        said = (Message("assistant", files), Message("user", prompt))
-        again = (*self.first, *said)
-        if again == self.messages:  # or the same answer would be all that comes
-            self._draw(self.draw.warmth + 1)
-        else:
-            self.draw = replace(self.draw, warmth=0)
-        self.messages, self.mending = again, True
-
-    def start_afresh(self) -> None:
-        """Ask the prompt again, for another sample."""
-        self.starts += 1
-        self._draw(self.starts)
-        self.messages, self.turns, self.mending = self.first, [], False
-
-    def another_sample(self) -> None:
-        """Ask for another answer to the same question."""
-        self._draw(self.draw.warmth)
-
-    def _draw(self, warmth: int) -> None:
-        self.draw = replace(self.draw, sample=self.draw.sample + 1, warmth=warmth)
 
 
 def run_step(
@@ -103,7 +40,7 @@ def run_step(
     )
     blobs = job.recorder.directory.blobs
     earlier = {path: blobs.get(job.files[path]) for path in step.paths() if path in job.files}
-    talk = _Talk(first, first, Board(step.outputs, earlier, met_before(job, step)))
+    talk = Talk(first, first, Board(step.outputs, earlier, met_before(job, step)))
     request = _next_request(job, step, talk)
     first_key = request.key()
     past = job.past_of(number, first_key)
@@ -138,7 +75,7 @@ def run_step(
         job.archive.add(first_key, job.recorder.directory.id)
 
 
-def _next_request(job: Job, step: Step, talk: _Talk) -> Request:
+def _next_request(job: Job, step: Step, talk: Talk) -> Request:
     """Return a question that this conversation has not asked: a known one leads nowhere new."""
     request = job.request(step, talk.messages, talk.draw)
     while request.key() in talk.asked:
@@ -148,7 +85,7 @@ def _next_request(job: Job, step: Step, talk: _Talk) -> Request:
     return request
 
 
-def _write(job: Job, step: Step, talk: _Talk, *, least: int) -> Generator[Event, None, None]:
+def _write(job: Job, step: Step, talk: Talk, *, least: int) -> Generator[Event, None, None]:
     """Write what is new and at least so good."""
     for path in step.paths():
         best = talk.board.best.get(path)
@@ -163,7 +100,7 @@ def _write(job: Job, step: Step, talk: _Talk, *, least: int) -> Generator[Event,
 def _decide(
     job: Job,
     step: Step,
-    talk: _Talk,
+    talk: Talk,
     request: Request,
     reply: Reply,
     extraction: Extraction,
@@ -191,7 +128,7 @@ def _decide(
 
 
 def _follow(
-    job: Job, step: Step, talk: _Talk, reply: Reply, extraction: Extraction, decision: Decision
+    job: Job, step: Step, talk: Talk, reply: Reply, extraction: Extraction, decision: Decision
 ) -> Generator[Event, None, None]:
     """Prepare the next turn."""
     if decision.action == "refine":
@@ -200,7 +137,7 @@ def _follow(
     talk.board.reopen()
     talk.refined = 0
     if decision.action == "change":
-        talk.answer_with(reply, change_prompt(decision.text, step.outputs))
+        talk.answer_with(reply, change_prompt(decision.text, step.outputs, talk.prompt))
         return
     if decision.action == "edit":
         talk.first = (*talk.first[:-1], Message("user", decision.text))
@@ -210,35 +147,36 @@ def _follow(
 
 
 def _refine(
-    job: Job, step: Step, talk: _Talk, reply: Reply, extraction: Extraction
+    job: Job, step: Step, talk: Talk, reply: Reply, extraction: Extraction
 ) -> Generator[Event, None, None]:
     board, rule = talk.board, job.loaded.queue.refine_of(step)
     reasons, judged = _reasons(job, step, talk, extraction), not board.open_paths()
-    fresh = board.starts_afresh(reply.text, told=talk.messages != talk.first)
+    fresh, faults = board.starts_afresh(reply.text, told=talk.told), _faults(job, step, talk)
     if _draws(job, step, talk):
-        fresh, talk.drawn = True, talk.drawn + 1
+        fresh, faults, talk.drawn = True, (), talk.drawn + 1  # samples know nothing of each other
     else:
         talk.refined += 1
         if rule.escalate and talk.refined == rule.turns:
             fresh, talk.draw = True, replace(talk.draw, model=rule.escalate)
     yield job.recorder.record(Refining(step.id, talk.turn + 1, reasons, fresh, judged))
     if fresh:
-        talk.start_afresh()
+        talk.start_afresh(faults)
     elif board.standing is not None and judged:
-        faults, texts = _faults(job, step, talk), board.latest()
+        texts = board.latest()
         files = files_sent({path: texts[path] for path in step.paths()})
-        talk.mend(files, verdict_prompt(faults, texts, step.outputs))
+        talk.mend(files, verdict_prompt(faults, texts, step.outputs, talk.prompt))
     else:
         wanted = [output for output in step.outputs if output.path in board.open_paths()]
-        talk.answer_with(reply, refinement_prompt(_open_issues(talk, extraction), wanted))
+        issues = _open_issues(talk, extraction)
+        talk.answer_with(reply, refinement_prompt(issues, wanted, talk.prompt))
 
 
-def _is_open(job: Job, step: Step, talk: _Talk) -> bool:
+def _is_open(job: Job, step: Step, talk: Talk) -> bool:
     """Tell whether something is left to mend that the model may be told of."""
     return bool(talk.board.open_paths() or _faults(job, step, talk))
 
 
-def _faults(job: Job, step: Step, talk: _Talk) -> tuple[Fault, ...]:
+def _faults(job: Job, step: Step, talk: Talk) -> tuple[Fault, ...]:
     """Return what keeps the best version so far from being green, and can be mended here."""
     standing = talk.board.standing
     if standing is None:
@@ -246,11 +184,11 @@ def _faults(job: Job, step: Step, talk: _Talk) -> tuple[Fault, ...]:
     return mendable(job, step, standing.judgement.faults, talk.board.latest())
 
 
-def _may_go_on(job: Job, step: Step, talk: _Talk) -> bool:
+def _may_go_on(job: Job, step: Step, talk: Talk) -> bool:
     return talk.refined < job.loaded.queue.refine_of(step).turns or _draws(job, step, talk)
 
 
-def _draws(job: Job, step: Step, talk: _Talk) -> bool:
+def _draws(job: Job, step: Step, talk: Talk) -> bool:
     """Tell whether another first answer is wanted; where nothing judges, one is all.
 
     An error with its line tells a model what to mend: to draw again is for what was measured.
@@ -265,18 +203,18 @@ def _only_errors(faults: tuple[Fault, ...]) -> bool:
     return bool(faults) and all(fault.line and not fault.measured for fault in faults)
 
 
-def _reasons(job: Job, step: Step, talk: _Talk, extraction: Extraction) -> tuple[str, ...]:
+def _reasons(job: Job, step: Step, talk: Talk, extraction: Extraction) -> tuple[str, ...]:
     """Return what is not as it should be, in one line each."""
     if talk.board.open_paths() or talk.board.standing is None:
         return tuple(issue.message for issue in _open_issues(talk, extraction))
     return tuple(fault.told() for fault in _faults(job, step, talk))
 
 
-def _open_issues(talk: _Talk, extraction: Extraction) -> tuple[Issue, ...]:
+def _open_issues(talk: Talk, extraction: Extraction) -> tuple[Issue, ...]:
     return talk.board.open_issues(extraction) if talk.board.open_paths() else ()
 
 
-def _others_faults(job: Job, step: Step, talk: _Talk) -> Iterator[Event]:
+def _others_faults(job: Job, step: Step, talk: Talk) -> Iterator[Event]:
     """Say why a step that is red was not asked again, where the files of others are at fault."""
     standing = talk.board.standing
     left = standing.judgement.faults if standing and not _is_open(job, step, talk) else ()
@@ -288,7 +226,7 @@ def _others_faults(job: Job, step: Step, talk: _Talk) -> Iterator[Event]:
 
 
 def _finish(
-    job: Job, step: Step, talk: _Talk, latest: Extraction, past: Past | None
+    job: Job, step: Step, talk: Talk, latest: Extraction, past: Past | None
 ) -> Generator[Event, None, None]:
     board = talk.board
     if not talk.skipped:
@@ -320,7 +258,7 @@ def _named(issue: Issue, step: Step) -> str:
     return f"{issue.path or step.id}: {issue.message}"
 
 
-def _stored(job: Job, step: Step, talk: _Talk) -> StepResult:
+def _stored(job: Job, step: Step, talk: Talk) -> StepResult:
     directory = job.recorder.directory
     if talk.skipped:
         return StepResult(step.id, ())

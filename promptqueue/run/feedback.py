@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from promptqueue.queue.interface import parse_quietly
 from promptqueue.queue.model import Output
 from promptqueue.queue.templates import fenced
+from promptqueue.run.ending import files_wanted, inserted, parts_wanted
 from promptqueue.run.hints import hint_for
-from promptqueue.run.refine import files_wanted
 from promptqueue.run.splice import unit_at
 from promptqueue.run.verdict import Fault
 
@@ -24,7 +24,10 @@ _MARK = "  # <-- look here"
 
 
 def verdict_prompt(
-    faults: Sequence[Fault], texts: Mapping[str, str], outputs: Sequence[Output]
+    faults: Sequence[Fault],
+    texts: Mapping[str, str],
+    outputs: Sequence[Output],
+    prompt: str,
 ) -> str:
     """Return the next turn of a step whose files were judged.
 
@@ -32,6 +35,7 @@ def verdict_prompt(
         faults: one for each cause.
         texts: path to text of the files that were judged.
         outputs: the files of the step.
+        prompt: of the step.
     """
     lines = ["Your files were run and tested. This is not as the task asks for:", ""]
     shown = faults[:_MOST_FAULTS]
@@ -42,7 +46,18 @@ def verdict_prompt(
         lines += [f"({left} more will be told when these are mended.)"]
     lines += ["", *_places(shown, texts)]
     lines += ["Mend this, and keep everything else as it is.", ""]
-    return "\n".join([*lines, *_wanted(faults[:_MOST_FAULTS], texts, outputs)]) + "\n"
+    return "\n".join([*lines, *_wanted(shown, texts, outputs, prompt)]) + "\n"
+
+
+def warned(prompt: str, faults: Sequence[Fault]) -> str:
+    """Return a prompt that says what was wrong with an earlier answer, for one from scratch.
+
+    It does not show that answer, which a model would copy.
+    """
+    if not faults:
+        return prompt
+    told = "\n".join(dict.fromkeys(f"- {fault.seen}" for fault in faults[:_MOST_FAULTS]))
+    return inserted(f"An earlier answer failed. Avoid this:\n\n{told}", prompt)
 
 
 def unmarked(reply: str) -> str:
@@ -60,7 +75,10 @@ def files_sent(texts: Mapping[str, str]) -> str:
 
 
 def _wanted(
-    faults: Sequence[Fault], texts: Mapping[str, str], outputs: Sequence[Output]
+    faults: Sequence[Fault],
+    texts: Mapping[str, str],
+    outputs: Sequence[Output],
+    prompt: str,
 ) -> list[str]:
     """Return how to send it: the functions and classes concerned, where all are known.
 
@@ -70,13 +88,11 @@ def _wanted(
     for fault in faults:
         unit = unit_at(texts.get(fault.path, ""), fault.line)
         if not unit or fault.path not in {output.path for output in outputs}:
-            return ["Send whole, each in its own fence:", "", *files_wanted(outputs)]
+            return ["Send whole, each in its own fence:", "", *files_wanted(outputs, prompt)]
         names = units.setdefault(fault.path, [])
         names += [unit] if unit not in names else []
     lines = ["Send only what changes, each function or class whole, and the imports it needs:", ""]
-    for path, names in units.items():
-        lines += [f"```python path={path}", f"...the whole of {' and '.join(names)}...", "```"]
-    return lines
+    return [*lines, *parts_wanted(units, prompt)]
 
 
 def _told(number: int, fault: Fault) -> Iterator[str]:

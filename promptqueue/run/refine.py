@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from promptqueue.queue.model import Output, Turn
+from promptqueue.run.ending import files_wanted
 from promptqueue.run.extract import Extraction, Issue, IssueKind
 from promptqueue.run.verdict import Judgement
 
@@ -158,34 +159,34 @@ class Board:
         return told and (repeated or self.stale >= _STALE_TURNS)
 
 
-def refinement_prompt(issues: Iterable[Issue], outputs: Iterable[Output]) -> str:
+def refinement_prompt(issues: Iterable[Issue], outputs: Iterable[Output], prompt: str) -> str:
     """Return what the model is told: what cannot be used, and what to send instead.
 
     The same findings give the same bytes: no times, no absolute paths.
+
+    Args:
+        issues: what is wrong with a reply.
+        outputs: the files that are to come.
+        prompt: of the step.
     """
     lines = ["Your reply cannot be used as it is:", ""]
     lines += dict.fromkeys(f"- {_subject(issue)}{issue.message}" for issue in issues)
     lines += ["", "Send again, whole and corrected, each in a fence of its own:", ""]
-    return "\n".join([*lines, *files_wanted(outputs)]) + "\n"
+    return "\n".join([*lines, *files_wanted(outputs, prompt)]) + "\n"
 
 
-def change_prompt(text: str, outputs: Iterable[Output]) -> str:
+def change_prompt(text: str, outputs: Iterable[Output], prompt: str) -> str:
     """Return what the model is told when the user wants something else.
 
     The same words give the same bytes.
+
+    Args:
+        text: what the user wants.
+        outputs: the files of the step.
+        prompt: of the step.
     """
     lines = [text.strip(), "", "Keep everything else as it is. Send each file that changes, whole:"]
-    return "\n".join([*lines, "", *files_wanted(outputs)]) + "\n"
-
-
-def files_wanted(outputs: Iterable[Output]) -> list[str]:
-    """Return the lines that show how each file is to be sent."""
-    lines: list[str] = []
-    for output in outputs:  # a fence line of its own: what stands behind a list mark is echoed
-        language = "python " if output.path.endswith(".py") else ""
-        names = f", which defines {', '.join(output.symbols)}" if output.symbols else ""
-        lines += [f"```{language}path={output.path}", f"...the whole file{names}...", "```"]
-    return lines
+    return "\n".join([*lines, "", *files_wanted(outputs, prompt)]) + "\n"
 
 
 def _subject(issue: Issue) -> str:

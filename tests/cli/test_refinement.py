@@ -230,6 +230,10 @@ def test_after_two_answers_without_gain_the_step_is_asked_afresh(
 
     told = ["not as the task asks" in asked(server, number) for number in range(6)]
     assert told == [False, True, True, False, True, True]
+    warning = "An earlier answer failed. Avoid this:\n\n- "
+    assert warning in asked(server, 3)
+    assert "+ 1" not in asked(server, 3)
+    assert asked(server, 3).partition(warning)[0] in asked(server, 0)
 
 
 def test_a_red_step_stops_the_queue_where_it_is_told_to(shell: Shell, server: FakeEndpoint) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from promptqueue.queue.model import Output
-from promptqueue.run.feedback import verdict_prompt
+from promptqueue.run.feedback import verdict_prompt, warned
 from promptqueue.run.judge import static_faults
 from promptqueue.run.verdict import Fault, grouped
 from promptqueue.verify.report import Finding
@@ -20,11 +20,29 @@ class Two:
     def three(self):
         return b
 """
+PROMPT = """## CONTEXT
+
+```python path=m.py
+import json
+```
+
+## TASK
+
+Write m.py.
+
+## ANSWER FORMAT
+
+```python path=m.py
+import os
+from math import pi
+<all of it>
+```
+"""
 OUTPUTS = [Output(path="m.py", symbols=("one",))]
 
 
 def told(*faults: Fault) -> str:
-    return verdict_prompt(faults, {"m.py": TEXT}, OUTPUTS)
+    return verdict_prompt(faults, {"m.py": TEXT}, OUTPUTS, PROMPT)
 
 
 def test_the_function_of_several_faults_is_shown_once() -> None:
@@ -40,11 +58,39 @@ def test_only_what_is_concerned_is_asked_for() -> None:
     said = told(Fault(("x",), ("do x",), "no x", "m.py:11"))
 
     assert "    def three(self):\n        return b  # <-- look here" in said
-    assert "```python path=m.py\n...the whole of Two...\n```" in said
+    assert said.endswith(
+        "```python path=m.py\nimport os\nfrom math import pi\n...the whole of Two...\n```\n"
+    )
 
 
 def test_without_a_place_the_whole_file_is_asked_for() -> None:
-    assert "...the whole file, which defines one..." in told(Fault(("x",), ("do x",), "no x"))
+    said = told(Fault(("x",), ("do x",), "no x"))
+
+    assert said.endswith("\n\n" + PROMPT[PROMPT.rindex("```python") :])
+
+
+def test_where_the_prompt_shows_no_file_its_names_are_told() -> None:
+    fault = Fault(("x",), ("do x",), "no x")
+    before, _, _ = PROMPT.rpartition("```python")
+
+    said = verdict_prompt([fault], {"m.py": TEXT}, OUTPUTS, before)
+
+    assert "```python path=m.py\n...the whole file, which defines one...\n```" in said
+
+
+def test_a_prompt_warns_of_what_was_wrong_before_it_says_how_to_answer() -> None:
+    found = [Fault((), (), "no x", "m.py:1"), Fault(("y",), ("do y",), "no y")]
+
+    said = warned(PROMPT, found)
+
+    assert (
+        "Write m.py.\n\nAn earlier answer failed. Avoid this:\n\n- no x\n- no y\n\n## ANSW" in said
+    )
+    assert said.endswith(PROMPT[PROMPT.index("\n## ANSWER") :])
+    assert warned("Write it.\n", found[:1]) == (
+        "Write it.\n\nAn earlier answer failed. Avoid this:\n\n- no x\n"
+    )
+    assert warned(PROMPT, []) == PROMPT
 
 
 def test_of_many_causes_five_are_told() -> None:
