@@ -33,7 +33,8 @@ def blame(file: Path, runs: Path) -> Iterator[tuple[str, str]]:
         if record["event"] == "call.started":
             turn = record["turn"]
         if record["event"] == "file.written" and record["path"] == path:
-            origin = f"{record['step']} turn {turn} {directory.id}"
+            brought = record.get("turn", turn)  # older journals name the last turn alone
+            origin = f"{record['step']} turn {brought} {directory.id}"
             known = _carried_over(known, directory.blobs.get(record["digest"]), origin)
     yield from _carried_over(known, text, "edited by hand")
 

@@ -55,7 +55,7 @@ def run_step(
             parts=talk.mending,
         )
         yield job.recorder.record(_extracted(step, talk.turn, extraction))
-        taken = talk.board.take(extraction)
+        taken = talk.board.take(extraction, talk.turn)
         if (yield from weigh(job, step, talk.turn, talk.board, talk.turns, past)):
             talk.unwritten.update(taken)
         elif talk.board.standing is not None:
@@ -93,7 +93,7 @@ def _write(job: Job, step: Step, talk: Talk, *, least: int) -> Generator[Event, 
             continue
         if talk.board.writable(path):
             talk.unwritten.discard(path)
-            yield from job.write(step, path, best.text, talk.turn)
+            yield from job.write(step, path, best.text, best.turn)
     job.workspace.save()
 
 

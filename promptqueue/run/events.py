@@ -121,6 +121,8 @@ class FileWritten:
     so this went beside it)."""
     old: str = ""
     """Digest of the text of others that was at `target`; the run directory keeps it."""
+    turn: int = 0
+    """The turn whose reply brought this text."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,6 +119,7 @@ class Job:
                 lines=len(text.splitlines()),
                 status=written.status,
                 old=written.old,
+                turn=turn,
             )
         )
 

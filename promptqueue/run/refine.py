@@ -24,6 +24,8 @@ class Version:
 
     text: str
     issues: tuple[Issue, ...]
+    turn: int = field(compare=False)
+    """Whose reply brought it."""
 
     @property
     def rank(self) -> int:
@@ -61,11 +63,11 @@ class Board:
     """Files whose best version any usable one may replace."""
     _seen: set[str] = field(default_factory=set)
 
-    def take(self, extraction: Extraction) -> list[str]:
+    def take(self, extraction: Extraction, turn: int) -> list[str]:
         """Take over every file that is at least as good as what was there; return their paths."""
         taken, gain = [], False
         for path, module in extraction.modules.items():
-            version = Version(module.text, _fatal(extraction.issues, path))
+            version = Version(module.text, _fatal(extraction.issues, path), turn)
             known = self.best.get(path)
             gain |= known is None or version.rank > known.rank
             wanted = path in self._reopened and version.rank > 1

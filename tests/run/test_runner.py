@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import json
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from promptqueue.errors import EndpointError, LimitReached, QueueFileError, Stor
 from promptqueue.queue.inputs import resolve_inputs
 from promptqueue.queue.load import load_queue
 from promptqueue.queue.render import digest_of, render_queue
+from promptqueue.run.blame import blame
 from promptqueue.run.events import CallStarted, Event, FileWritten, Refining, RunFinished
 from promptqueue.run.history import step_results
 from promptqueue.run.journal import Record, RunDirectory
@@ -161,6 +163,9 @@ def test_the_best_version_is_kept_not_the_last(tmp_path: Path) -> None:
     bench.run(ONE, broken, broken, TWO)
     assert bench.text("one.py") == "def one():\n    return 1\n"
     assert bench.finished().incomplete == ("one",)
+    assert json.loads(bench.text("manifest.json"))["files"]["one.py"]["turn"] == 0
+    origins = {origin for origin, _ in blame(bench.folder / "out/one.py", bench.folder / "runs")}
+    assert origins == {f"one turn 0 {bench.directory().path.name}"}
 
 
 def test_a_file_that_does_not_parse_is_written_when_there_is_no_better_one(bench: Bench) -> None:
