@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,9 +11,10 @@ import pytest
 
 from promptqueue.queue.inputs import resolve_inputs
 from promptqueue.queue.load import LoadedQueue, load_queue
+from promptqueue.verify.contract import Selection
 from promptqueue.verify.gates import verify
 from promptqueue.verify.report import Report
-from tests.lunar.repeat import RIGHT
+from tests.lunar.repeat import RIGHT, STYLES
 from tests.lunar.sharpness import QUEUE, judged, requirements, sample, wrong
 from tests.lunar.twins import Twin
 from tests.lunar.twins_all import TWINS
@@ -55,6 +57,26 @@ def test_right_code_of_any_style_meets_every_requirement(queue: LoadedQueue, nam
 
     assert unmet(report) == {}, report.seed
     assert report.green, (report.gates, report.findings)
+
+
+@pytest.mark.parametrize(
+    ("drops", "verdict"), [("dropout=dropout_prob, ", "met"), ("", "not met")], ids=["yes", "no"]
+)
+def test_dropout_of_the_attention_is_dropout_in_the_blocks(
+    queue: LoadedQueue, tmp_path: Path, drops: str, verdict: str
+) -> None:
+    """Neither norm nor MLP has any: the prompt says no more than `in the blocks`."""
+    folder = Path(shutil.copytree(STYLES / "plain", tmp_path / "code"))
+    text = (folder / "model.py").read_text("utf-8")
+    block = text[text.index("class TransformerBlock") : text.index("class HybridModel")]
+    bare = block.replace("nn.Dropout(dropout_prob)", "nn.Identity()")
+    assert "dropout=dropout_prob, " in bare
+    bare = bare.replace("dropout=dropout_prob, ", drops)
+    (folder / "model.py").write_text(text.replace(block, bare), "utf-8")
+
+    report = verify(queue, folder, selection=Selection(requirements=("dropout",)), seed=SEED)
+
+    assert {each.id: each.verdict for each in report.asked} == {"dropout": verdict}
 
 
 def test_every_requirement_has_a_twin(queue: LoadedQueue) -> None:

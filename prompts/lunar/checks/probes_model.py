@@ -20,6 +20,8 @@ STAGES = ("stem", "layer1", "layer2", "layer3", "layer4")
 CONV2D = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
 PRODUCTS = ("mul", "mul_", "__mul__", "__rmul__", "__imul__", "multiply")
 DROPOUTS = ("dropout", "dropout1d", "dropout2d", "alpha_dropout", "feature_alpha_dropout")
+ATTENTION = {"multi_head_attention_forward": 10, "scaled_dot_product_attention": 4}
+"""Name to place of its dropout_p: what it drops inside, no call of ours sees."""
 IN_PLACE = ("mul_", "__imul__")
 SIZES = ((3, 3, 256, 256), (1, 3, 512, 512))
 REACH = 55  # cells of the map that an impulse is put into: dilation 18 stays within
@@ -343,6 +345,10 @@ class Call:
         if before is not None:
             alive = before != 0
             self.zeros = float(((output == 0) & alive).sum() / alive.sum().clamp(min=1))
+        elif self.name in ATTENTION and self.kwargs.get("training", True):
+            place = ATTENTION[self.name]
+            dropped = self.kwargs.get("dropout_p", args[place] if len(args) > place else 0)
+            self.zeros = float(dropped) or None
 
 
 class Watch(Tolerant):
