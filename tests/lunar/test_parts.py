@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from promptqueue.queue.inputs import resolve_inputs
 from promptqueue.queue.load import LoadedQueue, load_queue
 from promptqueue.verify.contract import Selection
 from promptqueue.verify.gates import verify
+from promptqueue.verify.report import Requirement
 from tests.lunar.repeat import STYLES
 from tests.lunar.twins import ROOT
 
@@ -59,7 +61,7 @@ def queue() -> LoadedQueue:
     return load_queue(ROOT / "prompts" / "lunar-fine.yaml")
 
 
-def unmet(queue: LoadedQueue, folder: Path, *names: str) -> list[str]:
+def unmet(queue: LoadedQueue, folder: Path, *names: str) -> list[Requirement]:
     """Return which of these requirements are not met; of all, where none is named."""
     report = verify(
         queue,
@@ -68,23 +70,42 @@ def unmet(queue: LoadedQueue, folder: Path, *names: str) -> list[str]:
         inputs=resolve_inputs(queue.queue, ["language=en"]),
         seed=SEED,
     )
-    asked = [each for each in report.requirements if not names or each.id in names]
-    return [f"{each.id}: {each.evidence}" for each in asked if each.verdict != "met"]
+    return [each for each in report.asked if each.verdict != "met"]
 
 
 def test_right_components_meet_every_requirement(queue: LoadedQueue) -> None:
     assert unmet(queue, FINE) == []
 
 
-@pytest.mark.parametrize(("name", "file", "right", "wrong"), WRONG, ids=lambda text: text[:20])
-def test_a_wrong_component_is_found(
-    queue: LoadedQueue, tmp_path: Path, name: str, file: str, right: str, wrong: str
+def wrong(folder: Path, file: str, old: str, new: str) -> Path:
+    copy = Path(shutil.copytree(FINE, folder / "code"))
+    text = (copy / file).read_text("utf-8")
+    assert old in text
+    (copy / file).write_text(text.replace(old, new), "utf-8")
+    return copy
+
+
+@pytest.mark.parametrize(("name", "file", "right", "other"), WRONG, ids=lambda text: text[:20])
+def test_a_wrong_component_is_found_with_its_place(
+    queue: LoadedQueue, tmp_path: Path, name: str, file: str, right: str, other: str
 ) -> None:
-    folder = shutil.copytree(FINE, tmp_path / "code")
-    text = (folder / file).read_text("utf-8")
-    assert right in text
-    (folder / file).write_text(text.replace(right, wrong), "utf-8")
+    found = unmet(queue, wrong(tmp_path, file, right, other), name)
 
-    found = unmet(queue, folder, name)
+    assert [each.id for each in found] == [name], found
+    assert re.fullmatch(rf"{file}:[1-9]\d*", found[0].at), found[0]
 
-    assert [each.split(":")[0] for each in found] == [name], found
+
+@pytest.mark.parametrize(
+    ("name", "file", "right", "other", "told"),
+    [
+        ("augment", "augment.py", "return AUGMENT(", "AUGMENT(", "augment returned None"),
+        ("evaluation", "evaluation.py", "total / len(targets), targets", "targets",
+         "evaluate must return 4 values, not 3"),
+    ],
+)  # fmt: skip
+def test_an_answer_of_another_kind_is_told_in_words(
+    queue: LoadedQueue, tmp_path: Path, name: str, file: str, right: str, other: str, told: str
+) -> None:
+    found = unmet(queue, wrong(tmp_path, file, right, other), name)
+
+    assert [told in each.evidence for each in found] == [True], found

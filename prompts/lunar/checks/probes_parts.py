@@ -17,12 +17,13 @@ def paths(candidate, names):
         place = os.path.join("images", name)
         os.makedirs(os.path.dirname(place), exist_ok=True)
         open(place, "w").close()
-    found = candidate.paths.get_image_paths("images")
+    found = returned(candidate.paths.get_image_paths("images"), "get_image_paths")
     return {"paths": [os.path.relpath(str(path), "images") for path in found], "kind": kind(found)}
 
 
 def labels(candidate, names):
-    return {"labels": [int(each) for each in candidate.paths.get_labels(names)]}
+    found = returned(candidate.paths.get_labels(names), "get_labels")
+    return {"labels": [int(each) for each in found]}
 
 
 def loaded(candidate, pixels):
@@ -36,8 +37,7 @@ def loaded(candidate, pixels):
     for name, image in made.items():
         path = f"{name}.{name if name in MODES else 'png'}"
         image.save(path, **({"quality": 100} if name in ("jpg", "webp") else {}))
-        tensor = candidate.images.load_image(path)
-        answer[name] = torch.as_tensor(tensor)
+        answer[name] = torch.as_tensor(returned(candidate.images.load_image(path), "load_image"))
     return answer
 
 
@@ -47,7 +47,8 @@ def applied(candidate, module, function, images, times=1):
     results, kept = [], True
     for each in images:
         image = torch.from_numpy(each.copy())
-        results += [torch.as_tensor(called(image.clone())) for _ in range(times)]
+        made = [returned(called(image.clone()), function) for _ in range(times)]
+        results += [torch.as_tensor(each) for each in made]
         twin = image.clone()
         called(twin)
         kept &= bool(torch.equal(twin, image))
@@ -58,7 +59,7 @@ def dataset(candidate, pixels, size, train, times):
     """Return the items of a dataset over one file that is written only after it was made."""
     made = candidate.dataset.LunarDataset(["late.png"], [3], size, train)
     Image.fromarray(np.asarray(pixels, np.uint8)).save("late.png")
-    items = [made[0] for _ in range(times)]
+    items = [several(made[0], 2, "__getitem__") for _ in range(times)]
     labels = [item[1] for item in items]
     return {"views": torch.stack([torch.as_tensor(item[0]) for item in items]),
             "labels": [int(label) for label in labels], "length": len(made)}  # fmt: skip
@@ -72,7 +73,7 @@ def pyramid(candidate, impulse):
         for layer in module.modules():
             if isinstance(layer, torch.nn.Conv2d):
                 torch.nn.init.constant_(layer.weight, 0.1)
-        quiet, heard = module(torch.zeros_like(x)), module(x)
+        quiet, heard = (returned(module(each), "forward") for each in (torch.zeros_like(x), x))
     wide = candidate.pyramid.ASPP(6, 5)
     shape = list(wide.train()(torch.rand(2, 6, 9, 7)).shape)
     return {"change": (heard - quiet)[0].abs().sum(0), "shape": shape, **counted(module)}
@@ -88,7 +89,7 @@ def gate(candidate, images):
     module = candidate.gate.SkipAttention(images.shape[1]).eval()
     x = torch.from_numpy(images.copy())
     with torch.no_grad():
-        first = module(x)
+        first = returned(module(x), "forward")
         for parameter in module.parameters():
             parameter.add_(0.5)
         second = module(x)
@@ -101,7 +102,7 @@ def block(candidate, tokens, order, dropout):
     x = torch.from_numpy(tokens.copy())
     with torch.no_grad():
         module.eval()
-        plain, turned = module(x), module(x[:, order])
+        plain, turned = returned(module(x), "forward"), module(x[:, order])
         other = x.clone()
         other[:, -1, 0] += 3  # one feature: the norm takes away what all have in common
         mixed = module(other)
@@ -116,18 +117,22 @@ def block(candidate, tokens, order, dropout):
 
 def split(candidate, paths, labels, share):
     """Return the four lists, asked for twice."""
-    made = [candidate.split.split_files([*paths], [*labels], share) for _ in range(2)]
+    made = [
+        several(candidate.split.split_files([*paths], [*labels], share), 4, "split_files")
+        for _ in range(2)
+    ]
     return {"lists": [[*part] for part in made[0]], "again": [[*part] for part in made[1]]}
 
 
 def options(candidate, batch, workers):
-    return {"options": dict(candidate.options.loader_options(batch, workers)),
+    made = returned(candidate.options.loader_options(batch, workers), "loader_options")
+    return {"options": dict(made),
             "pin": torch.cuda.is_available()}  # fmt: skip
 
 
 def trunk(candidate, image):
     """Return what is frozen, and what a pass in train mode moves."""
-    made = candidate.trunk.make_trunk()
+    made = returned(candidate.trunk.make_trunk(), "make_trunk")
     frozen = {name: not any(p.requires_grad for p in part.parameters())
               for name, part in made.named_children() if [*part.parameters()]}  # fmt: skip
     before = {name: buffer.clone() for name, buffer in made.named_buffers()}
@@ -143,11 +148,11 @@ def trunk(candidate, image):
 
 def features(candidate, image):
     """Return the shapes of the features, and how far they are off those of the layers."""
-    made = candidate.trunk.make_trunk().eval()
+    made = returned(candidate.trunk.make_trunk(), "make_trunk").eval()
     with torch.no_grad():
         x = torch.from_numpy(image.copy())
         y = made.layer2(made.layer1(made.maxpool(made.relu(made.bn1(made.conv1(x))))))
-        seen = candidate.trunk.features(made, x)
+        seen = several(candidate.trunk.features(made, x), 2, "features")
         right = (y, made.layer4(made.layer3(y)))
         gaps = [float((one - two).abs().max()) if one.shape == two.shape else 9.0
                 for one, two in zip(seen, right, strict=True)]  # fmt: skip
@@ -179,7 +184,7 @@ def loss(candidate, logits, targets, gammas):
     values, gradients = [], []
     for gamma in gammas:
         x = torch.from_numpy(logits.copy()).requires_grad_()
-        value = candidate.loss.FocalLoss(gamma)(x, torch.tensor(targets))
+        value = returned(candidate.loss.FocalLoss(gamma)(x, torch.tensor(targets)), "forward")
         value.backward()
         values.append(float(value))
         gradients.append(x.grad)
@@ -188,9 +193,10 @@ def loss(candidate, logits, targets, gammas):
 
 
 def scores(candidate, targets, predictions, classes):
-    found = candidate.scores.compute_metrics(
+    told = candidate.scores.compute_metrics(
         torch.tensor(targets), torch.tensor(predictions), classes
     )
+    found = returned(told, "compute_metrics")
     kinds = sorted({kind(value) for value in found.values()})
     return {"values": {key: float(value) for key, value in found.items()}, "kinds": kinds}
 
@@ -228,16 +234,21 @@ def epoch(candidate, weight, batches, parts, use_amp):
         model, loader_of(batches), torch.nn.CrossEntropyLoss(), optimizer,
         torch.amp.GradScaler("cpu", enabled=False), torch.device("cpu"), use_amp, parts,
     )  # fmt: skip
-    return {"weight": model.weight, "loss": float(told), "calls": [list(call) for call in calls]}
+    return {
+        "weight": model.weight,
+        "loss": float(returned(told, "train_epoch")),
+        "calls": [list(call) for call in calls],
+    }
 
 
 def evaluation(candidate, weight, batches):
     model = Watched(weight.shape[1], weight.shape[0], bias=False).train()
     with torch.no_grad():
         model.weight.copy_(torch.from_numpy(weight))
-    loss, targets, predictions, classes = candidate.evaluation.evaluate(
+    told = candidate.evaluation.evaluate(
         model, loader_of(batches), torch.nn.CrossEntropyLoss(), torch.device("cpu"), False
     )
+    loss, targets, predictions, classes = several(told, 4, "evaluate")
     return {"loss": float(loss), "targets": [int(t) for t in targets], "classes": int(classes),
             "predictions": [int(p) for p in predictions],
             "calls": [list(call) for call in calls]}  # fmt: skip
@@ -250,7 +261,7 @@ def loader_of(batches):
 def flags(candidate, arguments, file):
     with open("values.json", "w") as target:
         json.dump(file, target)
-    return {"values": vars(candidate.flags.parse_flags(arguments))}
+    return {"values": vars(returned(candidate.flags.parse_flags(arguments), "parse_flags"))}
 
 
 def samples(candidate, number, classes):
@@ -263,6 +274,19 @@ def samples(candidate, number, classes):
     images = [Image.open(path) for path in found]
     return {"folders": folders, "suffixes": [path.rsplit(".", 1)[-1] for path in found],
             "images": np.stack([np.asarray(image.convert("L")) for image in images])}  # fmt: skip
+
+
+def returned(value, name):
+    """Return what a function of the candidate gave back, if it gave anything."""
+    assert value is not None, f"{name} returned None: its return is missing"
+    return value
+
+
+def several(values, count, name):
+    """Return the values of a tuple or list of so many."""
+    told = f"{len(values)}" if isinstance(values, tuple | list) else kind(values)
+    assert told == f"{count}", f"{name} must return {count} values, not {told}"
+    return values
 
 
 def kind(value):

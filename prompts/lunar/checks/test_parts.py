@@ -26,6 +26,7 @@ def images(numbers):
 
 
 @pytest.mark.requirement("image_paths", grade="outcome")
+@pytest.mark.about("paths.py", r"def get_image_paths")
 def test_all_image_files_are_found_in_order(candidate, challenge, evidence):
     names = [
         f"{c}/{challenge.randrange(100)}x{n}.{s}" for c in "ba" for n, s in enumerate(SUFFIXES)
@@ -40,6 +41,7 @@ def test_all_image_files_are_found_in_order(candidate, challenge, evidence):
 
 
 @pytest.mark.requirement("labels", grade="outcome")
+@pytest.mark.about("paths.py", r"def get_labels")
 def test_labels_are_numbers_of_folders_in_order(candidate, challenge, evidence):
     folders = sorted(challenge.sample(CLASSES, 4), reverse=True)
     names = [f"x/{folder}/{n}.png" for n in range(3) for folder in folders]
@@ -50,6 +52,7 @@ def test_labels_are_numbers_of_folders_in_order(candidate, challenge, evidence):
 
 
 @pytest.mark.requirement("split", grade="outcome")
+@pytest.mark.about("split.py", r"def split_files")
 def test_files_are_split_with_their_labels(candidate, challenge, evidence):
     count = challenge.randrange(20, 60)
     names = [f"x/{challenge.choice(CLASSES)}/{n}.png" for n in range(count)]
@@ -69,6 +72,7 @@ def test_files_are_split_with_their_labels(candidate, challenge, evidence):
 
 
 @pytest.mark.requirement("options", grade="outcome")
+@pytest.mark.about("options.py", r"def loader_options")
 @pytest.mark.parametrize("workers", [0, 3])
 def test_options_of_loaders_follow_the_workers(candidate, challenge, evidence, workers):
     batch = challenge.randrange(2, 30)
@@ -81,6 +85,7 @@ def test_options_of_loaders_follow_the_workers(candidate, challenge, evidence, w
 
 
 @pytest.mark.requirement("load_image", grade="outcome")
+@pytest.mark.about("images.py", r"def load_image")
 def test_files_of_every_kind_come_as_gray_values(candidate, challenge, evidence):
     gray = challenge.randrange(60, 200)
     pixels = np.full((10, 14), gray, np.uint8)
@@ -119,6 +124,7 @@ def filtered(candidate, images, function):
 
 
 @pytest.mark.requirement("filter", grade="outcome")
+@pytest.mark.about("filters.py", r"def high_pass")
 def test_high_pass_is_the_image_minus_its_blur(candidate, images, evidence):
     views = filtered(candidate, images, "high_pass")
     expected = np.stack([image - blurred(image) for image in images])
@@ -129,6 +135,7 @@ def test_high_pass_is_the_image_minus_its_blur(candidate, images, evidence):
 
 
 @pytest.mark.requirement("sharpen", grade="outcome")
+@pytest.mark.about("filters.py", r"def sharpen")
 def test_sharpen_adds_the_high_pass_and_clamps(candidate, images, evidence):
     views = filtered(candidate, images, "sharpen")
     expected = np.clip([2 * image - blurred(image) for image in images], 0, 1)
@@ -144,6 +151,7 @@ def ramp(side=65):
 
 
 @pytest.mark.requirement("augment", grade="outcome")
+@pytest.mark.about("augment.py", r"^AUGMENT|def augment")
 def test_augmentation_turns_mirrors_and_changes_the_light(candidate, evidence):
     side, times = 65, 80
     image = ramp(side)
@@ -172,6 +180,7 @@ def test_augmentation_turns_mirrors_and_changes_the_light(candidate, evidence):
 
 
 @pytest.mark.requirement("augment", grade="outcome")
+@pytest.mark.about("augment.py", r"^AUGMENT|def augment")
 def test_augmentation_mirrors_top_to_bottom_too(candidate, evidence):
     image = np.swapaxes(ramp(), 1, 2).copy()
     answer = candidate.ask(
@@ -184,6 +193,7 @@ def test_augmentation_mirrors_top_to_bottom_too(candidate, evidence):
 
 
 @pytest.mark.requirement("add_noise", grade="outcome")
+@pytest.mark.about("augment.py", r"def add_noise")
 def test_noise_has_the_sigma_and_is_clamped(candidate, challenge, evidence):
     level = challenge.uniform(0.3, 0.7)
     flat = np.full((1, 3, 100, 100), level, np.float32)
@@ -201,6 +211,7 @@ def test_noise_has_the_sigma_and_is_clamped(candidate, challenge, evidence):
 
 
 @pytest.mark.requirement("dataset", grade="outcome")
+@pytest.mark.about("dataset.py", r"def __getitem__")
 @pytest.mark.parametrize("train", [False, True], ids=["plain", "train"])
 def test_the_dataset_reads_sizes_and_augments(candidate, challenge, evidence, train):
     size = challenge.choice([32, 48])
@@ -228,6 +239,7 @@ def test_the_dataset_reads_sizes_and_augments(candidate, challenge, evidence, tr
 
 
 @pytest.mark.requirement("pyramid", grade="outcome")
+@pytest.mark.about("pyramid.py", r"class ASPP")
 def test_the_pyramid_hears_an_impulse_at_its_rates(candidate, challenge, evidence):
     side, channels = 49, challenge.choice([2, 3])
     impulse = np.zeros((1, channels, side, side), np.float32)
@@ -245,6 +257,7 @@ def test_the_pyramid_hears_an_impulse_at_its_rates(candidate, challenge, evidenc
 
 
 @pytest.mark.requirement("gate", grade="outcome")
+@pytest.mark.about("gate.py", r"class SkipAttention")
 def test_the_gate_is_a_learned_mask(candidate, images, evidence):
     answer = candidate.ask("probes_parts.gate", images=images)
     first, second = answer["first"], answer["second"]
@@ -261,6 +274,7 @@ def test_the_gate_is_a_learned_mask(candidate, images, evidence):
 
 
 @pytest.mark.requirement("block", grade="outcome")
+@pytest.mark.about("block.py", r"class TransformerBlock")
 def test_the_block_attends_adds_and_drops(candidate, numbers, evidence):
     tokens = numbers.normal(size=(2, 5, 16)).astype(np.float32)
     order = [int(n) for n in numbers.permutation(5)]
@@ -287,6 +301,7 @@ def trunk(candidate, fresh):
 
 
 @pytest.mark.requirement("trunk", grade="introspected")
+@pytest.mark.about("trunk.py", r"def make_trunk")
 def test_the_first_layers_are_frozen_and_no_others(trunk, evidence):
     frozen = sorted(name for name, state in trunk["frozen"].items() if state)
     evidence(f"frozen: {', '.join(frozen) or 'nothing'}; fc {'is' if trunk['fc'] else 'not'} there")
@@ -296,12 +311,14 @@ def test_the_first_layers_are_frozen_and_no_others(trunk, evidence):
 
 
 @pytest.mark.requirement("keep_frozen", grade="outcome")
+@pytest.mark.about("trunk.py", r"def keep_frozen")
 def test_statistics_of_frozen_layers_stay(trunk, evidence):
     evidence(f"a pass in train mode moves the statistics of {', '.join(trunk['moved']) or 'none'}")
     assert trunk["moved"] == ["layer3", "layer4"]
 
 
 @pytest.mark.requirement("features", grade="outcome")
+@pytest.mark.about("trunk.py", r"def features")
 def test_features_are_those_of_both_layers(candidate, numbers, evidence):
     image = numbers.normal(size=(2, 3, 64, 64)).astype(np.float32)
     answer = candidate.ask("probes_parts.features", image=image)
@@ -314,6 +331,7 @@ def test_features_are_those_of_both_layers(candidate, numbers, evidence):
 
 
 @pytest.mark.requirement("weights", grade="outcome")
+@pytest.mark.about("weights.py", r"def init_weights")
 def test_weights_are_those_of_he(candidate, evidence):
     answer = candidate.ask("probes_parts.weights")
     shown = ", ".join(f"{ratio:.2f}" for ratio in answer["ratios"])
@@ -324,6 +342,7 @@ def test_weights_are_those_of_he(candidate, evidence):
 
 
 @pytest.mark.requirement("simple", grade="outcome")
+@pytest.mark.about("simple.py", r"class SimpleModel")
 def test_the_simple_model_takes_any_size(candidate, challenge, evidence):
     classes = challenge.randrange(3, 9)
     answer = candidate.ask("probes_parts.simple", classes=classes, sizes=[32, 48])
@@ -342,6 +361,7 @@ def focal(logits, targets, gamma):
 
 
 @pytest.mark.requirement("loss", grade="outcome")
+@pytest.mark.about("loss.py", r"class FocalLoss")
 def test_the_loss_is_the_focal_loss(candidate, numbers, evidence):
     logits = numbers.normal(0, 2, (6, 4))
     targets = [int(t) for t in numbers.integers(0, 4, 6)]
@@ -361,6 +381,7 @@ def test_the_loss_is_the_focal_loss(candidate, numbers, evidence):
 
 
 @pytest.mark.requirement("scores", grade="outcome")
+@pytest.mark.about("scores.py", r"def compute_metrics")
 def test_scores_are_macro_means(candidate, numbers, evidence):
     classes = 5
     targets, predictions = (numbers.integers(0, 4, 40) for _ in range(2))  # the fifth never comes
@@ -385,6 +406,7 @@ def test_scores_are_macro_means(candidate, numbers, evidence):
 
 
 @pytest.mark.requirement("curves", grade="outcome")
+@pytest.mark.about("curves.py", r"def plot_history")
 def test_curves_show_everything(candidate, numbers, evidence):
     keys = ("train_loss", "val_loss", "accuracy", "precision", "recall", "f1", "lr")
     history = [{"epoch": n, **{key: float(numbers.uniform(0.2, 0.8)) for key in keys}}
@@ -418,6 +440,7 @@ def lesson(numbers):
 
 
 @pytest.mark.requirement("epoch", grade="outcome")
+@pytest.mark.about("epochs.py", r"def train_epoch")
 @pytest.mark.parametrize("parts", [1, 3])
 def test_an_epoch_makes_one_step_a_batch(candidate, lesson, evidence, parts):
     weight, batches = lesson
@@ -440,6 +463,7 @@ def test_an_epoch_makes_one_step_a_batch(candidate, lesson, evidence, parts):
 
 
 @pytest.mark.requirement("epoch", grade="outcome")
+@pytest.mark.about("epochs.py", r"def train_epoch")
 def test_mixed_precision_is_on_where_asked(candidate, lesson, evidence):
     weight, batches = lesson
     answer = candidate.ask(
@@ -451,6 +475,7 @@ def test_mixed_precision_is_on_where_asked(candidate, lesson, evidence):
 
 
 @pytest.mark.requirement("evaluation", grade="outcome")
+@pytest.mark.about("evaluation.py", r"def evaluate")
 def test_evaluation_sees_everything_once(candidate, lesson, evidence):
     weight, batches = lesson
     answer = candidate.ask("probes_parts.evaluation", weight=weight, batches=batches)
@@ -476,6 +501,7 @@ DEFAULTS = {
 
 
 @pytest.mark.requirement("flags", grade="outcome")
+@pytest.mark.about("flags.py", r"def parse_flags")
 def test_flags_have_their_defaults(candidate, inputs, evidence):
     answer = candidate.ask("probes_parts.flags", arguments=[], file={})
     expected = {**DEFAULTS, "num_classes": inputs["num_classes"]}
@@ -486,6 +512,7 @@ def test_flags_have_their_defaults(candidate, inputs, evidence):
 
 
 @pytest.mark.requirement("flags", grade="outcome")
+@pytest.mark.about("flags.py", r"def parse_flags")
 def test_the_command_line_wins_over_the_file(candidate, challenge, evidence):
     told, kept = challenge.randrange(2, 40), round(challenge.uniform(0.1, 3), 3)
     answer = candidate.ask(
@@ -500,6 +527,7 @@ def test_the_command_line_wins_over_the_file(candidate, challenge, evidence):
 
 
 @pytest.mark.requirement("samples", grade="outcome")
+@pytest.mark.about("samples.py", r"def create_sample_data")
 def test_sample_images_are_told_apart_by_their_pattern(candidate, challenge, evidence):
     classes = challenge.randrange(2, 5)
     answer = candidate.ask("probes_parts.samples", number=3 * classes, classes=classes)
