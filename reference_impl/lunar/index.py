@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import csv
-import json
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +13,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from reference_impl.lunar.errors import DataError
+from reference_impl.lunar.manifest import Row, manifest_rows
 from reference_impl.lunar.rasters import LARGE, Window, window_problem
 
 __all__ = ["DataError", "Index", "by_fold", "get_image_paths", "load_index", "split"]
@@ -97,9 +96,9 @@ def load_index(source: str | Path, classes: Sequence[str] | None = None) -> Inde
     """
     source = Path(source)
     if source.suffix.lower() not in (".csv", ".jsonl"):
-        rows = [_Row(path, path.relative_to(source).parts[0]) for path in get_image_paths(source)]
+        rows = [Row(path, path.relative_to(source).parts[0]) for path in get_image_paths(source)]
     else:
-        rows = list(_manifest_rows(source))
+        rows = list(manifest_rows(source))
     rows = [_whole_by_window(row) for row in rows]
     problems = {row.source: _problem(*row.source) for row in rows}
     good = [row for row in rows if not problems[row.source]]
@@ -199,74 +198,7 @@ def _groups(index: Index) -> list[tuple[int, ...]]:
     ]
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
-    path: Path
-    label: str
-    fold: str = ""
-    group: str = ""
-    window: Window | None = None
-
-    @property
-    def source(self) -> tuple[Path, Window | None]:
-        """What is read: two rows may be parts of one file."""
-        return self.path, self.window
-
-
-def _manifest_rows(manifest: Path) -> Iterator[_Row]:
-    try:
-        text = manifest.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{manifest} cannot be read: {error}") from error
-    for line, record in _records(manifest, text):
-        path, label = record.get("path"), record.get("label")
-        if not path or not label:
-            raise DataError(f"{manifest}:{line}: a row needs path and label")
-        fold, group = _first(record, "fold", "split"), _first(record, "group", "feature")
-        window = _window(record, f"{manifest}:{line}")
-        yield _Row(manifest.parent / str(path), str(label), fold, group, window)
-
-
-def _window(record: Mapping[str, object], where: str) -> Window | None:
-    values = [record.get(name) for name in Window._fields]
-    if all(value in (None, "") for value in values):
-        return None
-    try:
-        window = Window(*(int(str(value)) for value in values))
-    except ValueError:
-        window = Window(-1, -1, 0, 0)
-    if min(window) < 0 or min(window.width, window.height) < 8:
-        raise DataError(f"{where}: x, y, width and height must be whole pixels, at least 8×8")
-    return window
-
-
-def _first(record: Mapping[str, object], *names: str) -> str:
-    return next((str(record[name]) for name in names if record.get(name) is not None), "")
-
-
-def _records(manifest: Path, text: str) -> Iterator[tuple[int, Mapping[str, object]]]:
-    if manifest.suffix.lower() != ".jsonl":
-        rows = csv.DictReader(text.splitlines())
-        missing = {"path", "label"} - set(rows.fieldnames or ())
-        if missing:
-            raise DataError(
-                f"{manifest} has no column {sorted(missing)[0]!r}; it needs path, label"
-            )
-        yield from ((rows.line_num, row) for row in rows)
-        return
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except ValueError as error:
-            raise DataError(f"{manifest}:{number}: no JSON: {error}") from error
-        if not isinstance(record, dict):
-            raise DataError(f"{manifest}:{number}: a row must be an object with path and label")
-        yield number, record
-
-
-def _whole_by_window(row: _Row) -> _Row:
+def _whole_by_window(row: Row) -> Row:
     """Make a large file a window of itself: rasters are read piece by piece, images are not."""
     if row.window is not None:
         return row
