@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -40,6 +42,8 @@ class Index:
     """Part of each file that counts, if a manifest has columns x, y, width, height."""
     skipped: tuple[Path, ...] = ()
     """Files that are no usable image."""
+    root: Path = Path()
+    """The folder that the files were found from."""
 
     def subset(self, numbers: Iterable[int]) -> Index:
         """Return the files with these numbers."""
@@ -57,6 +61,15 @@ class Index:
         """Return how many files each class has."""
         found = Counter(self.labels)
         return {name: found[label] for label, name in enumerate(self.classes)}
+
+    def digest(self) -> str:
+        """Return what tells these files, labels and windows from others, wherever the root lies."""
+        found = hashlib.sha256()
+        windows = self.windows or (None,) * len(self.paths)
+        for path, label, window in zip(self.paths, self.labels, windows, strict=True):
+            place = Path(os.path.relpath(path, self.root)).as_posix()
+            found.update(repr((place, self.classes[label], window)).encode())
+        return found.hexdigest()[:12]
 
 
 def get_image_paths(image_dir: str | Path) -> list[Path]:
@@ -128,6 +141,7 @@ def load_index(source: str | Path, classes: Sequence[str] | None = None) -> Inde
         groups=groups if any(groups) else (),
         windows=windows if any(windows) else (),
         skipped=tuple(skipped),
+        root=source if source.is_dir() else source.parent,
     )
 
 

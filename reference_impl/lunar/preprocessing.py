@@ -76,6 +76,7 @@ class LunarDataset(Dataset[tuple[Tensor, int] | None]):
     ) -> None:
         if image_size < 32 or image_size % 32:
             raise DataError(f"image_size is {image_size}; it must be a multiple of 32")
+        self.index = index
         self.paths, self.labels, self.classes = index.paths, index.labels, index.classes
         self._windows = index.windows
         self.image_size = image_size

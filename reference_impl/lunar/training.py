@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader
 from reference_impl.lunar import distributed
 from reference_impl.lunar.checkpoints import CheckpointError, load_model, load_state, save
 from reference_impl.lunar.engine import Amp, Engine, Options, class_names, evaluate
+from reference_impl.lunar.index import Index
 from reference_impl.lunar.losses import FocalLoss, focal_loss
 from reference_impl.lunar.metrics import Scores, scores_of
 from reference_impl.lunar.plots import plot_confusion, plot_history
@@ -77,7 +78,8 @@ def train_model(
 
     Raises:
         ValueError: an argument is out of range, or no parameter can be trained.
-        CheckpointError: there is nothing to resume, or it is of another model, rate or schedule.
+        CheckpointError: what is to be resumed is damaged, or began with another model, other data
+            or other settings. Where there is nothing to resume, training begins.
     """
     options = _asked(options or Options(), use_amp, accumulation_steps)
     if num_epochs < 1 or patience < 1 or options.accumulation_steps < 1:
@@ -86,7 +88,7 @@ def train_model(
     folder = Path(save_dir)
     state = _State()
     if options.resume and (folder / "last.pth").exists():
-        state = _restore(engine, folder / "last.pth")
+        state = _restore(engine, val_loader, folder / "last.pth")
     for epoch in range(len(state.history), num_epochs):
         if distributed.agreed(state.stale >= patience):
             log.info("no better F1 for %d epochs: training stops", patience)
@@ -100,7 +102,7 @@ def train_model(
         record = _record(epoch, train_loss, val_loss, scores_of(confusion), rate)
         record["seconds"] = round(time.monotonic() - begin, 3)
         better = distributed.agreed(state.add(record, confusion))
-        _save(engine, folder, state, better=better)
+        _save(engine, val_loader, folder, state, better=better)
         log.info("%s", record)
         if report is not None and distributed.is_main():
             report(record)
@@ -172,7 +174,9 @@ def _record(
     }
 
 
-def _save(engine: Engine, folder: Path, state: _State, *, better: bool) -> None:
+def _save(
+    engine: Engine, val_loader: DataLoader[Any], folder: Path, state: _State, *, better: bool
+) -> None:
     """Write last.pth, and best.pth if this is the best epoch; whole or not at all."""
     if not distributed.is_main():
         return
@@ -196,6 +200,7 @@ def _save(engine: Engine, folder: Path, state: _State, *, better: bool) -> None:
             "history": state.history,
             "confusion": state.confusion,
             "best": [state.best_f1, state.best_epoch, state.stale],
+            "fingerprint": _fingerprint(engine, val_loader),
         },
     )
 
@@ -208,11 +213,40 @@ def _settings(optimizer: Mapping[str, Any], scheduler: Mapping[str, Any]) -> dic
     return {"lr": group["initial_lr"], "weight_decay": group["weight_decay"], **lengths}
 
 
-def _restore(engine: Engine, path: Path) -> _State:
+def _fingerprint(engine: Engine, val_loader: DataLoader[Any]) -> dict[str, Any]:
+    """Return what stays the same in all epochs: above all, no image changes sides between them."""
+    options = engine.options
+    return {
+        "classes": list(class_names(engine.loader)),
+        "training files": _files(engine.loader),
+        "validation files": _files(val_loader),
+        "batch_size": engine.loader.batch_size,
+        "seed": options.seed,
+        "gamma": engine.gamma,
+        "average": options.average,
+        "accumulation_steps": options.accumulation_steps,
+        "class_weights": options.class_weights,
+    }
+
+
+def _files(loader: DataLoader[Any]) -> str:
+    index = getattr(loader.dataset, "index", None)  # of our own data sets
+    return f"{len(index.paths)} of digest {index.digest()}" if isinstance(index, Index) else ""
+
+
+def _restore(engine: Engine, val_loader: DataLoader[Any], path: Path) -> _State:
     """Go on where a checkpoint was written."""
     found = load_state(path, engine.device)
-    asked = _settings(engine.optimizer.state_dict(), engine.scheduler.state_dict())
+    fingerprint = _fingerprint(engine, val_loader)
+    if "fingerprint" not in found:
+        log.warning(
+            "%s is of an older version and does not say what it was trained with: its scores are "
+            "right only if data, fold and seed are the same now",
+            path,
+        )
+    asked = _settings(engine.optimizer.state_dict(), engine.scheduler.state_dict()) | fingerprint
     began = _settings(found["optimizer"], found["scheduler"])
+    began |= found.get("fingerprint", fingerprint)
     other = [
         f"{name} {began.get(name)}, not {asked.get(name)}"
         for name in {**asked, **began}

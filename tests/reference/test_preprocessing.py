@@ -197,6 +197,14 @@ def test_a_manifest_gives_paths_labels_and_folds(images: Path) -> None:
     assert not set(test.paths) & {*train.paths, *val.paths}
 
 
+def test_a_digest_tells_data_sets_apart_wherever_they_lie(images: Path) -> None:
+    found = load_index(images).digest()
+    moved = images.rename(images.with_name("moved"))
+    assert load_index(moved).digest() == found
+    (moved / "dark" / "0.png").rename(moved / "light" / "10.png")
+    assert load_index(moved).digest() != found
+
+
 def test_windows_of_one_feature_stay_on_one_side_of_the_split(images: Path) -> None:
     rows = [
         f"{name}/{n}.png,{name},{name} {n // 3}" for name in ("dark", "light") for n in range(10)

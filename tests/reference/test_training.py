@@ -18,7 +18,10 @@ from reference_impl.lunar import training
 from reference_impl.lunar.checkpoints import CheckpointError, load_model, load_state, load_trunk
 from reference_impl.lunar.engine import Engine, amp_dtype
 from reference_impl.lunar.model import create_model
-from reference_impl.lunar.preprocessing import create_train_val_dataloaders
+from reference_impl.lunar.preprocessing import (
+    create_manifest_dataloaders,
+    create_train_val_dataloaders,
+)
 from reference_impl.lunar.training import Options, train_model
 from tests.reference.conftest import Tiny
 
@@ -129,8 +132,13 @@ def test_two_epochs_resumed_for_two_more_are_the_same_bits_as_four(
         ({"learning_rate": 1e-2}, "lr 0.0001, not 0.01"),
         ({"weight_decay": 0.5}, "weight_decay 1e-05, not 0.5"),
         ({"options": Options(resume=True, schedule="cosine")}, "the epochs of a cosine"),
+        ({"gamma": 0.0}, "gamma 2.0, not 0.0"),
+        ({"options": Options(resume=True, seed=7)}, "seed 42, not 7"),
+        ({"options": Options(resume=True, average=0.9)}, "average 0.0, not 0.9"),
+        ({"options": Options(resume=True, accumulation_steps=2)}, "accumulation_steps 1, not 2"),
+        ({"options": Options(resume=True, class_weights=True)}, "class_weights False, not True"),
     ],
-    ids=["lr", "weight_decay", "schedule"],
+    ids=["lr", "weight_decay", "schedule", "gamma", "seed", "average", "parts", "weights"],
 )
 def test_a_training_is_not_resumed_with_other_settings(
     images: Path, tmp_path: Path, changed: dict[str, Any], words: str
@@ -138,6 +146,38 @@ def test_a_training_is_not_resumed_with_other_settings(
     train(images, tmp_path, 1)
     with pytest.raises(CheckpointError, match=re.escape(words)):
         train(images, tmp_path, 2, **{"options": Options(resume=True), **changed})
+
+
+def test_a_training_is_not_resumed_on_the_images_that_judge_it(
+    images: Path, tmp_path: Path
+) -> None:
+    rows = [f"{name}/{n}.png,{name},{n % 2}" for name in ("dark", "light") for n in range(10)]
+    (images / "windows.csv").write_text("\n".join(["path,label,fold", *rows]))
+
+    def train_without(fold: str, epochs: int, *, batch_size: int = 4) -> None:
+        sizes = (batch_size, 0, 32)
+        *loaders, _ = create_manifest_dataloaders(images / "windows.csv", fold, *sizes)
+        options = Options(resume=True)
+        train_model(seeded(), *loaders, epochs, save_dir=tmp_path / "out", options=options)
+
+    train_without("0", 1)
+    with pytest.raises(CheckpointError, match=r"training files 8 of .*; validation files 2 of "):
+        train_without("1", 2)
+    with pytest.raises(CheckpointError, match="batch_size 4, not 5"):
+        train_without("0", 2, batch_size=5)
+    train_without("0", 2)
+
+
+def test_a_checkpoint_that_does_not_name_its_images_is_resumed_with_a_warning(
+    images: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    train(images, tmp_path, 1)
+    state = load_state(tmp_path / "last.pth")
+    del state["fingerprint"]
+    torch.save(state, tmp_path / "last.pth")
+    result, _ = train(images, tmp_path, 2, options=Options(resume=True))
+    assert len(result["history"]) == 2
+    assert "does not say what it was trained with" in caplog.text
 
 
 def test_a_batch_in_parts_gives_the_same_step(images: Path, tmp_path: Path) -> None:
