@@ -102,7 +102,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; what a user can put right ends with exit code 2 and one line."""
-    options = _options(arguments)
+    options = parse_flags(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     try:
         with distributed.joined():
@@ -116,7 +116,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(f"stopped; --resume goes on from {options.save_dir}", code=130)
 
 
-def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+def parse_flags(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Return all settings: those of the flags, of --config, of the checkpoint that is judged."""
     options, config = parser().parse_args(arguments), dict[str, Any]()
     try:
         if options.evaluate:

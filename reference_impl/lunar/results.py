@@ -2,7 +2,7 @@
 
 `python -m reference_impl.lunar.results --manifest windows.csv --out results` trains every setting
 on every fold, skips what has its results.json already, goes on where a training was stopped, and
-prints the table from what is there.
+prints the table from what is there. Results of other settings are refused, not taken.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from reference_impl.lunar.index import DataError, load_index
+from reference_impl.lunar.index import load_index
+from reference_impl.lunar.main import parse_flags
 from reference_impl.lunar.utils import load_config
 
 _SMALL = ("--output_stride", "32", "--image_size", "64", "--cache")
@@ -26,6 +27,9 @@ _HYBRID = (
     *(*_SMALL, *_STEADY, "--batch_size", "32", "--weight_decay", "0.05"),
     *("--lr", "7e-4", "--schedule", "cosine"),
 )
+
+_PLACES = frozenset({"data_dir", "save_dir", "manifest", "trunk", "config", "num_workers"})
+"""Settings that may change without another result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,17 +78,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     try:
         folds = options.folds or sorted(set(load_index(options.manifest).folds))
-    except DataError as error:
+        found = _results(options, folds)
+    except ValueError as error:
         sys.exit(f"error: {error}")
+    print("\n".join(table(found)))  # noqa: T201
+
+
+def _results(options: argparse.Namespace, folds: Sequence[str]) -> dict[str, list[Result]]:
+    """Return what all trainings of each setting have brought; make those that are missing."""
     found: dict[str, list[Result]] = {}
     for name, seed, fold in itertools.product(options.settings, options.seeds, folds):
-        if options.table and not (_folder(options, name, seed, fold) / "results.json").exists():
+        results = _folder(options, name, seed, fold) / "results.json"
+        if options.table and not results.exists():
             continue
-        trained = _trained(options, name, seed, fold)
+        if not options.table:
+            _train(options, name, seed, fold)
+        trained = load_config(results)
         found.setdefault(name, []).append(
             Result(seed, fold, trained["test"], trained["total_time"] / 60)
         )
-    print("\n".join(table(found)))  # noqa: T201
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,27 +162,50 @@ def _folder(options: argparse.Namespace, name: str, seed: int, fold: str) -> Pat
     return Path(options.out) / f"{name}-{seed}-{fold}"
 
 
-def _trained(options: argparse.Namespace, name: str, seed: int, fold: str) -> dict[str, Any]:
+def _train(options: argparse.Namespace, name: str, seed: int, fold: str) -> None:
+    """Leave the results of a training in its folder, unless they are there."""
     setting, out = SETTINGS[name], Path(options.out)
+    folder = _folder(options, name, seed, fold)
     flags = ["--manifest", options.manifest, "--test_fold", fold, "--seed", str(seed), "--resume"]
     flags += ["--epochs", str(options.epochs or setting.epochs), *setting.flags]
     if setting.taught:
-        flags += ["--trunk", str(_taught(out, options.manifest, fold))]
-    folder = _folder(options, name, seed, fold)
-    if not (folder / "results.json").exists():
-        _run("main", ["--save_dir", str(folder), *flags, *options.flags])
-    return load_config(folder / "results.json")
+        flags += ["--trunk", str(out / f"trunk-{fold}.pth")]
+    flags = ["--save_dir", str(folder), *flags, *options.flags]
+    if (folder / "results.json").exists():
+        _refuse_others(folder, flags)
+        return
+    if setting.taught:
+        _teach(out, options.manifest, fold)
+    _run("main", flags)
 
 
-def _taught(out: Path, manifest: str, fold: str) -> Path:
-    """Return the trunk for one test fold: taught on samples, then on the windows of the others."""
+def _refuse_others(folder: Path, flags: Sequence[str]) -> None:
+    """Take the results in a folder for those of the flags only if they are.
+
+    Raises:
+        ValueError: they are of other settings, or nobody knows of which.
+    """
+    asked, found = vars(parse_flags(flags)), load_config(folder / "config.json")
+    other = [
+        f"{name} {found[name]}, not {value}"
+        for name, value in asked.items()
+        if name not in _PLACES and found.get(name, value) != value
+    ]
+    if other:
+        raise ValueError(
+            f"{folder} was trained with {'; '.join(other)}: ask for what it was trained with, or "
+            "name another folder with --out"
+        )
+
+
+def _teach(out: Path, manifest: str, fold: str) -> None:
+    """Make the trunk for one test fold: taught on samples, then on the windows of the others."""
     first, trunk = out / "trunk.pth", out / f"trunk-{fold}.pth"
     if not first.exists():
         _run("trunk", ["--out", str(first), "--samples", str(out / "trunk_samples")])
     if not trunk.exists():
         windows = ["--manifest", manifest, "--test_fold", fold, "--epochs", "5", "--lr", "1e-3"]
         _run("trunk", ["--out", str(trunk), "--start", str(first), *windows])
-    return trunk
 
 
 def _run(module: str, flags: Sequence[str]) -> None:

@@ -203,7 +203,9 @@ def test_a_trunk_is_taught_once_for_all_seeds_and_without_the_windows_of_the_tes
             test = {"f1": 0.5 + 0.1 * fold + (seed - 42) / 100, "confusion": [[3, 1], [0, fold]]}
             test["per_class"] = {"a": {"f1": 0.4}, "b": {"f1": 0.6}}
             result = {"test": test, "total_time": 60.0}
-            save_config(result, Path(command[command.index("--save_dir") + 1]) / "results.json")
+            folder = Path(command[command.index("--save_dir") + 1])
+            save_config(result, folder / "results.json")
+            save_config(vars(parser().parse_args(command[3:])), folder / "config.json")
         return subprocess.CompletedProcess(command, 0)
 
     rows = [f"{n}.png,{'ab'[n % 2]},{n % 3}" for n in range(12)]
@@ -226,6 +228,11 @@ def test_a_trunk_is_taught_once_for_all_seeds_and_without_the_windows_of_the_tes
     told = capsys.readouterr().out
     assert "| 6 | 0.605 | 0.100 | 0.007 | a 0.40, b 0.60 | 1 |" in told  # 0.01 / √2 over seeds
     assert "| a | 18 | 6 |\n| b | 0 | 6 |" in told
+    results.main(["--manifest", str(tmp_path / "windows.csv"), "--out", out])
+    assert capsys.readouterr().out in told
+    others = ["--epochs", "40", "--flags", "--gamma", "0"]
+    with pytest.raises(SystemExit, match=r"hybrid-42-0 was trained with epochs 3, not 40; gamma 2"):
+        results.main(["--manifest", str(tmp_path / "windows.csv"), "--out", out, *others])
     (tmp_path / "out" / "hybrid-43-2" / "results.json").unlink()
     results.main(["--manifest", str(tmp_path / "windows.csv"), "--out", out, "--table"])
     assert "| 5 | 0.584 |" in capsys.readouterr().out
