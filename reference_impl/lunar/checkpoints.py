@@ -46,7 +46,16 @@ def load_model(model: nn.Module, path: str | Path, device: torch.device | str = 
     Raises:
         CheckpointError: there is no checkpoint, it is damaged, or it is of another model.
     """
-    state = load_state(path, device)
+    load_weights(model, load_state(path, device), path)
+    return model.to(device).eval()
+
+
+def load_weights(model: nn.Module, state: dict[str, Any], path: str | Path) -> None:
+    """Put the weights of what was read from `path` into a model.
+
+    Raises:
+        CheckpointError: they are of another model.
+    """
     try:
         model.load_state_dict(state.get("model", state))
     except RuntimeError as error:
@@ -55,7 +64,6 @@ def load_model(model: nn.Module, path: str | Path, device: torch.device | str = 
             f"{path} is of another model: {lines[1].strip() if len(lines) > 1 else lines[0]}; "
             "give the options that it was trained with"
         ) from error
-    return model.to(device).eval()
 
 
 def load_trunk(model: nn.Module, path: str | Path) -> int:

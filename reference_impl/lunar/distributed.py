@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sized
-from typing import Any
+from collections.abc import Callable, Iterator, Sized
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import Sampler
+
+T = TypeVar("T")
 
 
 @contextlib.contextmanager
@@ -46,6 +48,11 @@ def world() -> int:
 def is_main() -> bool:
     """Tell whether this process is the one that writes."""
     return rank() == 0
+
+
+def is_first_here() -> bool:
+    """Tell whether this process is the first one of its machine."""
+    return os.environ.get("LOCAL_RANK", "0") == "0"
 
 
 def wrap(model: nn.Module) -> nn.Module:
@@ -80,11 +87,27 @@ def share_buffers(model: nn.Module) -> None:
 
 def agreed(value: bool) -> bool:
     """Return what the main process thinks, in every process."""
+    return from_main(lambda: value)
+
+
+def from_main(read: Callable[[], T]) -> T:
+    """Return what the main process reads, or raise what stops it, in every process.
+
+    No other one need see the disk that the main one writes to.
+    """
     if world() == 1:
-        return value
-    box: list[Any] = [value]
+        return read()
+    box: list[Any] = [None, None]
+    if is_main():
+        try:
+            box[0] = read()
+        except Exception as error:
+            box[1] = error
     dist.broadcast_object_list(box, src=0)
-    return bool(box[0])
+    found, problem = box
+    if problem is not None:
+        raise problem
+    return found  # type: ignore[no-any-return]
 
 
 def barrier() -> None:

@@ -136,7 +136,7 @@ def parse_flags(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def _train(options: argparse.Namespace) -> None:
     main_process, folder = distributed.is_main(), Path(options.save_dir)
-    if options.create_sample_data and main_process:
+    if options.create_sample_data and distributed.is_first_here():  # the same on each machine
         made = create_sample_data(options.data_dir, options.num_samples, seed=options.seed)
         print(f"made {sum(made.values())} sample images in {options.data_dir}")  # noqa: T201
     distributed.barrier()

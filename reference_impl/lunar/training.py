@@ -19,7 +19,13 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from reference_impl.lunar import distributed
-from reference_impl.lunar.checkpoints import CheckpointError, load_model, load_state, save
+from reference_impl.lunar.checkpoints import (
+    CheckpointError,
+    load_model,
+    load_state,
+    load_weights,
+    save,
+)
 from reference_impl.lunar.engine import Amp, Engine, Options, class_names, evaluate
 from reference_impl.lunar.index import Index
 from reference_impl.lunar.losses import FocalLoss, focal_loss
@@ -86,9 +92,7 @@ def train_model(
         raise ValueError("num_epochs, patience and accumulation_steps must be at least 1")
     engine = Engine(model, train_loader, num_epochs, learning_rate, weight_decay, gamma, options)
     folder = Path(save_dir)
-    state = _State()
-    if options.resume and (folder / "last.pth").exists():
-        state = _restore(engine, val_loader, folder / "last.pth")
+    state = _restore(engine, val_loader, folder / "last.pth") if options.resume else _State()
     for epoch in range(len(state.history), num_epochs):
         if distributed.agreed(state.stale >= patience):
             log.info("no better F1 for %d epochs: training stops", patience)
@@ -109,8 +113,9 @@ def train_model(
     if distributed.is_main():
         plot_history(state.history, folder / "history.png")
         plot_confusion(state.confusion, class_names(val_loader), folder / "confusion.png")
-    distributed.barrier()
-    load_model(model, folder / "best.pth", engine.device)
+    best = distributed.from_main(lambda: load_state(folder / "best.pth"))
+    load_weights(model, best, folder / "best.pth")
+    model.eval()
     return state.result()
 
 
@@ -235,8 +240,10 @@ def _files(loader: DataLoader[Any]) -> str:
 
 
 def _restore(engine: Engine, val_loader: DataLoader[Any], path: Path) -> _State:
-    """Go on where a checkpoint was written."""
-    found = load_state(path, engine.device)
+    """Go on where the main process has written a checkpoint, if it has."""
+    found = distributed.from_main(lambda: load_state(path) if path.exists() else {})
+    if not found:
+        return _State()
     fingerprint = _fingerprint(engine, val_loader)
     if "fingerprint" not in found:
         log.warning(
@@ -257,13 +264,13 @@ def _restore(engine: Engine, val_loader: DataLoader[Any], path: Path) -> _State:
             f"{path} was trained with {'; '.join(other)}: give what it began with, or train anew "
             "in another folder"
         )
-    load_model(engine.bare, path, engine.device)
+    load_weights(engine.bare, found, path)
     if engine.mean is not None and found.get("mean"):
         engine.mean.load_state_dict(found["mean"])
     engine.optimizer.load_state_dict(found["optimizer"])
     engine.scheduler.load_state_dict(found["scheduler"])
     engine.scaler.load_state_dict(found["scaler"])
     state = _State()
-    state.history, state.confusion = found["history"], found["confusion"].cpu()
+    state.history, state.confusion = found["history"], found["confusion"]
     state.best_f1, state.best_epoch, state.stale = found["best"]
     return state

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tests.reference import gradients_child as child
-from tests.reference import uneven_child
+from tests.reference import machines_child, uneven_child
 
 ROOT = Path(__file__).parents[2]
 
@@ -54,3 +54,14 @@ def test_processes_that_read_different_numbers_of_images_train_and_judge_one_mod
     assert found["loss"] > 0
     assert found["judged"] == sum(map(sum, uneven_child.SIZES))
     assert found["apart"] < 1e-7
+
+
+@pytest.mark.training
+def test_machines_without_a_common_disk_train_resume_and_end_with_one_model(tmp_path: Path) -> None:
+    launch(machines_child.__name__, str(tmp_path))
+    one, other = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in "01")
+    assert len(one["f1"]) == 2
+    assert one["f1"] == other["f1"]
+    assert torch.equal(one["weights"], other["weights"])
+    assert (tmp_path / "0" / "best.pth").exists()
+    assert not (tmp_path / "1").exists()  # one process writes

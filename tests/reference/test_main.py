@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from reference_impl.lunar import results
+from reference_impl.lunar import distributed, results
 from reference_impl.lunar.checkpoints import load_state
 from reference_impl.lunar.main import main, parser
 from reference_impl.lunar.utils import save_config
@@ -142,6 +142,22 @@ def test_two_processes_judge_every_image_once_and_agree(tmp_path: Path) -> None:
     assert judged[0]["confusion"] == judged[1]["confusion"]
     assert judged[0]["images"] == 35
     assert judged[0]["f1"] == pytest.approx(judged[1]["f1"])
+
+
+@pytest.mark.parametrize(("local", "words"), [("0", "give --num_classes 5"), ("1", "no folder")])
+def test_sample_data_are_made_once_on_each_machine(
+    tmp_path: Path,
+    local: str,
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(distributed, "rank", lambda: 8)  # on another machine than the main one
+    monkeypatch.setenv("LOCAL_RANK", local)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        main([*TINY, "--create_sample_data", "--num_samples", "5", "--num_classes", "4"])
+    assert words in capsys.readouterr().err
 
 
 @pytest.mark.training
