@@ -145,7 +145,7 @@ class Engine:
             strict=True,
         ):
             with self._autocast():
-                logits = self.model(part)
+                logits = _fitting(self.model(part), self.classes)
             loss = self.loss(logits, truth) * (len(truth) / len(labels))
             self.scaler.scale(loss).backward()
             whole += float(loss.detach())
@@ -201,12 +201,22 @@ def evaluate(
     for batch in loader:
         images, labels = _moved(batch, device)
         if len(labels):
-            logits = model(images)
+            logits = _fitting(model(images), classes)
             summed += focal_loss(logits, labels, gamma).double() * len(labels)
             confusion += confusion_matrix(labels, logits.argmax(1), classes)
     distributed.total(confusion)
     distributed.total(summed)
     return float(summed / confusion.sum().clamp(min=1)), confusion.cpu()
+
+
+def _fitting(logits: Tensor, classes: int) -> Tensor:
+    """Return logits that have a column for each class: others would be counted as other pairs."""
+    if logits.shape[1] != classes:
+        raise ValueError(
+            f"the model tells {logits.shape[1]} classes apart and the data has {classes}; "
+            f"make it with num_classes={classes}"
+        )
+    return logits
 
 
 def _moved(batch: Any, device: torch.device) -> tuple[Tensor, Tensor]:

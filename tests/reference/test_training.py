@@ -297,6 +297,19 @@ def test_nothing_to_train_and_bad_numbers_are_refused(images: Path, tmp_path: Pa
         train(images, tmp_path, 0)
 
 
+def test_a_model_of_another_number_of_classes_is_refused_before_it_learns(
+    images: Path, tmp_path: Path
+) -> None:
+    words = "tells 5 classes apart and the data has 2; make it with num_classes=2"
+    model = Tiny(5)
+    before = [parameter.clone() for parameter in model.parameters()]
+    with pytest.raises(ValueError, match=words):
+        train(images, tmp_path, 1, model)
+    assert all(map(torch.equal, before, model.parameters()))
+    with pytest.raises(ValueError, match=words):
+        training.evaluate(model, loaders(images)[1], torch.device("cpu"), 2)
+
+
 def test_the_log_has_a_record_for_each_epoch(
     images: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
