@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"})
 _MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "I;16", "I;16B", "I;16L"})
 """Kinds of pixels of 1 to 16 bits; floats have no scale that could be brought to 0–1."""
+_ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}
+"""What the last bytes of a whole file hold; decoders may fill up a cut one, and say nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,8 @@ def get_image_paths(image_dir: str | Path) -> list[Path]:
 def load_index(source: str | Path, classes: Sequence[str] | None = None) -> Index:
     """Read a folder of class folders, or a manifest (CSV or JSONL with path and label).
 
-    Only the headers of the files are read. What is no usable image is skipped, with a warning.
+    Only headers and last bytes of the files are read. What is no usable image is skipped, with a
+    warning.
     A file of more than 16 Mpx is never decoded as a whole, which takes the extra `geo`.
     A row of a manifest may have x, y, width and height of a part of a raster, in pixels: then only
     this part is ever read, through the extra `geo`.
@@ -233,14 +236,22 @@ def _header(path: Path) -> Iterator[Image.Image]:
         Image.MAX_IMAGE_PIXELS = limit
 
 
+def _ends_well(path: Path, end: bytes) -> bool:
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 16))
+        return end in file.read()
+
+
 def _problem(path: Path, window: Window | None) -> str:
-    """Say why a file is no usable image, from its header alone."""
+    """Say why a file is no usable image, from its header and its end."""
     if window is not None:
         return window_problem(path, window)
     try:
         with _header(path) as image:
             if image.mode not in _MODES:
                 return f"its pixels are of the kind {image.mode}, not of 8 or 16 bits"
+            if not _ends_well(path, _ENDS.get(image.format or "", b"")):
+                image.load()  # raises if something is missing
             return "" if min(image.size) >= 8 else f"it is only {image.width}×{image.height} px"
     except UnidentifiedImageError:
         return "it is no image that can be read"

@@ -129,17 +129,30 @@ def test_odd_files_are_named_skipped_and_counted(
         assert name in caplog.text
 
 
-def test_a_file_that_breaks_off_is_left_out_of_its_batch(
+@pytest.mark.parametrize("name", ["cut.png", "cut.jpg"])
+@pytest.mark.parametrize("share", [0.5, 0.98])
+def test_a_file_that_breaks_off_is_named_skipped_and_counted(
+    images: Path, name: str, share: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)
+    Image.fromarray(pixels).save(images / "dark" / name)
+    whole = (images / "dark" / name).read_bytes()
+    (images / "dark" / name).write_bytes(whole[: round(share * len(whole))])
+    assert [path.name for path in load_index(images).skipped] == [name]
+    assert f"{name} is skipped: image file is truncated" in caplog.text
+    assert "1 of 21 files" in caplog.text
+    (images / "dark" / name).write_bytes(whole + bytes(4096))  # as some disks fill up their blocks
+    assert not load_index(images).skipped
+
+
+def test_a_file_that_breaks_off_later_is_left_out_of_its_batch(
     images: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    whole = (images / "dark" / "0.png").read_bytes()
-    (images / "dark" / "0.png").write_bytes(whole[: len(whole) // 2])
     loader = create_evaluation_dataloader(images, batch_size=20, num_workers=0, image_size=64)
-    with caplog.at_level(logging.WARNING):
-        batch, labels = next(iter(loader))
-    assert len(batch) == len(labels)
-    assert len(labels) in (19, 20)  # a decoder may bring what there is of a file
-    assert len(labels) == 20 or "0.png" in caplog.text
+    (images / "dark" / "0.png").write_bytes(b"")
+    batch, labels = next(iter(loader))
+    assert len(batch) == len(labels) == 19
+    assert "0.png is skipped" in caplog.text
 
 
 def test_files_are_opened_when_their_turn_comes(images: Path, monkeypatch) -> None:
