@@ -171,7 +171,8 @@ def amp_dtype(amp: Amp, device: torch.device) -> torch.dtype:
     if amp == "bf16":
         return torch.bfloat16
     if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)  # V100 and T4 emulate it
+        return torch.bfloat16 if fast else torch.float16
     fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return torch.bfloat16 if fast else torch.float32  # emulated, bfloat16 is slower
 

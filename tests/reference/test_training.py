@@ -220,6 +220,17 @@ def test_a_gradient_scaler_stands_ready_where_float16_needs_one(images: Path) ->
         assert engine.scaler.is_enabled() is needed
 
 
+@pytest.mark.parametrize(("native", "dtype"), [(True, torch.bfloat16), (False, torch.float16)])
+def test_a_gpu_that_only_emulates_bfloat16_computes_in_float16(
+    monkeypatch: pytest.MonkeyPatch, native: bool, dtype: torch.dtype
+) -> None:
+    def supported(including_emulation: bool = True) -> bool:
+        return native or including_emulation
+
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
+    assert amp_dtype("auto", torch.device("cuda")) is dtype
+
+
 def test_any_loader_of_tensors_will_do(tmp_path: Path) -> None:
     data = TensorDataset(torch.rand(9, 3, 32, 32), torch.arange(9) % 2)
     loader = DataLoader(data, batch_size=4)  # the last batch has one image
