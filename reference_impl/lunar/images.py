@@ -135,6 +135,17 @@ def resize(image: Array, size: int) -> Array:
     return np.asarray(cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
+def doubled(image: Array, size: int) -> Array:
+    """Return an image at twice the size, to be turned there and averaged down to size×size after.
+
+    A small one gets each pixel twice: to interpolate between them would blur it.
+    """
+    if min(image.shape) < 2 * size:
+        return resize(image, size).repeat(2, axis=0).repeat(2, axis=1)
+    fine = (2 * size, 2 * size)
+    return np.asarray(cv2.resize(image, fine, interpolation=cv2.INTER_AREA), np.float32)
+
+
 def shrunk(image: Array, size: int) -> Array:
     """Average a far larger image down first: bilinear sampling would skip most of its pixels."""
     if min(image.shape) < 2 * size:

@@ -23,6 +23,7 @@ from reference_impl.lunar.images import (
     SIGMAS,
     Array,
     augment,
+    doubled,
     read_image,
     resize,
     shrunk,
@@ -61,7 +62,8 @@ class LunarDataset(Dataset[tuple[Tensor, int] | None]):
         training: augment; else the same number always gives the same tensor.
         seed: of the augmentation.
         cache: keep decoded files as bytes, of 8 bits; each worker has its own.
-        gray: give plain images 1×size×size; `views.training_views` does the rest in batches.
+        gray: give plain images in one channel; for training they have twice the size, and
+            `views.training_views` does the rest in batches.
     """
 
     def __init__(
@@ -101,7 +103,8 @@ class LunarDataset(Dataset[tuple[Tensor, int] | None]):
             log.warning("%s is skipped: %s", self.paths[number], error)
             return None
         if self._gray:
-            return torch.from_numpy(resize(image, self.image_size))[None], self.labels[number]
+            plain = (doubled if self.training else resize)(image, self.image_size)
+            return torch.from_numpy(plain)[None], self.labels[number]
         if self.training:
             random = np.random.default_rng((self._seed, int(self._epoch), number))
             image = augment(image, self.image_size, random)

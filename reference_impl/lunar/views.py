@@ -1,7 +1,7 @@
 """What `images.py` does to one image on a CPU, done to a batch where the model is.
 
-With a GPU it takes the augmentation off the workers: they hand over plain gray images, a third of
-the bytes, and everything random happens here in a few large operations.
+With a GPU it takes the augmentation off the workers: they hand over plain gray images, and
+everything random happens here in a few large operations.
 """
 
 from __future__ import annotations
@@ -17,11 +17,13 @@ from reference_impl.lunar.images import GAIN, JITTER, MAX_ANGLE, NOISE, SIGMAS
 
 
 def training_views(images: Tensor) -> Tensor:
-    """Return augmented views of gray images: B×1×H×W in 0–1 → B×3×H×W, on the same device.
+    """Return augmented views of gray images: B×1×2H×2W in 0–1 → B×3×H×W, on the same device.
 
-    Random numbers come from torch's generator of the CPU, so they are the same on any device.
+    They are turned at twice the size and averaged down then, or only training would see them
+    blurred. Random numbers come from torch's generator of the CPU, so they are the same on any
+    device.
     """
-    return batch_channels(jittered(turned(images)))
+    return batch_channels(jittered(functional.avg_pool2d(turned(images), 2)))
 
 
 def turned(images: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from reference_impl.lunar.images import augment, high_pass, read_image
+from reference_impl.lunar.images import augment, doubled, high_pass, read_image
 from reference_impl.lunar.samples import sample_image
 
 
@@ -100,3 +100,10 @@ def test_a_large_image_is_turned_before_it_is_averaged_down() -> None:
     plain = cv2.resize(image, (64, 64), interpolation=cv2.INTER_AREA)
     detail = [np.abs(np.diff(view)).mean() / view.std() for view in views(image, 60)]
     assert np.mean(detail) == pytest.approx(np.abs(np.diff(plain)).mean() / plain.std(), rel=0.04)
+
+
+def test_a_small_image_at_twice_the_size_is_as_sharp_as_before() -> None:
+    image = np.random.default_rng(0).random((64, 64)).astype(np.float32)
+    found = doubled(image, 64)
+    assert found.shape == (128, 128)
+    np.testing.assert_allclose(found.reshape(64, 2, 64, 2).mean((1, 3)), image, atol=1e-6)

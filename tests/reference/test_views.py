@@ -11,7 +11,8 @@ import torch
 
 from reference_impl.lunar.checkpoints import load_state
 from reference_impl.lunar.images import to_channels
-from reference_impl.lunar.preprocessing import create_train_val_dataloaders
+from reference_impl.lunar.index import load_index
+from reference_impl.lunar.preprocessing import LunarDataset, create_train_val_dataloaders
 from reference_impl.lunar.samples import sample_image
 from reference_impl.lunar.training import Options, train_model
 from reference_impl.lunar.views import batch_channels, jittered, training_views, turned
@@ -69,18 +70,32 @@ def test_brightness_contrast_and_noise_stay_within_what_was_asked() -> None:
 
 
 def test_views_come_from_the_seed_and_are_right_for_the_model() -> None:
-    images = torch.rand(4, 1, 32, 32)
+    images = torch.rand(4, 1, 64, 64)
     first, second = (torch.manual_seed(3) and training_views(images) for _ in range(2))
     assert torch.equal(first, second)
     assert first.shape == (4, 3, 32, 32)
     assert 0 <= float(first.min()) < float(first.max()) <= 1
 
 
+def test_a_large_image_is_turned_before_it_is_averaged_down(tmp_path: Path) -> None:
+    random = np.random.default_rng(0).integers(0, 256, (256, 256), dtype=np.uint8)
+    image = cv2.GaussianBlur(random, (0, 0), 2)  # nothing finer than the views can show
+    for label in "ab":
+        (tmp_path / label).mkdir()
+        cv2.imwrite(str(tmp_path / label / "0.png"), image)
+    index = load_index(tmp_path)
+    gray = LunarDataset(index, 64, training=True, gray=True)[0][0]
+    views = training_views(gray.expand(60, *gray.shape))[:, 0].numpy()
+    plain = LunarDataset(index, 64, training=False)[0][0][0].numpy()
+    detail = [np.abs(np.diff(view)).mean() / view.std() for view in views]
+    assert np.mean(detail) == pytest.approx(np.abs(np.diff(plain)).mean() / plain.std(), rel=0.04)
+
+
 @pytest.mark.training
 def test_training_on_gray_images_resumes_with_the_same_bits(images: Path, tmp_path: Path) -> None:
     def train(name: str, epochs: int, *, resume: bool = False) -> Tiny:
         loaders = create_train_val_dataloaders(images, 0.4, 4, 0, 32, gray=True)
-        assert next(iter(loaders[0]))[0].shape == (4, 1, 32, 32)
+        assert next(iter(loaders[0]))[0].shape == (4, 1, 64, 64)
         assert next(iter(loaders[1]))[0].shape[1] == 3
         torch.manual_seed(11)
         model = Tiny()
