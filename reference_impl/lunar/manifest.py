@@ -40,7 +40,7 @@ def manifest_rows(manifest: Path) -> Iterator[Row]:
         raise DataError(f"{manifest} cannot be read: {error}") from error
     for line, record in _records(manifest, text):
         path, label = record.get("path"), record.get("label")
-        if not path or not label:
+        if path in (None, "") or label in (None, ""):  # 0 is a label
             raise DataError(f"{manifest}:{line}: a row needs path and label")
         fold, group = _first(record, "fold", "split"), _first(record, "group", "feature")
         window = _window(record, f"{manifest}:{line}")

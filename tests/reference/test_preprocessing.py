@@ -210,6 +210,13 @@ def test_a_manifest_gives_paths_labels_and_folds(images: Path) -> None:
     assert not set(test.paths) & {*train.paths, *val.paths}
 
 
+def test_labels_may_be_numbers(images: Path) -> None:
+    manifest = images / "windows.jsonl"
+    rows = [{"path": f"{name}/1.png", "label": n} for n, name in enumerate(("dark", "light"))]
+    manifest.write_text("\n".join(map(json.dumps, rows)))
+    assert load_index(manifest).classes == ("0", "1")
+
+
 def test_a_digest_tells_data_sets_apart_wherever_they_lie(images: Path) -> None:
     found = load_index(images).digest()
     moved = images.rename(images.with_name("moved"))
