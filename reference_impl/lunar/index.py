@@ -18,12 +18,22 @@ from reference_impl.lunar.errors import DataError
 from reference_impl.lunar.manifest import Row, manifest_rows
 from reference_impl.lunar.rasters import LARGE, Window, window_problem
 
-__all__ = ["DataError", "Index", "by_fold", "get_image_paths", "load_index", "split"]
+__all__ = [
+    "DataError",
+    "Index",
+    "by_fold",
+    "get_image_paths",
+    "load_index",
+    "split",
+    "split_as_named",
+]
 log = logging.getLogger(__name__)
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"})
 _MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "I;16", "I;16B", "I;16L"})
 """Kinds of pixels of 1 to 16 bits; floats have no scale that could be brought to 0–1."""
+_VALIDATION = frozenset({"val", "valid", "validation", "dev"})
+"""Folds that are there to choose the epoch by."""
 _ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}
 """What the last bytes of a whole file hold; decoders may fill up a cut one, and say nothing."""
 
@@ -196,6 +206,20 @@ def by_fold(index: Index, test_fold: str) -> tuple[Index, Index]:
     inside = [i for i, fold in enumerate(index.folds) if fold == test_fold]
     outside = [i for i, fold in enumerate(index.folds) if fold != test_fold]
     return index.subset(outside), index.subset(inside)
+
+
+def split_as_named(index: Index, val_split: float, seed: int) -> tuple[Index, Index]:
+    """Return training and validation files: those of a fold `val`, if there is one, or a split.
+
+    Raises:
+        DataError: as `split`.
+    """
+    named = sorted({fold for fold in index.folds if fold.lower() in _VALIDATION})
+    if named and set(index.folds) != set(named):
+        held_out = [i for i, fold in enumerate(index.folds) if fold in named]
+        train = [i for i, fold in enumerate(index.folds) if fold not in named]
+        return index.subset(train), index.subset(held_out)
+    return split(index, val_split, seed)
 
 
 def _groups(index: Index) -> list[tuple[int, ...]]:

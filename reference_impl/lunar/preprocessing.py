@@ -31,7 +31,15 @@ from reference_impl.lunar.images import (
     to_gray,
 )
 from reference_impl.lunar.images import high_pass as high_pass_plane
-from reference_impl.lunar.index import DataError, Index, by_fold, get_image_paths, load_index, split
+from reference_impl.lunar.index import (
+    DataError,
+    Index,
+    by_fold,
+    get_image_paths,
+    load_index,
+    split,
+    split_as_named,
+)
 from reference_impl.lunar.rasters import read_window
 
 __all__ = [
@@ -163,13 +171,14 @@ def create_manifest_dataloaders(
 ) -> tuple[DataLoader[Any], DataLoader[Any], DataLoader[Any]]:
     """Return loaders for training and validation, from all folds but one, and of that one.
 
-    The fold that is judged on must not choose the epoch, so a part of the others does.
+    The fold that is judged on must not choose the epoch, so another one that is named `val`,
+    `valid`, `validation` or `dev` does, or else a part of the others.
 
     Raises:
         DataError: the manifest cannot be used, or has no such fold.
     """
     rest, test = by_fold(load_index(manifest), test_fold)
-    train, validation = split(rest, val_split, seed)
+    train, validation = split_as_named(rest, val_split, seed)
     options = (batch_size, num_workers, image_size)
     loaders = _loaders(train, validation, options, seed=seed, cache=cache, gray=gray)
     judged = LunarDataset(test, image_size, training=False)

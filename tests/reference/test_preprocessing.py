@@ -210,6 +210,20 @@ def test_a_manifest_gives_paths_labels_and_folds(images: Path) -> None:
     assert not set(test.paths) & {*train.paths, *val.paths}
 
 
+@pytest.mark.parametrize("name", ["val", "Validation", "dev"])
+def test_a_fold_for_validation_chooses_the_epoch(images: Path, name: str) -> None:
+    parts = [*["train"] * 5, *[name] * 3, *["test"] * 2]
+    rows = [
+        f"{label}/{n}.png,{label},{part}"
+        for label in ("dark", "light")
+        for n, part in enumerate(parts)
+    ]
+    (images / "windows.csv").write_text("\n".join(["path,label,split", *rows]))
+    loaders = create_manifest_dataloaders(images / "windows.csv", "test", num_workers=0)
+    found = [sorted({path.stem for path in loader.dataset.paths}) for loader in loaders]
+    assert found == [list("01234"), list("567"), list("89")]
+
+
 def test_labels_may_be_numbers(images: Path) -> None:
     manifest = images / "windows.jsonl"
     rows = [{"path": f"{name}/1.png", "label": n} for n, name in enumerate(("dark", "light"))]
