@@ -39,7 +39,7 @@ def read_image(path: str | Path) -> Array:
     if pixels is None:
         raise ValueError(f"{path} cannot be decoded")
     if pixels.dtype not in (np.uint8, np.uint16):
-        raise ValueError(f"{path} has pixels of {pixels.dtype}; 8 or 16 bits are needed")
+        raise ValueError(f"{path} has pixels of {pixels.dtype}; unsigned 8 or 16 bits are needed")
     return to_gray(pixels)
 
 

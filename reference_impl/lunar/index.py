@@ -273,7 +273,8 @@ def _problem(path: Path, window: Window | None) -> str:
     try:
         with _header(path) as image:
             if image.mode not in _MODES:
-                return f"its pixels are of the kind {image.mode}, not of 8 or 16 bits"
+                found = f"its pixels are of the kind {image.mode}"
+                return f"{found}; unsigned ones of 8 or 16 bits are needed"
             if not _ends_well(path, _ENDS.get(image.format or "", b"")):
                 image.load()  # raises if something is missing
             return "" if min(image.size) >= 8 else f"it is only {image.width}×{image.height} px"

@@ -63,7 +63,8 @@ def window_problem(path: str | Path, window: Window) -> str:
     except DataError as error:
         return str(error)
     if raster.dtypes[0] not in ("uint8", "uint16"):
-        return f"its pixels are of the kind {raster.dtypes[0]}, not of 8 or 16 bits"
+        kind = raster.dtypes[0]  # int16 has 16 bits, but elevations have no white
+        return f"its pixels are of the kind {kind}; unsigned ones of 8 or 16 bits are needed"
     if raster.colorinterp[0].name == "palette":
         return "its colours are a palette, whose numbers cannot be averaged; save it as gray or RGB"
     x, y, width, height = window

@@ -71,6 +71,19 @@ def test_windows_that_leave_the_raster_are_named_and_skipped(manifest: Path, cap
     assert "none.tif" in caplog.text
 
 
+def test_elevations_are_named_and_skipped_for_what_they_are(manifest: Path, caplog) -> None:
+    rasterio = pytest.importorskip("rasterio")
+    kind = {"driver": "GTiff", "width": 64, "height": 64, "count": 1, "dtype": "int16"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+        with rasterio.open(manifest.parent / "dem.tif", "w", **kind) as file:
+            file.write(np.full((64, 64), -1900, np.int16), 1)
+    with manifest.open("a") as rows:
+        rows.write("\ndem.tif,b,0,0,64,64\n")
+    assert [path.name for path in load_index(manifest).skipped] == ["dem.tif"]
+    assert "of the kind int16; unsigned ones of 8 or 16 bits are needed" in caplog.text
+
+
 @pytest.mark.parametrize("window", ["1,2,3", "-1,0,64,64", "0,0,4,64", "a,0,64,64"])
 def test_a_window_that_is_none_is_refused(manifest: Path, window: str) -> None:
     manifest.write_text(f"{HEAD}\nlarge.tif,a,{window}\n")
