@@ -193,15 +193,15 @@ def split(index: Index, val_split: float, seed: int) -> tuple[Index, Index]:
 
 
 def by_fold(index: Index, test_fold: str) -> tuple[Index, Index]:
-    """Return the files of all other folds, and those of the test fold.
+    """Return the files of all other folds, of which there may be none, and those of the test fold.
 
     Raises:
-        DataError: the index has no folds, or not this one, or no other.
+        DataError: the index has no folds, or not this one.
     """
     if not index.folds:
         raise DataError("the manifest has no column `fold` or `split`; a test fold needs one")
     known = sorted(set(index.folds))
-    if test_fold not in known or len(known) < 2:
+    if test_fold not in known:
         raise DataError(f"there is no fold {test_fold!r} to test on; there is {', '.join(known)}")
     inside = [i for i, fold in enumerate(index.folds) if fold == test_fold]
     outside = [i for i, fold in enumerate(index.folds) if fold != test_fold]

@@ -80,7 +80,12 @@ def parser() -> argparse.ArgumentParser:
     add("--image_size", type=int, default=256)
     add("--manifest", help="CSV or JSONL with path, label and fold, instead of --data_dir")
     add("--test_fold", help="with --manifest: the fold to judge on; the others train")
-    add("--evaluate", metavar="CHECKPOINT", help="judge a checkpoint, train nothing")
+    add(
+        "--evaluate",
+        metavar="CHECKPOINT",
+        help="judge a checkpoint, train nothing; without --save_dir the results of a training that "
+        "lies there stay, and those of the checkpoint go to the folder `evaluation` in it",
+    )
     add("--frozen_stages", type=int, default=FROZEN_STAGES, help="but for 3, not the contract")
     add("--trunk", metavar="CHECKPOINT", help="take the backbone of this checkpoint")
     add("--output_stride", type=int, choices=(16, 32), default=16)
@@ -131,6 +136,9 @@ def parse_flags(arguments: Sequence[str] | None) -> argparse.Namespace:
         _fail(f"{options.config or options.evaluate} has the unknown setting {unknown[0]!r}")
     configured = parser()
     configured.set_defaults(**{name: value for name, value in config.items() if name != "config"})
+    folder = Path(configured.get_default("save_dir"))
+    if options.evaluate and (folder / "last.pth").exists():  # a training's own results stay
+        configured.set_defaults(save_dir=str(folder / "evaluation"))
     return configured.parse_args(arguments)
 
 

@@ -175,9 +175,11 @@ def create_manifest_dataloaders(
     `valid`, `validation` or `dev` does, or else a part of the others.
 
     Raises:
-        DataError: the manifest cannot be used, or has no such fold.
+        DataError: the manifest cannot be used, or has no such fold, or no other.
     """
     rest, test = by_fold(load_index(manifest), test_fold)
+    if not rest.paths:
+        raise DataError(f"{manifest} has no fold but {test_fold!r}, so there is none to train on")
     train, validation = split_as_named(rest, val_split, seed)
     options = (batch_size, num_workers, image_size)
     loaders = _loaders(train, validation, options, seed=seed, cache=cache, gray=gray)

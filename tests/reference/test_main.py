@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from reference_impl.lunar import distributed, results
-from reference_impl.lunar.checkpoints import load_state
-from reference_impl.lunar.main import main, parser
+from reference_impl.lunar.checkpoints import load_state, save
+from reference_impl.lunar.main import main, parse_flags, parser
 from reference_impl.lunar.utils import save_config
 
 ROOT = Path(__file__).parents[2]
@@ -39,6 +39,19 @@ def command(
         timeout=300,
         check=False,
     )
+
+
+def test_what_is_judged_takes_no_place_of_a_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    save(tmp_path / "best.pth", {"settings": {"model_type": "simple"}})
+    judge = ["--evaluate", "best.pth"]
+    assert parse_flags(judge).save_dir == "checkpoints"
+    save(tmp_path / "checkpoints" / "last.pth", {"history": []})
+    assert parse_flags(judge).save_dir == str(Path("checkpoints", "evaluation"))
+    assert parse_flags([*judge, "--save_dir", "checkpoints"]).save_dir == "checkpoints"
+    assert parse_flags([]).save_dir == "checkpoints"
 
 
 def test_the_flags_of_the_article_have_its_values() -> None:

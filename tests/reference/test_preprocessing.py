@@ -326,6 +326,10 @@ def test_one_fold_of_a_manifest_can_be_judged(images: Path) -> None:
     assert sum(len(labels) for _, labels in loader) == 10
     with pytest.raises(DataError, match="no fold '7'"):
         create_evaluation_dataloader(manifest, fold="7")
+    manifest.write_text("\n".join(["path,label,fold", *(f"{row[:-1]}3" for row in rows)]))
+    assert len(create_evaluation_dataloader(manifest, fold="3").dataset) == 20
+    with pytest.raises(DataError, match="no fold but '3', so there is none to train on"):
+        create_manifest_dataloaders(manifest, "3")
 
 
 @pytest.mark.parametrize(
