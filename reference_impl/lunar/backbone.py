@@ -33,14 +33,9 @@ class Backbone(nn.Module):
             raise ValueError(f"frozen_stages is {frozen_stages}; there are 0 to 5")
         self.frozen = list(self.stages())[:frozen_stages]
         for stage in self.frozen:
-            stage.requires_grad_(False)
-        self.train(self.training)
-        if self.frozen and not pretrained:
-            log.warning(
-                "the first %d stages of the backbone are frozen and hold random weights; "
-                "load a trained trunk, or use pretrained weights, for a better result",
-                frozen_stages,
-            )
+            stage.requires_grad_(False).eval()
+        self._random = not pretrained
+        self.register_load_state_dict_post_hook(_note_weights)  # type: ignore[no-untyped-call]
 
     def stages(self) -> tuple[nn.Module, ...]:
         """Return the five units in the order of the data."""
@@ -52,7 +47,17 @@ class Backbone(nn.Module):
         return (images - 0.5) / 0.25
 
     def train(self, mode: bool = True) -> Self:
-        """Change the mode; frozen stages stay in eval mode, or their statistics would move."""
+        """Change the mode; frozen stages stay in eval mode, or their statistics would move.
+
+        A training that begins with frozen random weights is warned of.
+        """
+        if mode and self.frozen and self._random:
+            self._random = False  # to say so once is enough
+            log.warning(
+                "the first %d stages of the backbone are frozen and hold random weights; "
+                "load a trained trunk, or use pretrained weights, for a better result",
+                len(self.frozen),
+            )
         super().train(mode)
         for stage in self.frozen:
             stage.eval()
@@ -69,3 +74,7 @@ class Backbone(nn.Module):
                 features = stage(features)
             outputs.append(features)
         return outputs[2], outputs[3], outputs[4]
+
+
+def _note_weights(backbone: Backbone, _keys: object) -> None:
+    backbone._random = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ import torch
 from torch import nn
 
 from reference_impl.lunar.files import replacing
+
+log = logging.getLogger(__name__)
 
 
 class CheckpointError(ValueError):
@@ -69,18 +72,22 @@ def load_weights(model: nn.Module, state: dict[str, Any], path: str | Path) -> N
 def load_trunk(model: nn.Module, path: str | Path) -> int:
     """Put the backbone of a checkpoint into a model with another head; return the tensors taken.
 
+    It may be the first stages only; a frozen stage that it lacks is warned of.
+
     Raises:
-        CheckpointError: there is no checkpoint, or it has no backbone that fits.
+        CheckpointError: there is no checkpoint, or it has no backbone, or one that does not fit.
     """
     state = load_state(path)
     weights = state.get("model", state)
     own = model.state_dict()
-    fitting = {
-        name: value
-        for name, value in weights.items()
-        if name.startswith("backbone.") and name in own and own[name].shape == value.shape
-    }
-    if not fitting:
-        raise CheckpointError(f"{path} has no backbone that fits this model")
-    model.load_state_dict(fitting, strict=False)
-    return len(fitting)
+    trunk = {name: value for name, value in weights.items() if name.startswith("backbone.")}
+    strange = [n for n, value in trunk.items() if n not in own or own[n].shape != value.shape]
+    if strange or not trunk:
+        why = f": {strange[0]} is of another one" if strange else ""
+        raise CheckpointError(f"{path} has no backbone that fits this model{why}")
+    frozen = (n for n, each in model.named_parameters() if not each.requires_grad)
+    missing = [name for name in frozen if name not in trunk]
+    if missing:
+        log.warning("%s has no %s, which is frozen and stays as it was", path, missing[0])
+    model.load_state_dict(trunk, strict=False)
+    return len(trunk)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 
 import pytest
@@ -70,10 +69,19 @@ def test_other_numbers_of_frozen_stages_can_be_asked_for(stages: int) -> None:
     assert trains == [False] * stages + [True] * (5 - stages)
 
 
-def test_freezing_random_weights_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING):
-        Backbone(pretrained=False, frozen_stages=3, output_stride=32)
-    assert "random weights" in caplog.text
+def test_training_on_frozen_random_weights_is_warned_of_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    first, second = (
+        Backbone(pretrained=False, frozen_stages=3, output_stride=32) for _ in range(2)
+    )
+    second.load_state_dict(first.state_dict())
+    first.eval()
+    second.train()
+    assert not caplog.text
+    first.train()
+    first.train()
+    assert caplog.text.count("random weights") == 1
 
 
 def test_there_are_four_transformer_blocks_of_512_which_look_everywhere(hybrid: Hybrid) -> None:

@@ -300,6 +300,20 @@ def test_a_trunk_can_be_taken_over_and_stays_frozen(tmp_path: Path) -> None:
     assert not any(p.requires_grad for p in model.backbone.layer2.parameters())
 
 
+def test_a_trunk_that_fits_in_part_is_refused_or_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = create_model(num_classes=5, output_stride=32)
+    weights = {n: v for n, v in model.state_dict().items() if n.startswith("backbone.stem")}
+    torch.save({"model": weights}, tmp_path / "stem.pth")
+    assert load_trunk(model, tmp_path / "stem.pth") == len(weights)
+    assert "has no backbone.layer1.0.conv1.weight, which is frozen" in caplog.text
+    weights["backbone.stem.0.weight"] = torch.zeros(64, 1, 7, 7)
+    torch.save({"model": weights}, tmp_path / "gray.pth")
+    with pytest.raises(CheckpointError, match=r"backbone\.stem\.0\.weight is of another one"):
+        load_trunk(model, tmp_path / "gray.pth")
+
+
 def test_nothing_to_train_and_bad_numbers_are_refused(images: Path, tmp_path: Path) -> None:
     model = Tiny().requires_grad_(False)
     with pytest.raises(ValueError, match="no parameter"):
