@@ -6,7 +6,7 @@ import contextlib
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -53,6 +53,13 @@ class Options:
     """Judge and keep a running mean of the weights with this decay per step; 0 does without."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Kept in best.pth for whoever judges it: how the model was made and what it wants to see."""
+
+    def __post_init__(self) -> None:
+        """Refuse names that nobody knows: they would stand for a constant rate, or for `auto`."""
+        for name, known in (("schedule", get_args(Schedule)), ("amp", get_args(Amp))):
+            if getattr(self, name) not in known:
+                there_is = ", ".join(known)
+                raise ValueError(f"there is no {name} {getattr(self, name)!r}; there is {there_is}")
 
 
 class Engine:

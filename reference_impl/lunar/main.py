@@ -10,7 +10,7 @@ import argparse
 import logging
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -135,11 +135,24 @@ def parse_flags(arguments: Sequence[str] | None) -> argparse.Namespace:
     if unknown:
         _fail(f"{options.config or options.evaluate} has the unknown setting {unknown[0]!r}")
     configured = parser()
-    configured.set_defaults(**{name: value for name, value in config.items() if name != "config"})
+    configured.set_defaults(**_checked(config, options.config or options.evaluate))
     folder = Path(configured.get_default("save_dir"))
     if options.evaluate and (folder / "last.pth").exists():  # a training's own results stay
         configured.set_defaults(save_dir=str(folder / "evaluation"))
     return configured.parse_args(arguments)
+
+
+def _checked(config: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """Return a configuration whose values are such as the flags would take."""
+    values = {n: v for n, v in config.items() if v is not None and v is not False}
+    flags = [f"--{n}" if v is True else f"--{n}={v}" for n, v in values.items() if n != "config"]
+    strict = parser()
+    strict.exit_on_error = False
+    try:
+        found = vars(strict.parse_args(flags))
+    except argparse.ArgumentError as error:
+        _fail(f"{source}: {error}")
+    return {name: found[name] for name in values}
 
 
 def _train(options: argparse.Namespace) -> None:

@@ -41,6 +41,37 @@ def command(
     )
 
 
+def test_flags_win_over_a_configuration_and_it_over_the_defaults(tmp_path: Path) -> None:
+    settings = {"lr": 0.5, "epochs": 3, "cache": True, "seed": 0, "compile": False, "trunk": None}
+    save_config(settings, tmp_path / "c.json")
+    found = parse_flags(["--config", str(tmp_path / "c.json"), "--epochs", "7"])
+    assert (found.lr, found.epochs, found.cache, found.seed) == (0.5, 7, True, 0)
+    assert (found.compile, found.trunk, found.batch_size) == (False, None, 8)
+    save_config(vars(found), tmp_path / "again.json")
+    again = parse_flags(["--config", str(tmp_path / "again.json")])
+    assert vars(again) | {"config": None} == vars(found) | {"config": None}
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"schedule": "cosin"}, "argument --schedule: invalid choice: 'cosin' (choose from "),
+        ({"amp": "fp32"}, "argument --amp: invalid choice: 'fp32' (choose from "),
+        ({"epochs": "many"}, "argument --epochs: invalid int value: 'many'"),
+        ({"cache": "no"}, "argument --cache: ignored explicit argument 'no'"),
+    ],
+    ids=["schedule", "amp", "epochs", "cache"],
+)
+def test_a_configuration_takes_no_values_that_flags_would_not(
+    tmp_path: Path, settings: dict[str, str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_config(settings, tmp_path / "c.json")
+    with pytest.raises(SystemExit) as ended:
+        parse_flags(["--config", str(tmp_path / "c.json")])
+    assert ended.value.code == 2
+    assert f"error: {tmp_path / 'c.json'}: {words}" in capsys.readouterr().err
+
+
 def test_what_is_judged_takes_no_place_of_a_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

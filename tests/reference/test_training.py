@@ -314,6 +314,14 @@ def test_a_trunk_that_fits_in_part_is_refused_or_warned_of(
         load_trunk(model, tmp_path / "gray.pth")
 
 
+@pytest.mark.parametrize(("name", "value"), [("schedule", "cosin"), ("amp", "fp32")])
+def test_names_that_nobody_knows_are_refused_with_those_that_there_are(
+    name: str, value: str
+) -> None:
+    with pytest.raises(ValueError, match=f"there is no {name} '{value}'; there is \\w+, "):
+        Options(**{name: value})
+
+
 def test_nothing_to_train_and_bad_numbers_are_refused(images: Path, tmp_path: Path) -> None:
     model = Tiny().requires_grad_(False)
     with pytest.raises(ValueError, match="no parameter"):
