@@ -39,7 +39,6 @@ from reference_impl.lunar.utils import (
     load_config,
     print_system_info,
     save_config,
-    save_history,
     set_seed,
 )
 
@@ -196,7 +195,6 @@ def _train(options: argparse.Namespace) -> None:
     judged = [_judged(model, loader, len(classes), options.gamma) for loader in test_loaders]
     if not main_process:
         return
-    save_history(result["history"], folder / "history.csv")
     more: dict[str, Any] = {"session_time": time.monotonic() - began}
     if judged:
         more["test"] = _described(judged[0], classes)

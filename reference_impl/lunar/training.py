@@ -31,6 +31,7 @@ from reference_impl.lunar.index import Index
 from reference_impl.lunar.losses import FocalLoss, focal_loss
 from reference_impl.lunar.metrics import Scores, scores_of
 from reference_impl.lunar.plots import plot_confusion, plot_history
+from reference_impl.lunar.utils import save_history
 
 __all__ = ["FocalLoss", "Options", "evaluate", "focal_loss", "load_model", "train_model"]
 log = logging.getLogger(__name__)
@@ -58,8 +59,9 @@ def train_model(
 ) -> dict[str, Any]:
     """Train, and keep the model with the best macro-F1 on the validation images.
 
-    Writes `best.pth`, `last.pth`, `history.png` and `confusion.png` into `save_dir`; in a group
-    of processes only the first one writes. The model ends with its best weights.
+    Writes `best.pth`, `last.pth` and `history.csv` into `save_dir` after each epoch, `history.png`
+    and `confusion.png` at the end; in a group of processes only the first one writes. The model
+    ends with its best weights.
 
     Args:
         model: maps B×3×H×W to logits B×classes; only parameters that require gradients change.
@@ -182,7 +184,7 @@ def _record(
 def _save(
     engine: Engine, val_loader: DataLoader[Any], folder: Path, state: _State, *, better: bool
 ) -> None:
-    """Write last.pth, and best.pth if this is the best epoch; whole or not at all."""
+    """Write what an epoch has brought, and best.pth if it is the best; whole or not at all."""
     if not distributed.is_main():
         return
     model = engine.bare.state_dict()
@@ -208,6 +210,7 @@ def _save(
             "fingerprint": _fingerprint(engine, val_loader),
         },
     )
+    save_history(state.history, folder / "history.csv")
 
 
 def _settings(optimizer: Mapping[str, Any], scheduler: Mapping[str, Any]) -> dict[str, Any]:

@@ -86,9 +86,8 @@ def load_config(path: str | Path) -> dict[str, Any]:
 
 
 def save_history(history: Sequence[Mapping[str, Any]], path: str | Path) -> None:
-    """Write the records of all epochs as CSV."""
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    with Path(path).open("w", encoding="utf-8", newline="") as file:
+    """Write the records of all epochs as CSV; whole or not at all."""
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(history[0]) if history else ["epoch"])
         writer.writeheader()
         writer.writerows(history)

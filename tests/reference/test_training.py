@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import math
 import re
@@ -58,6 +59,17 @@ def test_it_learns_and_leaves_records_pictures_and_the_best_model(
     assert not loaded.training
     batch = torch.rand(2, 3, 32, 32)
     assert torch.equal(loaded(batch), model.eval()(batch))
+
+
+def test_the_history_can_be_read_while_it_trains(images: Path, tmp_path: Path) -> None:
+    epochs = []
+
+    def look(_record: dict[str, Any]) -> None:
+        rows = csv.DictReader((tmp_path / "history.csv").read_text().splitlines())
+        epochs.append([row["epoch"] for row in rows])
+
+    train(images, tmp_path, 2, report=look)
+    assert epochs == [["1"], ["1", "2"]]
 
 
 def test_adamw_gets_only_what_is_trained_at_the_asked_rate(images: Path) -> None:
