@@ -110,6 +110,15 @@ def from_main(read: Callable[[], T]) -> T:
     return found  # type: ignore[no-any-return]
 
 
+def gathered(values: list[T]) -> list[T]:
+    """Return the values of all processes, in every process."""
+    if world() == 1:
+        return values
+    each: list[Any] = [None] * world()
+    dist.all_gather_object(each, values)
+    return [value for values in each for value in values]
+
+
 def barrier() -> None:
     """Wait for all."""
     if world() > 1:

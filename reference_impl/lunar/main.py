@@ -193,6 +193,7 @@ def _train(options: argparse.Namespace) -> None:
     classes = train_loader.dataset.classes  # type: ignore[attr-defined]
     model = Mirrored(model) if options.mirror_views else model
     judged = [_judged(model, loader, len(classes), options.gamma) for loader in test_loaders]
+    plot_mistakes(model, [val_loader, *test_loaders][-1], classes, folder / "mistakes.png")
     if not main_process:
         return
     more: dict[str, Any] = {"session_time": time.monotonic() - began}
@@ -203,7 +204,6 @@ def _train(options: argparse.Namespace) -> None:
         {**_described(result["confusion"], classes), **_kept(result), **more},
         folder / "results.json",
     )
-    plot_mistakes(model, [val_loader, *test_loaders][-1], classes, folder / "mistakes.png")
     print(  # noqa: T201
         f"best macro-F1 {result['best_f1']:.4f} in epoch {result['best_epoch']}, "
         f"{result['total_time']:.0f} s; everything is in {folder}"

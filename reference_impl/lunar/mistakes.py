@@ -3,38 +3,53 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from torch.utils.data import DataLoader
 
+from reference_impl.lunar import distributed
 from reference_impl.lunar.plots import plot_images
 
 
 @torch.no_grad()
 def plot_mistakes(
     model: nn.Module, loader: DataLoader[Any], classes: Sequence[str], path: Path, most: int = 20
-) -> int:
-    """Draw the wrong answers with the highest probability; return how many mistakes there are."""
+) -> None:
+    """Draw the wrong answers with the highest probability.
+
+    Each process looks at its share of the images, and the main one draws the worst of all.
+    """
     model.eval()
+    sure = attrgetter("probability")
+    mine = heapq.nlargest(most, _mistakes(model, loader, classes), key=sure)
+    worst = heapq.nlargest(most, distributed.gathered(mine), key=sure)
+    if distributed.is_main():
+        titles = [f"{mistake.words} ({mistake.probability:.0%})" for mistake in worst]
+        plot_images([mistake.image for mistake in worst], titles, path)
+
+
+class _Mistake(NamedTuple):
+    probability: float
+    """Of the wrong answer."""
+    words: str
+    image: NDArray[np.float32]
+
+
+def _mistakes(
+    model: nn.Module, loader: DataLoader[Any], classes: Sequence[str]
+) -> Iterator[_Mistake]:
     device = next(model.parameters()).device
-    worst: list[tuple[float, int, Any, str]] = []
-    count = 0
     for images, labels in loader:
         if not len(labels):
             continue
         sure, predicted = model(images.to(device)).float().softmax(1).cpu().max(1)
         for number in torch.nonzero(predicted != labels).flatten().tolist():
-            count += 1
             words = f"{classes[labels[number]]}, taken for\n{classes[predicted[number]]}"
-            entry = (float(sure[number]), count, images[number, 0].numpy(), words)
-            heapq.heappush(worst, entry)
-            if len(worst) > most:
-                heapq.heappop(worst)
-    worst.sort(key=lambda entry: -entry[0])
-    titles = [f"{words} ({sure:.0%})" for sure, _, _, words in worst]
-    plot_images([image for _, _, image, _ in worst], titles, path)
-    return count
+            yield _Mistake(float(sure[number]), words, images[number, 0].numpy())

@@ -54,6 +54,7 @@ def test_processes_that_read_different_numbers_of_images_train_and_judge_one_mod
     assert found["loss"] > 0
     assert found["judged"] == sum(map(sum, uneven_child.SIZES))
     assert found["apart"] < 1e-7
+    assert found["drawn"] == found["wrong"] > 0
 
 
 @pytest.mark.training

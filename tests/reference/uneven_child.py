@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import torch
 from torch import nn
 
-from reference_impl.lunar import distributed
+from reference_impl.lunar import distributed, mistakes
 from reference_impl.lunar.engine import Engine, Options
 
 SIZES = ((4, 1, 3, 0), (4, 4, 4, 4))
@@ -31,13 +32,17 @@ def main(path: str) -> None:
         ]
         loss = engine.train_epoch(batches)
         _, confusion = engine.evaluate(cast(Any, batches))
+        drawn: list[str] = []
+        mistakes.plot_images = lambda _images, titles, _path: drawn.extend(titles)
+        mistakes.plot_mistakes(model, cast(Any, batches), "ab", Path(path), most=100)
         statistics = model[0].running_mean.clone()
         apart = (
             (distributed.total(statistics.clone()) / distributed.world() - statistics).abs().max()
         )
         if distributed.is_main():
             found = {"loss": loss, "judged": int(confusion.sum()), "apart": float(apart)}
-            torch.save(found, path)
+            wrong = int(confusion.sum() - confusion.trace())
+            torch.save({**found, "wrong": wrong, "drawn": len(drawn)}, path)
 
 
 if __name__ == "__main__":
