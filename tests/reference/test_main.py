@@ -12,11 +12,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
-from reference_impl.lunar import distributed, results
+from reference_impl.lunar import distributed, engine, model, results
 from reference_impl.lunar.checkpoints import load_state, save
 from reference_impl.lunar.main import main, parse_flags, parser
+from reference_impl.lunar.samples import create_sample_data
 from reference_impl.lunar.utils import save_config
+from reference_impl.lunar.views import training_views
 
 ROOT = Path(__file__).parents[2]
 TINY = ("--model_type", "simple", "--image_size", "32", "--num_workers", "0", "--amp", "off")
@@ -155,8 +159,6 @@ def test_wrong_input_gets_one_line_with_the_way_out(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    from reference_impl.lunar.samples import create_sample_data
-
     create_sample_data(tmp_path / "data", 5, image_size=32)
     extra = [] if "--image_size" in arguments else list(TINY)
     monkeypatch.chdir(tmp_path)
@@ -170,8 +172,6 @@ def test_wrong_input_gets_one_line_with_the_way_out(
 
 @pytest.mark.training
 def test_two_processes_judge_every_image_once_and_agree(tmp_path: Path) -> None:
-    from reference_impl.lunar.samples import create_sample_data
-
     create_sample_data(tmp_path / "lunar_images", 35, image_size=32)
     train = ("--epochs", "2", "--batch_size", "4", *TINY)
     done = command(tmp_path, *train, processes=2)
@@ -186,6 +186,34 @@ def test_two_processes_judge_every_image_once_and_agree(tmp_path: Path) -> None:
     assert judged[0]["confusion"] == judged[1]["confusion"]
     assert judged[0]["images"] == 35
     assert judged[0]["f1"] == pytest.approx(judged[1]["f1"])
+
+
+@pytest.mark.training
+def test_blocks_are_recomputed_views_made_in_batches_and_batches_taken_in_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model, "DIM", 64)
+    monkeypatch.setattr(model, "BLOCKS", 1)
+    recomputed, viewed = [], []
+
+    def recompute(block: nn.Module, tokens: Tensor, **more: bool) -> Tensor:
+        recomputed.append(len(tokens))
+        return checkpoint(block, tokens, **more)
+
+    def view(images: Tensor) -> Tensor:
+        viewed.append(tuple(images.shape))
+        return training_views(images)
+
+    monkeypatch.setattr(model, "checkpoint", recompute)
+    monkeypatch.setattr(engine, "training_views", view)
+    monkeypatch.chdir(tmp_path)
+    create_sample_data("lunar_images", 20, image_size=64)
+    small = ("--image_size", "32", "--num_workers", "0", "--amp", "off", "--batch_size", "6")
+    flags = ("--checkpointing", "--batch_views", "--accumulation_steps", "3", "--epochs", "1")
+    main([*small, *flags])
+    assert viewed == [(6, 1, 64, 64)] * 2  # of 15 images to train on
+    assert recomputed == [2] * 6
+    assert json.loads(Path("checkpoints", "results.json").read_text())["images"] == 5
 
 
 @pytest.mark.parametrize(("local", "words"), [("0", "give --num_classes 5"), ("1", "no folder")])
@@ -206,8 +234,6 @@ def test_sample_data_are_made_once_on_each_machine(
 
 @pytest.mark.training
 def test_a_fold_is_judged_that_did_not_choose_the_epoch(tmp_path: Path) -> None:
-    from reference_impl.lunar.samples import create_sample_data
-
     create_sample_data(tmp_path / "data", 60, image_size=32)
     paths = sorted((tmp_path / "data").rglob("*.png"))
     rows = [f"{p.relative_to(tmp_path)},{p.parent.name},{n % 3}" for n, p in enumerate(paths)]
@@ -226,8 +252,6 @@ def test_a_fold_is_judged_that_did_not_choose_the_epoch(tmp_path: Path) -> None:
 
 @pytest.mark.training
 def test_results_are_trained_once_and_told_in_a_table(tmp_path: Path) -> None:
-    from reference_impl.lunar.samples import create_sample_data
-
     create_sample_data(tmp_path / "data", 40, image_size=32)
     paths = sorted((tmp_path / "data").rglob("*.png"))
     rows = [f"{p.relative_to(tmp_path)},{p.parent.name},{n % 2}" for n, p in enumerate(paths)]
@@ -301,8 +325,6 @@ def test_a_trunk_is_taught_once_for_all_seeds_and_without_the_windows_of_the_tes
 
 @pytest.mark.training
 def test_a_checkpoint_is_judged_as_it_was_trained(tmp_path: Path) -> None:
-    from reference_impl.lunar.samples import create_sample_data
-
     create_sample_data(tmp_path / "lunar_images", 20, image_size=32)
     special = ("--mirror_views", "--average", "0.5", "--epochs", "1", "--batch_size", "4")
     assert command(tmp_path, *TINY, *special).returncode == 0

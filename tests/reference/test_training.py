@@ -15,6 +15,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from reference_impl.lunar import model as hybrid
 from reference_impl.lunar import training
 from reference_impl.lunar.checkpoints import CheckpointError, load_model, load_state, load_trunk
 from reference_impl.lunar.engine import Engine, amp_dtype
@@ -136,6 +137,28 @@ def test_two_epochs_resumed_for_two_more_are_the_same_bits_as_four(
         for each in (whole, parts)
     ]
     assert without_time[0] == without_time[1]
+
+
+@pytest.mark.training
+def test_the_hybrid_with_its_frozen_stages_resumes_with_the_same_bits(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hybrid, "DIM", 64)
+    monkeypatch.setattr(hybrid, "BLOCKS", 1)
+    created = []
+    for folder, epochs in (("whole", 2), ("parts", 1), ("parts", 2)):
+        torch.manual_seed(3)
+        created.append(create_model(num_classes=2, output_stride=32, frozen_stages=4))
+        train(images, tmp_path / folder, epochs, created[-1], options=Options(resume=True))
+    whole, begun, parts = (each.state_dict() for each in created)
+    assert all(torch.equal(value, parts[name]) for name, value in whole.items())
+    whole, parts = (
+        load_state(tmp_path / name / "last.pth")["model"] for name in ("whole", "parts")
+    )
+    assert all(torch.equal(value, parts[name]) for name, value in whole.items())
+    moved = {name for name, value in whole.items() if not torch.equal(value, begun[name])}
+    assert "backbone.layer4.2.bn3.running_mean" in moved
+    assert not any(name.startswith(("backbone.stem", "backbone.layer3")) for name in moved)
 
 
 @pytest.mark.parametrize(
