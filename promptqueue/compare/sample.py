@@ -55,7 +55,7 @@ class Sample:
     errors: tuple[str, ...] = ()
     """Those of `unmet` whose check broke, which is no verdict on the code."""
     stopped: str = ""
-    """Why the run ended early, where a limit did that; it counts as it stands."""
+    """Why the run ended early, by a limit or by what was asked; it counts as it stands."""
     contract: str = ""
     """Digest of what it was judged by."""
     seed: int = 0

@@ -53,7 +53,7 @@ class ArmSummary:
     incomplete: int
     """Samples that did not bring every declared file."""
     stopped: int
-    """Samples that a limit ended."""
+    """Samples that ended early: by a limit, or by what was asked."""
 
 
 @dataclass(frozen=True, slots=True)

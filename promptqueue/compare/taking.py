@@ -9,10 +9,11 @@ from pathlib import Path
 
 from promptqueue.chat.connect import Connection
 from promptqueue.chat.endpoints import Endpoint, Price
+from promptqueue.chat.failure import Failure
 from promptqueue.compare.arms import Arm
 from promptqueue.compare.sample import Sample, Spending, models_of, spending_of
 from promptqueue.compare.variants import variant
-from promptqueue.errors import LimitReached
+from promptqueue.errors import EndpointError, LimitReached
 from promptqueue.queue.inputs import Value
 from promptqueue.queue.load import LoadedQueue
 from promptqueue.run.events import Event
@@ -24,6 +25,10 @@ from promptqueue.run.session import execute
 Tell = Callable[[Event], None]
 _TRIES = 2
 """A check that breaks may have met a machine that was busy, which says nothing of the code."""
+_OWN_FAILURES = frozenset(
+    {Failure.CONTEXT_OVERFLOW, Failure.CONTEXT_TRUNCATED, Failure.EMPTY, Failure.FILTERED}
+)
+"""Those that come of what was asked; without them, an arm would be judged by its survivors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +73,8 @@ def ask(task: Task, terms: Terms, connection: Connection, tell: Tell = lambda _:
     """Run the arm, or go on with its run: what was answered is not asked again.
 
     Raises:
-        EndpointError, StorageError, UsageError: see `promptqueue.run.session.execute`.
+        EndpointError: it failed, and not because of what was asked.
+        StorageError, UsageError: see `promptqueue.run.session.execute`.
     """
     ran = asked_before(task, terms)
     if ran is not None:
@@ -91,17 +97,25 @@ def ask(task: Task, terms: Terms, connection: Connection, tell: Tell = lambda _:
                 tell(event)
     except LimitReached as error:
         stopped = str(error).partition(";")[0]
+    except EndpointError:
+        ran = asked_before(task, terms)
+        if ran is None:
+            raise
+        return ran
     path = _run_of(task.place)
     assert path is not None
     return _ran(path, terms, stopped)
 
 
 def asked_before(task: Task, terms: Terms) -> Ran | None:
-    """Return what a run came to that was finished before, where only the verdict is missing."""
+    """Return what a run came to that has ended before, where only the verdict is missing."""
     path = _run_of(task.place)
-    if path is None or _end_of(path).get("event") != "run.finished":
+    if path is None:
         return None
-    return _ran(path, terms)
+    if _end_of(path).get("event") == "run.finished":
+        return _ran(path, terms)
+    failure = _own_failure(path)
+    return _ran(path, terms, failure) if failure else None
 
 
 def _ran(path: Path, terms: Terms, stopped: str = "") -> Ran:
@@ -153,6 +167,16 @@ def _run_of(place: Path) -> Path | None:
     """Return the run of a sample; it has one at most."""
     found = sorted(path.parent for path in (place / "runs").glob("*/run.json"))
     return found[-1] if found else None
+
+
+def _own_failure(path: Path) -> str:
+    """Return why a run stopped, where that comes of what was asked; else an empty text."""
+    if _end_of(path).get("event") != "run.interrupted":
+        return ""
+    before = list(RunDirectory(path).records())[-2]
+    if before["event"] != "call.failed" or before["failure"] not in _OWN_FAILURES:
+        return ""
+    return f"{before['failure'].replace('_', ' ')}: {before['message']}"
 
 
 def _end_of(path: Path) -> Record:

@@ -103,7 +103,7 @@ def _remarks(arm: ArmSummary) -> Iterator[str]:
         "replies cut off": arm.endings.get("length", 0),
         "replies that repeated themselves": arm.endings.get("degenerate", 0),
         "samples without all files": arm.incomplete,
-        "samples ended by a limit": arm.stopped,
+        "samples that ended early, counted as they stand": arm.stopped,
         "verdicts that are errors of checks, counted as not met": errors,
         "samples that meet everything": arm.whole,
     }

@@ -184,6 +184,38 @@ def test_an_endpoint_that_is_not_there(shell: Shell, server: FakeEndpoint) -> No
 
 
 @pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (error(400, "prompt is too long"), "context overflow: 400 prompt is too long"),
+        (stream("", finish="content_filter"), "filtered: finish_reason content_filter"),
+    ],
+    ids=["overflow", "filtered"],
+)
+def test_a_failure_that_comes_of_what_was_asked_counts(
+    shell: Shell, server: FakeEndpoint, answer: Answer, why: str
+) -> None:
+    def failing(asked: Asked) -> Answer:
+        prompt = asked.body["messages"][-1]["content"]
+        return answer if "Write report.py" in prompt else model(asked)
+
+    server._default = failing
+    said = compare(shell, "-n", "3", "--arm", "monolith", "--arm", "none", "--concurrency", "1")
+
+    monolith, queue = results(shell)["arms"]
+    assert [len(arm["samples"]) for arm in (monolith, queue)] == [3, 3]
+    assert (monolith["met"]["value"], queue["met"]["value"]) == (0, pytest.approx(1 / 3))
+    assert queue["samples"][0]["stopped"] == why
+    assert queue["stopped"] == 3
+    assert "3 samples that ended early, counted as they stand" in said
+
+    before = len(requests(server))  # other checks judge again, and nobody is asked
+    check = shell.folder / "pack/checks/test_stats.py"
+    check.write_text(check.read_text() + "\n# stricter now\n")
+    compare(shell, "-n", "1", "--arm", "monolith", "--arm", "none")
+    assert len(requests(server)) == before
+
+
+@pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["--arm", "monolit"], "did you mean 'monolith'?"),
