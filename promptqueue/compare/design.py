@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from promptqueue.chat.endpoints import named_model
-from promptqueue.compare.arms import DEFAULT, Arm, arms_without, parse_arm
+from promptqueue.compare.arms import DEFAULT, MONOLITH, Arm, arms_without, parse_arm
+from promptqueue.compare.monolith import refuse_several_models
 from promptqueue.compare.sample import Sample
 from promptqueue.compare.store import Store
 from promptqueue.compare.summary import Comparison, compare
@@ -133,6 +134,9 @@ def design(recipe: Recipe) -> Design:
     queues = {arm.queue: _other(recipe.folder / arm.queue, loaded) for arm in arms if arm.queue}
     limits = parse_limits(recipe.limits)
     terms = _terms(loaded, recipe)
+    for arm in arms:
+        if arm.shape == MONOLITH and not (arm.model or terms.model):
+            refuse_several_models((queues[arm.queue] if arm.queue else loaded).queue)
     named = named_model(
         flag=terms.model,
         step=None,

@@ -6,28 +6,16 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 
-from jinja2 import ChoiceLoader, DictLoader
-
 from promptqueue.chat.question import Params
 from promptqueue.compare.arms import MONOLITH, Arm
+from promptqueue.compare.monolith import as_monolith, with_templates
 from promptqueue.errors import UsageError
 from promptqueue.queue.inputs import Value
 from promptqueue.queue.load import LoadedQueue
-from promptqueue.queue.model import (
-    Context,
-    ContextEntry,
-    Queue,
-    Refine,
-    Step,
-    StepResult,
-    Turn,
-)
-from promptqueue.queue.render import render_step
-from promptqueue.queue.templates import make_environment
+from promptqueue.queue.model import Context, ContextEntry, Queue, Refine, Step
 
 _FORMS = ("files", "interface")
 _RULES: Mapping[str, Context] = {"none": "none", "full": "all"}
-_TAGS = re.compile(r"\{[{%#]")
 
 
 def variant(
@@ -42,16 +30,16 @@ def variant(
         seed: of the sampling, so that samples differ.
 
     Raises:
-        UsageError: what is to be left out is not there.
+        UsageError: what is to be left out is not there, or the steps cannot be one prompt.
         QueueFileError: a template cannot be rendered.
     """
     loaded = in_shape(loaded, arm.shape)
     for omitted in arm.omits:
         loaded = _without(loaded, omitted)
-    queue = loaded.queue
     if arm.shape == MONOLITH:
-        queue = queue.model_copy(update={"steps": (_monolith(loaded, inputs),)})
-    return replace(loaded, queue=_with_settings(queue, arm, seed))
+        given = frozenset(arm.params.given())
+        loaded = as_monolith(in_shape(loaded, "none"), inputs, given=given)
+    return replace(loaded, queue=_with_settings(loaded.queue, arm, seed))
 
 
 def in_shape(loaded: LoadedQueue, shape: str) -> LoadedQueue:
@@ -81,45 +69,6 @@ def _with_settings(queue: Queue, arm: Arm, seed: int) -> Queue:
         changed = {"refine": refine, "params": params, "model": arm.model or step.model}
         steps.append(step.model_copy(update=changed))
     return queue.model_copy(update={"steps": tuple(steps)})
-
-
-def _monolith(loaded: LoadedQueue, inputs: Mapping[str, Value]) -> Step:
-    """Return one step that asks for everything, in the words of the steps."""
-    queue = loaded.queue
-    bare = in_shape(loaded, "none")
-    known: dict[str, StepResult] = {}
-    parts = []
-    for number, step in enumerate(bare.queue.steps, 1):
-        prompt = render_step(bare, step, inputs, known)[-1].content
-        parts.append(f"# {number}/{len(queue.steps)} {step.title or step.id}\n\n{prompt.strip()}")
-        known[step.id] = _to_come(step)
-    outputs = {output.path: output for step in queue.steps for output in step.outputs}
-    caps = [queue.params_of(step).max_tokens for step in queue.steps]
-    return Step(
-        id=MONOLITH,
-        title="All at once",
-        task=_TAGS.sub(lambda mark: "{{ '" + mark[0] + "' }}", "\n\n".join(parts)),
-        outputs=tuple(outputs.values()),
-        requirements={k: v for step in queue.steps for k, v in step.requirements.items()},
-        checks=tuple(dict.fromkeys(check for step in queue.steps for check in step.checks)),
-        context="none",
-        refine=queue.refine_of(queue.steps[-1]),
-        model=queue.steps[0].model,
-        params=_sum_of_caps(queue, caps),
-    )
-
-
-def _sum_of_caps(queue: Queue, caps: list[int | None]) -> Params:
-    """Return the parameters of the first step, with room for the replies of all steps."""
-    first = queue.params_of(queue.steps[0])
-    known = [cap for cap in caps if cap is not None]
-    return Params(max_tokens=sum(known)).over(first) if len(known) == len(caps) else first
-
-
-def _to_come(step: Step) -> StepResult:
-    """Return what the prompt of a later step sees of one that is answered in the same reply."""
-    files = {path: f"(the {path} that you write above)" for path in step.paths()}
-    return StepResult(step.id, (Turn("", "(what you write above)"),), files)
 
 
 def _without(loaded: LoadedQueue, omitted: str) -> LoadedQueue:
@@ -158,11 +107,7 @@ def _without_bullet(loaded: LoadedQueue, name: str, bullet: str) -> LoadedQueue:
         return replace(loaded, queue=loaded.queue.model_copy(update={"steps": tuple(steps)}))
     text = without_bullet(loaded.sources[step.template], bullet)
     _refuse_nothing(step, bullet, changed=text != loaded.sources[step.template])
-    environment = make_environment(loaded.folder)
-    assert environment.loader is not None
-    environment.loader = ChoiceLoader([DictLoader({step.template: text}), environment.loader])
-    sources = {**loaded.sources, step.template: text}
-    return replace(loaded, environment=environment, sources=sources)
+    return with_templates(loaded, {step.template: text})
 
 
 def without_bullet(text: str, name: str) -> str:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import pytest
 
 from promptqueue.compare.arms import Arm, arms_without, parse_arm, slug
+from promptqueue.compare.monolith import refuse_several_models
 from promptqueue.compare.variants import in_shape, variant, without_bullet
 from promptqueue.errors import UsageError
 from promptqueue.queue.inputs import resolve_inputs
-from promptqueue.queue.load import load_queue
+from promptqueue.queue.load import LoadedQueue, load_queue
 from promptqueue.queue.render import render_queue
 
 LUNAR = load_queue(Path(__file__).parents[2] / "prompts" / "lunar.yaml")
@@ -30,8 +32,76 @@ def test_the_monolith_asks_for_everything_in_the_words_of_the_steps() -> None:
 
     assert len(messages) == 2  # the role, and one prompt
     for step in LUNAR.queue.steps:
-        for line in filter(None, written[step.id][-1].splitlines()):
+        asked, _, _ = written[step.id][-1].partition("## ANSWER FORMAT")
+        for line in filter(None, asked.splitlines()):
             assert line in messages[-1], step.id
+
+
+def test_the_monolith_has_one_answer_format_with_each_name_once() -> None:
+    (prompt,) = (messages[-1] for messages in prompts("monolith").values())
+    tasks, _, answer_format = prompt.partition("# ANSWER FORMAT")
+
+    assert "# ANSWER FORMAT" not in answer_format
+    assert "only" not in answer_format  # a step's says `only the file`, or `only these three`
+    assert "Template of the reply" not in prompt
+    fences = [
+        f"```python path={name}.py" for name in ("preprocessing", "model", "training", "main")
+    ]
+    assert [line for line in prompt.splitlines() if "path=" in line] == fences
+    for signature in ("class ASPP(", "def train_model(", "def high_pass(", "def load_model("):
+        assert tasks.count(signature) == 1, signature
+    assert "use_amp=False, accumulation_steps=1)\n" in tasks  # as the last step has it
+
+
+def written(tmp_path: Path, steps: str) -> LoadedQueue:
+    path = tmp_path / "q.yaml"
+    path.write_text(f"promptqueue: 1\nname: q\nsteps:\n{steps}")
+    return load_queue(path)
+
+
+def test_a_template_without_the_layout_is_kept_whole_in_the_monolith(tmp_path: Path) -> None:
+    (tmp_path / "own.md.j2").write_text(
+        "Write a.py, and answer with it:\n\n```python\nx = 1\n```\n"
+    )
+    loaded = written(
+        tmp_path,
+        "  - {id: a, template: own.md.j2, outputs: [{path: a.py}]}\n"
+        "  - {id: b, task: Write b.py, outputs: [{path: b.py}]}\n",
+    )
+
+    ((prompt,),) = render_queue(variant(loaded, parse_arm("monolith"), {}, seed=1), {}).values()
+
+    assert prompt.content.count("x = 1") == 1
+    assert "Outlines" not in prompt.content
+
+
+@pytest.mark.parametrize(
+    ("first", "arm", "words"),
+    [
+        ("params: {temperature: 0.7}", "monolith", r"temperature \(0.7, None\)"),
+        ("params: {temperature: 0.7}", "monolith,temperature=0.2", ""),
+        ("params: {max_tokens: 100}", "monolith", ""),
+        ("model: large", "monolith", r"different models \(large, none\).*monolith,model=NAME"),
+    ],
+)
+def test_steps_that_are_asked_in_other_ways_are_no_single_prompt(
+    tmp_path: Path, first: str, arm: str, words: str
+) -> None:
+    loaded = written(
+        tmp_path,
+        f"  - {{id: a, task: Write a.py, {first}, outputs: [{{path: a.py}}]}}\n"
+        "  - {id: b, task: Write b.py, outputs: [{path: b.py}]}\n",
+    )
+    expected = pytest.raises(UsageError, match=words) if words else contextlib.nullcontext()
+    with expected:
+        refuse_several_models(loaded.queue)
+        variant(loaded, parse_arm(arm), {}, seed=1)
+
+
+def test_the_monolith_may_be_refined_as_often_as_all_steps_together() -> None:
+    (step,) = variant(LUNAR, parse_arm("monolith+refine"), INPUTS, seed=1).queue.steps
+    assert step.refine is not None
+    assert step.refine.turns == 4 * LUNAR.queue.defaults.refine.turns
 
 
 def test_the_monolith_declares_every_file_and_may_be_as_long_as_all_replies() -> None:
