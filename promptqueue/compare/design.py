@@ -70,7 +70,13 @@ class Design:
     def tasks(self) -> list[Task]:
         """Return all samples: the first of each arm, then the second; a stop leaves all alike."""
         return [
-            Task(arm, number, self._place(arm, number), self.queue_of(arm))
+            Task(
+                arm,
+                number,
+                self._place(arm, number),
+                self.queue_of(arm),
+                judge=self.loaded if arm.queue else None,
+            )
             for number in range(1, self.samples + 1)
             for arm in self.arms
         ]
@@ -171,22 +177,32 @@ def _terms(loaded: LoadedQueue, recipe: Recipe) -> Terms:
         runs=Path(),
     )
     contract = contract_judge(loaded, plan.inputs).contract
-    asked = tuple(name for step in loaded.queue.steps for name in step.requirements)
+    asked = tuple(_requirements(loaded))
     return Terms(plan.inputs, plan.endpoint, plan.prices, plan.model, contract, asked)
 
 
 def _other(path: Path, loaded: LoadedQueue) -> LoadedQueue:
-    """Return the queue of an arm of its own; it must ask for what is compared.
+    """Return the queue of an arm of its own; the contract of what is compared must fit its code.
 
     Raises:
-        UsageError: it does not.
+        UsageError: it does not ask for the same, or does not bring the files that are judged.
     """
     other = load_queue(path)
-    ours, theirs = (
-        {name for step in each.queue.steps for name in step.requirements}
-        for each in (loaded, other)
-    )
-    lacking = ", ".join(sorted(ours - theirs)[:3])
-    if lacking:
-        raise UsageError(f"{path} cannot be an arm: it does not ask for {lacking} of {loaded.path}")
+    for what, ours, theirs in (
+        ("ask for", _requirements(loaded), _requirements(other)),
+        ("bring", _files(loaded), _files(other)),
+    ):
+        lacking = ", ".join([name for name in ours if name not in theirs][:3])
+        if lacking:
+            raise UsageError(
+                f"{path} cannot be an arm: it does not {what} {lacking} of {loaded.path}"
+            )
     return other
+
+
+def _requirements(loaded: LoadedQueue) -> list[str]:
+    return [name for step in loaded.queue.steps for name in step.requirements]
+
+
+def _files(loaded: LoadedQueue) -> list[str]:
+    return [path for step in loaded.queue.steps for path in step.paths()]

@@ -12,7 +12,7 @@ from promptqueue.chat.endpoints import Endpoint, Price
 from promptqueue.chat.failure import Failure
 from promptqueue.compare.arms import Arm
 from promptqueue.compare.sample import Sample, Spending, models_of, spending_of
-from promptqueue.compare.variants import variant
+from promptqueue.compare.variants import variant, with_files_of
 from promptqueue.errors import EndpointError, LimitReached
 from promptqueue.queue.inputs import Value
 from promptqueue.queue.load import LoadedQueue
@@ -41,6 +41,8 @@ class Task:
     place: Path
     loaded: LoadedQueue
     """The queue of the arm, as its file has it."""
+    judge: LoadedQueue | None = None
+    """The queue whose contract judges the code, where that is another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +127,7 @@ def _ran(path: Path, terms: Terms, stopped: str = "") -> Ran:
 
 
 def judge(task: Task, terms: Terms, ran: Ran) -> Sample:
-    """Judge what a run brought by the whole contract.
+    """Judge what a run brought by the whole contract of the queue that is compared.
 
     Raises:
         IsolationError, UsageError, StorageError: see `promptqueue.verify.gates.verify`.
@@ -136,8 +138,9 @@ def judge(task: Task, terms: Terms, ran: Ran) -> Sample:
     code = task.place / "code"
     code.mkdir(exist_ok=True)
     selection = Selection(gates=("contract",))
+    loaded = with_files_of(task.judge, task.loaded) if task.judge else task.loaded
     for _ in range(_TRIES):
-        report = verify(task.loaded, code, selection=selection, inputs=terms.inputs)
+        report = verify(loaded, code, selection=selection, inputs=terms.inputs)
         verdicts = {each.id: each.verdict for each in report.requirements}
         errors = tuple(name for name in terms.requirements if verdicts[name] == "error")
         if not errors:

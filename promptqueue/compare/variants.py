@@ -51,6 +51,16 @@ def in_shape(loaded: LoadedQueue, shape: str) -> LoadedQueue:
     return replace(loaded, queue=queue.model_copy(update={"steps": steps}))
 
 
+def with_files_of(loaded: LoadedQueue, other: LoadedQueue) -> LoadedQueue:
+    """Return the queue with the files of another one among those that are judged."""
+    own = {path for step in loaded.queue.steps for path in step.paths()}
+    outputs = {output.path: output for step in other.queue.steps for output in step.outputs}
+    more = tuple(output for path, output in outputs.items() if path not in own)
+    *steps, last = loaded.queue.steps
+    last = last.model_copy(update={"outputs": (*last.outputs, *more)})
+    return replace(loaded, queue=loaded.queue.model_copy(update={"steps": (*steps, last)}))
+
+
 def _with_context(queue: Queue, index: int, shape: str) -> Step:
     rule = _RULES.get(shape)
     if rule is None:

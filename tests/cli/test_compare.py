@@ -265,9 +265,43 @@ def test_an_arm_may_be_another_queue_that_asks_for_the_same(
     assert sum("Please" in str(asked.body) for asked in requests(server)) == 2
     assert results(shell)["requirements"] == ["mean", "median", "report"]
     assert [arm["met"]["value"] for arm in results(shell)["arms"]] == [pytest.approx(1 / 3)] * 2
-    (shell.folder / "pack/polite.yaml").write_text(other.replace("median:", "middle:"))
-    said = compare(shell, "--arm", "written,queue=pack/polite.yaml", code=2)
-    assert "it does not ask for median" in said
+
+
+def test_an_arm_of_another_queue_is_judged_by_the_contract_of_what_is_compared(
+    shell: Shell, server: FakeEndpoint
+) -> None:
+    checks = shell.folder / "pack/checks"
+    mark = '@pytest.mark.requirement("{}")\ndef test_{}():\n    pass\n'
+    names = ("mean", "median", "report")
+    easy = "import pytest\n\n\n" + "\n\n".join(mark.format(name, name) for name in names)
+    (checks / "test_easy.py").write_text(easy)  # passes whatever the code does
+    text = (shell.folder / "pack/tiny.yaml").read_text()
+    other = text.replace("test_stats.py", "test_easy.py").replace("test_report.py", "test_easy.py")
+    other = other.replace("{path: stats.py,", "{path: more.py}, {path: stats.py,")
+    (shell.folder / "pack/easy.yaml").write_text(other)
+    server._default = stream(  # of the two files that the pack declares, one needs a third
+        fence("more.py", STATS) + fence("stats.py", "from more import mean\nmedian = 0\n")
+    )
+
+    compare(shell, "-n", "1", "--arm", "monolith,queue=pack/easy.yaml")
+
+    (sample,) = results(shell)["arms"][0]["samples"]
+    assert (sample["met"], sample["unmet"]) == (["mean"], ["median", "report"])
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "words"),
+    [
+        ("median:", "middle:", "it does not ask for median of"),
+        ("path: stats.py", "path: figures.py", "it does not bring stats.py of"),
+    ],
+)
+def test_a_queue_that_the_contract_does_not_fit_is_no_arm(
+    shell: Shell, server: FakeEndpoint, ours: str, theirs: str, words: str
+) -> None:
+    text = (shell.folder / "pack/tiny.yaml").read_text()
+    (shell.folder / "pack/other.yaml").write_text(text.replace(ours, theirs))
+    assert words in compare(shell, "--arm", "written,queue=pack/other.yaml", code=2)
 
 
 def with_bullet(shell: Shell) -> None:
