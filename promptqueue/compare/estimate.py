@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from promptqueue.chat.quirks import estimate_prompt
 from promptqueue.compare.design import Design
-from promptqueue.compare.statistics import detectable, smallest_p, spread
+from promptqueue.compare.statistics import LEVEL, detectable, smallest_p, spread
 from promptqueue.compare.taking import Task, seed_of
 from promptqueue.compare.variants import variant
 from promptqueue.queue.render import render_queue
@@ -38,7 +38,8 @@ class Estimate:
     smallest_p: float
     """With so many samples of two arms, whatever they say."""
     detectable: float | None
-    """The difference of two arms that is found four times out of five; None for one sample."""
+    """The difference of two arms that is found four times out of five; None where so few samples
+    can never show one."""
     spread: float
     assumed: bool
     """The spread is assumed, not measured."""
@@ -56,10 +57,11 @@ def estimate(design: Design) -> Estimate:
     measured = spread([[s.rate for s in arm.samples] for arm in design.summary().arms])
     scatter = measured if measured is not None else _ASSUMED_SPREAD
     count = design.samples
+    least = smallest_p(count, count)
     return Estimate(
         arms=tuple(arms),
-        smallest_p=smallest_p(count, count),
-        detectable=detectable(count, scatter) if count > 1 else None,
+        smallest_p=least,
+        detectable=detectable(count, scatter) if least <= 1 - LEVEL else None,
         spread=scatter,
         assumed=measured is None,
     )

@@ -28,7 +28,7 @@ Rates = Sequence[float]
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """An estimate and its confidence interval."""
+    """An estimate and its confidence interval; NaN where the samples cannot give one."""
 
     value: float
     low: float
@@ -48,7 +48,8 @@ def mean_interval(rates: Rates) -> Interval:
     """Return the mean with its cluster-bootstrap interval.
 
     Quantiles are expanded as Hesterberg (The American Statistician 69, 2015) does it: those of the
-    plain percentile bootstrap are too narrow for few samples. One sample has no interval.
+    plain percentile bootstrap are too narrow for few samples. One sample has no interval, nor
+    have samples that are all alike: resampling them says nothing of what others would be.
     """
     values = np.asarray(rates, dtype=float)
     means = _resampled_means(values)
@@ -115,6 +116,15 @@ def detectable(samples: int, spread: float) -> float:
     return float(quantiles * spread * math.sqrt(2 / samples))
 
 
+def coverage(samples: int) -> float:
+    """Return how often intervals of so many samples hold the true value, at most.
+
+    They end where the samples end, and all of these lie on one side of the median once in
+    2^(samples - 1) times; what is true of it is about true of the mean.
+    """
+    return min(LEVEL, 1 - 2.0 ** (1 - samples))
+
+
 def spread(arms: Sequence[Rates]) -> float | None:
     """Return the pooled standard deviation within arms; None where no arm has two samples."""
     several = [np.asarray(rates, dtype=float) for rates in arms if len(rates) > 1]
@@ -136,7 +146,7 @@ def _resampled_means(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _expanded(resampled: NDArray[np.float64], count: int) -> tuple[float, float]:
     """Return the interval of resampled estimates, widened for few samples."""
-    if count < 2:
+    if count < 2 or np.ptp(resampled) == 0:
         return math.nan, math.nan
     t = stats.t.ppf((1 + LEVEL) / 2, count - 1)
     tail = float(stats.norm.cdf(-math.sqrt(count / (count - 1)) * t))

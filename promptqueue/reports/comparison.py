@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from promptqueue.compare.estimate import Estimate
-from promptqueue.compare.statistics import Interval
+from promptqueue.compare.statistics import LEVEL, Interval, coverage
 from promptqueue.compare.summary import ArmSummary, Comparison
 from promptqueue.words import counted
 
@@ -31,7 +31,10 @@ def estimate_lines(estimate: Estimate) -> Iterator[str]:
             f"of prompts and {most} of replies{money}, refinement not counted"
         )
     if estimate.detectable is None:
-        yield "one sample of an arm shows no difference: there is nothing to say how it scatters"
+        yield (
+            "so few samples of an arm show no difference, however large it is: their smallest p "
+            f"is {_p(estimate.smallest_p)}; take 4 or more"
+        )
         return
     origin = "assumed" if estimate.assumed else "as measured"
     yield (
@@ -55,7 +58,7 @@ def comparison_lines(comparison: Comparison) -> Iterator[str]:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         yield "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
-    yield "[ ] 95 % of such intervals hold the true value (cluster bootstrap); p by permutation"
+    yield _legend(comparison)
     for arm in comparison.arms:
         yield from _remarks(arm)
     for name, count in comparison.missing.items():
@@ -88,11 +91,23 @@ def _row(arm: ArmSummary) -> tuple[str, ...]:
     return (
         arm.arm,
         str(len(arm.samples)),
-        _share(arm.met),
+        _share(arm.met, alike=len(arm.samples) > 1),
         f"{_signed(than.interval)}, p {_p(than.p)}" if than else "",
         f"{less}{arm.at_budget:.0%}",
         f"{arm.tokens:,.0f}",
         f"{int(arm.seconds // 60)}:{int(arm.seconds % 60):02}",
+    )
+
+
+def _legend(comparison: Comparison) -> str:
+    least = min((len(arm.samples) for arm in comparison.arms if len(arm.samples) > 1), default=0)
+    if not least:
+        return "one sample has no interval and no p"
+    held = f"about {LEVEL:.0%}" if coverage(least) >= LEVEL else f"at most {coverage(least):.0%}"
+    few = "" if coverage(least) >= LEVEL else f", with {least} samples"
+    return (
+        f"[ ] cluster bootstrap: {held} of such intervals hold the true value{few}; none where all "
+        "samples are alike; p by permutation"
     )
 
 
@@ -117,9 +132,10 @@ def _remarks(arm: ArmSummary) -> Iterator[str]:
         yield f"  {arm.arm}: {', '.join(told)}"
 
 
-def _share(interval: Interval) -> str:
+def _share(interval: Interval, *, alike: bool) -> str:
+    """Write a share; several samples without an interval are all alike."""
     if math.isnan(interval.low):
-        return f"{interval.value:.0%}"
+        return f"{interval.value:.0%}" + (" (all alike)" if alike else "")
     return f"{interval.value:.0%} [{interval.low:.0%}, {interval.high:.0%}]"
 
 

@@ -65,7 +65,7 @@ def _draw_cost(axes: Axes, comparison: Comparison) -> None:
         f"{len(comparison.requirements)} requirements"
     )
     axes.set_xlabel("tokens of one sample, in and out")
-    axes.set_ylabel("requirements met, % (mean, 95 % interval; small: single samples)")
+    axes.set_ylabel("requirements met, % (mean, bootstrap interval; small: single samples)")
     axes.set_xlim(left=0)
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.set_ylim(-3, 103)

@@ -79,7 +79,7 @@ def test_arms_are_compared_by_what_their_code_meets(shell: Shell, server: FakeEn
     assert found["arms"][2]["whole"] == 2
     assert [arm["calls"] for arm in found["arms"]] == [1, 2, 3]
     assert len(requests(server)) == 2 * (1 + 2 + 3)
-    assert "+33 [+33, +33], p 0.333" in said  # two against two: 2 of 6 ways to deal them
+    assert "+33, p 0.333" in said  # two against two: 2 of 6 ways to deal them
     rows = list(csv.DictReader((shell.folder / STORE / "results.csv").read_text().splitlines()))
     assert sum(int(row["met"]) for row in rows if row["arm"] == "full+refine") == 6
     assert (shell.folder / STORE / "comparison.png").read_bytes().startswith(b"\x89PNG")
@@ -354,6 +354,8 @@ def test_the_estimate_asks_nothing(shell: Shell, server: FakeEndpoint) -> None:
     assert "full: 5 samples" in said
     assert not requests(server)
     assert not (shell.folder / STORE).exists()
+    # 2 of the 20 ways to deal six samples: nothing is shown at 5 %, however far apart they are
+    assert "their smallest p is 0.100; take 4 or more" in compare(shell, "-n", "3", "--estimate")
 
 
 def wait_for(shell: Shell, event: str) -> None:

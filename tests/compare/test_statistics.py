@@ -12,6 +12,7 @@ from scipy import stats
 
 from promptqueue.compare.statistics import (
     best_of,
+    coverage,
     detectable,
     difference,
     mean_interval,
@@ -63,6 +64,28 @@ def test_p_is_what_dealing_the_samples_in_all_ways_gives() -> None:
 def test_arms_that_are_far_apart_have_the_smallest_p_there_is() -> None:
     assert difference([0.8, 0.9, 0.85], [0.1, 0.2, 0.15]).p == pytest.approx(smallest_p(3, 3))
     assert smallest_p(5, 5) == pytest.approx(2 / 252)
+
+
+@pytest.mark.parametrize("samples", [2, 5, 30])
+def test_samples_that_are_all_alike_have_no_interval(samples: int) -> None:
+    # 0 of 33 in five samples: the rule of three (Hanley and Lippman-Hand 1983) allows for shares
+    # far above 0, and an interval of no width would be never wrong
+    alike = [0.0] * samples
+    assert math.isnan(mean_interval(alike).low)
+    assert math.isnan(difference(alike, [1.0] * samples).interval.high)
+    assert difference(alike, [1.0] * samples).interval.value == -1
+    assert mean_interval([0.0, *alike, 0.1]).high > 0
+
+
+@pytest.mark.parametrize("samples", [2, 3, 4])
+def test_few_samples_hold_the_true_value_no_more_often_than_is_said(samples: int) -> None:
+    random = np.random.default_rng(12)
+    held = 0
+    for _ in range(400):
+        found = mean_interval(list(random.normal(0.4, 0.1, samples)))
+        held += found.low <= 0.4 <= found.high
+    assert held / 400 <= coverage(samples) + 0.04
+    assert coverage(30) == 0.95
 
 
 def test_equal_arms_differ_by_nothing() -> None:

@@ -1,0 +1,60 @@
+"""What a comparison says: tables of samples whose shares, intervals and p are known."""
+
+from __future__ import annotations
+
+import pytest
+
+from promptqueue.compare.estimate import ArmEstimate, Estimate
+from promptqueue.compare.sample import Sample, Spending
+from promptqueue.compare.summary import compare
+from promptqueue.reports.comparison import comparison_lines, estimate_lines
+
+NAMES = ("a", "b", "c", "d")
+
+
+def sample(arm: str, number: int, met: int, **more: object) -> Sample:
+    spending = Spending(calls=1, prompt=100, completion=50, cached=0, usd=None, seconds=1.0)
+    values = {"spending": spending, "met": NAMES[:met], "unmet": NAMES[met:], **more}
+    return Sample(arm=arm, number=number, run="r", complete=True, **values)
+
+
+def table(**arms: list[int]) -> list[str]:
+    samples = {
+        arm: [sample(arm, number, met) for number, met in enumerate(counts, 1)]
+        for arm, counts in arms.items()
+    }
+    return list(comparison_lines(compare("q", NAMES, samples, next(iter(arms)), {})))
+
+
+def test_samples_that_are_all_alike_are_shown_without_an_interval() -> None:
+    lines = table(one=[0] * 5, other=[0, 1, 2, 3, 4], more=[4] * 5)
+
+    assert "0% (all alike)" in lines[1]
+    assert "50% [" in lines[2]
+    assert "100% (all alike)" in lines[3]
+    assert "+100, p 0.008" in lines[3]
+
+
+@pytest.mark.parametrize(
+    ("counts", "words"),
+    [
+        ([1], "one sample has no interval and no p"),
+        ([1, 2], "at most 50% of such intervals hold the true value, with 2 samples"),
+        ([1, 2, 3], "at most 75% of such intervals hold the true value, with 3 samples"),
+        ([1, 2, 3] * 3, "about 95% of such intervals hold the true value; none"),
+    ],
+)
+def test_intervals_say_how_far_they_can_be_trusted(counts: list[int], words: str) -> None:
+    assert any(words in line for line in table(one=counts))
+
+
+@pytest.mark.parametrize(
+    ("detectable", "words"),
+    [(None, "smallest p is 0.100; take 4 or more"), (0.3, "a difference of 30 points")],
+)
+def test_an_estimate_promises_no_difference_that_cannot_be_shown(
+    detectable: float | None, words: str
+) -> None:
+    arm = ArmEstimate("full", 3, 100, 100, None)
+    said = list(estimate_lines(Estimate((arm,), 0.1, detectable, 0.15, assumed=True)))
+    assert words in said[-1]
