@@ -201,7 +201,8 @@ def _other(path: Path, loaded: LoadedQueue) -> LoadedQueue:
 
 
 def _requirements(loaded: LoadedQueue) -> list[str]:
-    return [name for step in loaded.queue.steps for name in step.requirements]
+    """Return the ids, each once: checks name nothing else, so that all steps share a verdict."""
+    return list(dict.fromkeys(name for step in loaded.queue.steps for name in step.requirements))
 
 
 def _files(loaded: LoadedQueue) -> list[str]:
