@@ -28,6 +28,8 @@ class ArmEstimate:
     """At most, without refinement; None where nothing says how long a reply may be."""
     usd: float | None
     """At most; None where a price is not known, or how long a reply may be."""
+    greedy: bool = False
+    """Asked with temperature 0, so that samples may be copies of each other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,4 +92,5 @@ def _of_arm(design: Design, name: str, tasks: list[Task]) -> ArmEstimate:
         count * prompt,
         count * reply if capped else None,
         count * usd if capped and usd is not None else None,
+        greedy=all(loaded.queue.params_of(step).temperature == 0 for step in loaded.queue.steps),
     )

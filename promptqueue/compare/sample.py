@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping
@@ -62,6 +63,9 @@ class Sample:
     """Of the verdict."""
     models: tuple[str, ...] = ()
     """Who was asked."""
+    replies: str = ""
+    """Digest of all replies together; empty where there are none. Samples that have it in common
+    are copies of one another."""
 
     @property
     def rate(self) -> float:
@@ -107,6 +111,12 @@ def models_of(directory: RunDirectory) -> tuple[str, ...]:
     """Return the models that a run asked."""
     asked = (r["model"] for r in directory.records() if r["event"] == "call.started")
     return tuple(sorted({*asked}))
+
+
+def replies_of(directory: RunDirectory) -> str:
+    """Return the digest of all replies of a run."""
+    texts = [r["text"] for r in directory.records() if r["event"] == "call.finished"]
+    return hashlib.sha256("".join(texts).encode()).hexdigest() if texts else ""
 
 
 def spending_of(directory: RunDirectory, prices: Mapping[str, Price]) -> Spending:

@@ -54,6 +54,9 @@ class ArmSummary:
     """Samples that did not bring every declared file."""
     stopped: int
     """Samples that ended early: by a limit, or by what was asked."""
+    distinct: int
+    """Samples whose replies no other one has; where there are fewer of them than samples, nothing
+    is said of chance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +93,8 @@ def compare(
     known = {arm: tuple(found) for arm, found in samples.items() if found}
     costs = {arm: _mean([s.spending.tokens for s in found]) for arm, found in known.items()}
     budget = max(costs.values(), default=0.0)
-    against = [sample.rate for sample in known.get(base, ())]
     arms = [
-        _summary(arm, found, requirements, [] if arm == base else against, budget)
+        _summary(arm, found, requirements, () if arm == base else known.get(base, ()), budget)
         for arm, found in known.items()
     ]
     return Comparison(queue, tuple(requirements), base, budget, tuple(arms), missing)
@@ -102,10 +104,11 @@ def _summary(
     arm: str,
     samples: tuple[Sample, ...],
     requirements: Sequence[str],
-    against: Sequence[float],
+    against: tuple[Sample, ...],
     budget: float,
 ) -> ArmSummary:
     rates = [sample.rate for sample in samples]
+    independent = _distinct(samples) == len(samples)
     spent = [sample.spending for sample in samples]
     tokens = _mean([each.tokens for each in spent])
     affordable = budget / tokens if tokens else 1.0
@@ -117,8 +120,8 @@ def _summary(
     return ArmSummary(
         arm=arm,
         samples=samples,
-        met=mean_interval(rates),
-        than_base=difference(rates, against) if against else None,
+        met=mean_interval(rates) if independent else _bare(_mean(rates)),
+        than_base=_difference(samples, against) if against else None,
         pass_at={
             k: _mean([pass_at_k(counts[name], len(samples), k) for name in requirements])
             for k in _KS
@@ -138,7 +141,27 @@ def _summary(
         endings=dict(endings),
         incomplete=sum(not sample.complete for sample in samples),
         stopped=sum(bool(sample.stopped) for sample in samples),
+        distinct=_distinct(samples),
     )
+
+
+def _difference(samples: tuple[Sample, ...], against: tuple[Sample, ...]) -> Difference:
+    one, other = ([sample.rate for sample in each] for each in (samples, against))
+    if _distinct(samples) == len(samples) and _distinct(against) == len(against):
+        return difference(one, other)
+    return Difference(_bare(_mean(one) - _mean(other)), math.nan)
+
+
+def _distinct(samples: Sequence[Sample]) -> int:
+    """Return how many samples have replies of their own; those without any have nothing to copy.
+
+    At temperature 0, or where an endpoint ignores the seed, one answer comes again and again.
+    """
+    return len({sample.replies or sample.number for sample in samples})
+
+
+def _bare(value: float) -> Interval:
+    return Interval(value, math.nan, math.nan)
 
 
 def _mean(values: Sequence[float]) -> float:

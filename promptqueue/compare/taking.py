@@ -11,7 +11,7 @@ from promptqueue.chat.connect import Connection
 from promptqueue.chat.endpoints import Endpoint, Price
 from promptqueue.chat.failure import Failure
 from promptqueue.compare.arms import Arm
-from promptqueue.compare.sample import Sample, Spending, models_of, spending_of
+from promptqueue.compare.sample import Sample, Spending, models_of, replies_of, spending_of
 from promptqueue.compare.variants import variant, with_files_of
 from promptqueue.errors import EndpointError, LimitReached
 from promptqueue.queue.inputs import Value
@@ -68,6 +68,7 @@ class Ran:
     complete: bool
     spending: Spending
     models: tuple[str, ...]
+    replies: str
     stopped: str = ""
 
 
@@ -123,7 +124,8 @@ def asked_before(task: Task, terms: Terms) -> Ran | None:
 def _ran(path: Path, terms: Terms, stopped: str = "") -> Ran:
     directory, complete = RunDirectory(path), bool(_end_of(path).get("complete"))
     spending = spending_of(directory, terms.prices)
-    return Ran(path.name, complete, spending, models_of(directory), stopped)
+    models, replies = models_of(directory), replies_of(directory)
+    return Ran(path.name, complete, spending, models, replies, stopped)
 
 
 def judge(task: Task, terms: Terms, ran: Ran) -> Sample:
@@ -158,6 +160,7 @@ def judge(task: Task, terms: Terms, ran: Ran) -> Sample:
         contract=terms.contract,
         seed=report.seed,
         models=ran.models,
+        replies=ran.replies,
     )
 
 

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from promptqueue.compare.estimate import Estimate
-from promptqueue.compare.statistics import LEVEL, Interval, coverage
+from promptqueue.compare.statistics import LEVEL, Difference, Interval, coverage
 from promptqueue.compare.summary import ArmSummary, Comparison
 from promptqueue.words import counted
 
@@ -29,6 +29,12 @@ def estimate_lines(estimate: Estimate) -> Iterator[str]:
         yield (
             f"  {arm.arm}: {counted(arm.samples, 'sample')}, about {arm.prompt_tokens:,} tokens "
             f"of prompts and {most} of replies{money}, refinement not counted"
+        )
+    greedy = [arm.arm for arm in estimate.arms if arm.greedy]
+    if greedy and estimate.detectable is not None:
+        yield (
+            f"temperature 0: samples of {', '.join(greedy)} may be copies of each other, which say "
+            f"nothing of chance; ask for another, as {greedy[0]},temperature=0.7"
         )
     if estimate.detectable is None:
         yield (
@@ -91,8 +97,8 @@ def _row(arm: ArmSummary) -> tuple[str, ...]:
     return (
         arm.arm,
         str(len(arm.samples)),
-        _share(arm.met, alike=len(arm.samples) > 1),
-        f"{_signed(than.interval)}, p {_p(than.p)}" if than else "",
+        _share(arm.met, alike=1 < len(arm.samples) == arm.distinct),
+        _against(than) if than else "",
         f"{less}{arm.at_budget:.0%}",
         f"{arm.tokens:,.0f}",
         f"{int(arm.seconds // 60)}:{int(arm.seconds % 60):02}",
@@ -123,6 +129,9 @@ def _remarks(arm: ArmSummary) -> Iterator[str]:
         "samples that meet everything": arm.whole,
     }
     told = [f"{count} {what}" for what, count in odd.items() if count]
+    if arm.distinct < len(arm.samples):
+        differ = f"only {arm.distinct} of {len(arm.samples)} samples differ in their replies"
+        told.insert(0, f"{differ}, so no interval and no p")
     most = max(arm.pass_at)
     if most > 1:
         told.append(f"{arm.pass_at[most]:.0%} are met by one of {most} at least")
@@ -139,6 +148,10 @@ def _share(interval: Interval, *, alike: bool) -> str:
     return f"{interval.value:.0%} [{interval.low:.0%}, {interval.high:.0%}]"
 
 
+def _against(than: Difference) -> str:
+    return _signed(than.interval) + ("" if math.isnan(than.p) else f", p {_p(than.p)}")
+
+
 def _signed(interval: Interval) -> str:
     if math.isnan(interval.low):
         return f"{100 * interval.value:+.0f}"
@@ -150,8 +163,6 @@ def _points(share: float) -> str:
 
 
 def _p(value: float) -> str:
-    if math.isnan(value):
-        return "unknown"
     return f"{value:.3f}" if value >= 0.001 else f"{max(value, _LEAST):.4f}"
 
 

@@ -79,7 +79,7 @@ def test_arms_are_compared_by_what_their_code_meets(shell: Shell, server: FakeEn
     assert found["arms"][2]["whole"] == 2
     assert [arm["calls"] for arm in found["arms"]] == [1, 2, 3]
     assert len(requests(server)) == 2 * (1 + 2 + 3)
-    assert "+33, p 0.333" in said  # two against two: 2 of 6 ways to deal them
+    assert "full: only 1 of 2 samples differ in their replies" in said  # as the script has it
     rows = list(csv.DictReader((shell.folder / STORE / "results.csv").read_text().splitlines()))
     assert sum(int(row["met"]) for row in rows if row["arm"] == "full+refine") == 6
     assert (shell.folder / STORE / "comparison.png").read_bytes().startswith(b"\x89PNG")
@@ -347,11 +347,23 @@ def test_a_limit_of_the_whole_ends_it_between_two_samples(
     assert len(requests(server)) == 3
 
 
+def test_a_requirement_of_two_steps_is_counted_once(shell: Shell, server: FakeEndpoint) -> None:
+    queue = shell.folder / "pack/tiny.yaml"
+    again = '      mean: "the same, in the report"\n      report: "report.json'
+    queue.write_text(queue.read_text().replace('      report: "report.json', again))
+
+    compare(shell, "-n", "1", "--arm", "full")
+
+    assert results(shell)["requirements"] == ["mean", "median", "report"]
+    assert results(shell)["arms"][0]["met"]["value"] == pytest.approx(1 / 3)
+
+
 def test_the_estimate_asks_nothing(shell: Shell, server: FakeEndpoint) -> None:
     said = compare(shell, "-n", "5", "--estimate")
 
     assert "the smallest p is 0.008" in said  # 2 of the 252 ways to deal ten samples
     assert "full: 5 samples" in said
+    assert "temperature 0: samples of monolith, full, interface may be copies" in said
     assert not requests(server)
     assert not (shell.folder / STORE).exists()
     # 2 of the 20 ways to deal six samples: nothing is shown at 5 %, however far apart they are

@@ -35,6 +35,23 @@ def test_samples_that_are_all_alike_are_shown_without_an_interval() -> None:
     assert "+100, p 0.008" in lines[3]
 
 
+def test_copies_of_one_answer_say_nothing_of_chance() -> None:
+    samples = {
+        "one": [sample("one", number, 1, replies="same") for number in range(1, 6)],
+        "other": [sample("other", number, number % 4) for number in range(1, 6)],
+    }
+    lines = list(comparison_lines(compare("q", NAMES, samples, "one", {})))
+
+    assert "25%  " in lines[1]  # neither an interval, nor that they are alike
+    assert ", p " not in lines[2]
+    assert "one: only 1 of 5 samples differ in their replies, so no interval and no p" in lines[4]
+
+
+def test_samples_that_brought_no_reply_are_no_copies() -> None:
+    samples = {"one": [sample("one", number, 0, stopped="overflow") for number in range(1, 6)]}
+    assert compare("q", NAMES, samples, "one", {}).arms[0].distinct == 5
+
+
 @pytest.mark.parametrize(
     ("counts", "words"),
     [
