@@ -13,11 +13,12 @@ from promptqueue.compare.sample import Sample
 from promptqueue.compare.store import Store
 from promptqueue.compare.summary import Comparison, compare
 from promptqueue.compare.taking import Task, Terms
-from promptqueue.compare.variants import in_shape
+from promptqueue.compare.variants import in_shape, variant
 from promptqueue.errors import UsageError
 from promptqueue.queue.limits import parse_limits
 from promptqueue.queue.load import LoadedQueue, load_queue
 from promptqueue.queue.model import Limits
+from promptqueue.queue.render import digest_of, render_queue
 from promptqueue.run.judge import contract_judge, why_not
 from promptqueue.run.prepare import prepare
 
@@ -66,6 +67,8 @@ class Design:
     """Queue files of arms of their own."""
     limits: Limits
     """Of all runs together."""
+    asked: Mapping[str, str]
+    """Arm to the digest of the prompts that it asks with."""
 
     def tasks(self) -> list[Task]:
         """Return all samples: the first of each arm, then the second; a stop leaves all alike."""
@@ -114,6 +117,7 @@ class Design:
             sorted(terms.inputs.items()),
             terms.endpoint.shown_url,
             self.named,
+            self.asked[arm.name],
         )
         return self.store.place(arm.name, arm.key(told), number)
 
@@ -149,7 +153,16 @@ def design(recipe: Recipe) -> Design:
         queue=loaded.queue.defaults.model,
         endpoint=terms.endpoint,
     )
-    return Design(loaded, arms, recipe.samples, base, terms, store, named, queues, limits)
+    asked = {
+        arm.name: _asked(queues[arm.queue] if arm.queue else loaded, arm, terms) for arm in arms
+    }
+    return Design(loaded, arms, recipe.samples, base, terms, store, named, queues, limits, asked)
+
+
+def _asked(loaded: LoadedQueue, arm: Arm, terms: Terms) -> str:
+    """Return the digest of what an arm asks: no queue file holds the words of our own templates."""
+    prompts = render_queue(variant(loaded, arm, terms.inputs, seed=0), terms.inputs)
+    return digest_of([message for messages in prompts.values() for message in messages])
 
 
 def _arms(loaded: LoadedQueue, recipe: Recipe) -> tuple[Arm, ...]:

@@ -23,7 +23,7 @@ class Store:
     """The folder of a comparison.
 
     Each sample has a folder of its own, with its run, its code and what it came to. An arm whose
-    queue, inputs or endpoint have changed gets another folder; the old samples stay.
+    queue, prompts, inputs or endpoint have changed gets another folder; the old samples stay.
     """
 
     def __init__(self, folder: Path) -> None:

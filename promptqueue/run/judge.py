@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _NEEDED = ("pytest", "ruff", "safetensors", "numpy")
 _SUFFIXES = (".py", ".json", ".csv", ".txt", ".toml")
-"""Of the files beside the checks that make up a contract."""
+"""Of the files of a contract: beside the checks, and of the reference."""
 
 
 _PLACES = threading.BoundedSemaphore(max(1, (os.cpu_count() or 1) // 2))
@@ -222,9 +222,13 @@ def contract_judge(loaded: LoadedQueue, inputs: Mapping[str, Value]) -> Contract
 
 
 def _contract_files(loaded: LoadedQueue) -> Iterator[tuple[str, bytes]]:
-    """Yield name and content of the checks and of what lies beside them."""
+    """Yield name and content of the checks, of what lies beside them, and of the reference."""
     checks = [loaded.folder / check for step in loaded.queue.steps for check in step.checks]
-    for folder in dict.fromkeys(check.parent for check in checks):
+    folders = [check.parent for check in checks]
+    if checks and loaded.queue.reference is not None:
+        folders.append(loaded.folder / loaded.queue.reference)
+    for folder in dict.fromkeys(folders):
         for path in sorted(folder.rglob("*")):
             if path.suffix in _SUFFIXES and path.is_file():
-                yield path.relative_to(loaded.folder).as_posix(), path.read_bytes()
+                name = os.path.relpath(path, loaded.folder)
+                yield name, path.read_bytes()

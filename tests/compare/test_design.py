@@ -1,0 +1,52 @@
+"""What belongs together in a comparison: arms that are refused, samples that are kept apart."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from promptqueue.compare.design import Design, Recipe, design
+
+PACK = Path(__file__).parents[1] / "packs" / "tiny"
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Recipe:
+    shutil.copytree(PACK, tmp_path / "pack")
+    return Recipe(
+        queue=tmp_path / "pack/tiny.yaml",
+        arms=("monolith", "full"),
+        samples=2,
+        store=tmp_path / "store",
+        base_url="http://127.0.0.1:9/v1",
+    )
+
+
+def places(plan: Design) -> dict[str, str]:
+    return {task.arm.name: task.place.parent.name for task in plan.tasks()}
+
+
+def test_samples_of_other_prompts_are_kept_apart(
+    recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The words of our own layout and of the monolith are in no queue file."""
+    before = places(design(recipe))
+    assert places(design(recipe)) == before
+
+    monkeypatch.setattr("promptqueue.compare.monolith._WHOLE", "{{% extends '{layout}' %}}{task}")
+    changed = places(design(recipe))
+    assert changed["full"] == before["full"]
+    assert changed["monolith"] != before["monolith"]
+
+
+def test_another_reference_is_another_contract(recipe: Recipe) -> None:
+    before = design(recipe)
+    path = recipe.queue.parent / "reference/stats.py"
+    path.write_text(path.read_text() + "\n# as before, or not\n")
+
+    after = design(recipe)
+
+    assert after.terms.contract != before.terms.contract
+    assert places(after) == places(before)
