@@ -72,6 +72,16 @@ def difference(one: Rates, other: Rates) -> Difference:
     return Difference(Interval(value, low, high), _permutation_p(first, second))
 
 
+def holm(ps: Sequence[float]) -> list[float]:
+    """Return the p of several tests, each adjusted for all (Holm, Scand. J. Statist. 6, 1979)."""
+    adjusted, least = list(ps), 0.0
+    order = sorted(range(len(ps)), key=ps.__getitem__)
+    for rank, index in enumerate(order):
+        least = max(least, min(1.0, (len(ps) - rank) * ps[index]))
+        adjusted[index] = least
+    return adjusted
+
+
 def pass_at_k(passed: int, of: int, k: int) -> float:
     """Return the chance that at least one of `k` samples passes (Chen et al., arXiv 2107.03374).
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from promptqueue.compare.sample import Sample
 from promptqueue.compare.statistics import (
@@ -13,6 +13,7 @@ from promptqueue.compare.statistics import (
     Interval,
     best_of,
     difference,
+    holm,
     mean_interval,
     pass_at_k,
 )
@@ -57,6 +58,8 @@ class ArmSummary:
     distinct: int
     """Samples whose replies no other one has; where there are fewer of them than samples, nothing
     is said of chance."""
+    holm: float | None = None
+    """p of the difference, adjusted for all tests of the comparison; None where there is no p."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +100,14 @@ def compare(
         _summary(arm, found, requirements, () if arm == base else known.get(base, ()), budget)
         for arm, found in known.items()
     ]
-    return Comparison(queue, tuple(requirements), base, budget, tuple(arms), missing)
+    return Comparison(queue, tuple(requirements), base, budget, _adjusted(arms), missing)
+
+
+def _adjusted(arms: Sequence[ArmSummary]) -> tuple[ArmSummary, ...]:
+    tested = {arm.arm: arm.than_base.p for arm in arms if arm.than_base}
+    tested = {arm: p for arm, p in tested.items() if not math.isnan(p)}
+    adjusted = dict(zip(tested, holm(list(tested.values())), strict=True))
+    return tuple(replace(arm, holm=adjusted.get(arm.arm)) for arm in arms)
 
 
 def _summary(

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from promptqueue.compare.estimate import Estimate
-from promptqueue.compare.statistics import LEVEL, Difference, Interval, coverage
+from promptqueue.compare.statistics import LEVEL, Interval, coverage
 from promptqueue.compare.summary import ArmSummary, Comparison
 from promptqueue.words import counted
 
@@ -60,11 +60,14 @@ def comparison_lines(comparison: Comparison) -> Iterator[str]:
     head = ("arm", "n", f"of {total} met", f"more than {comparison.base}", budget, "tokens",
             "model's time")  # fmt: skip
     rows: list[tuple[str, ...]] = [head]
-    rows += [_row(arm) for arm in comparison.arms]
+    tests = sum(arm.holm is not None for arm in comparison.arms)
+    rows += [_row(arm, several=tests > 1) for arm in comparison.arms]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         yield "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
     yield _legend(comparison)
+    if tests > 1:
+        yield f"Holm: p adjusted for {tests} tests, of which one in twenty would else be below 0.05"
     for arm in comparison.arms:
         yield from _remarks(arm)
     for name, count in comparison.missing.items():
@@ -91,14 +94,13 @@ def comparison_csv(comparison: Comparison) -> str:
     return out.getvalue()
 
 
-def _row(arm: ArmSummary) -> tuple[str, ...]:
+def _row(arm: ArmSummary, *, several: bool) -> tuple[str, ...]:
     less = "≥ " if arm.budget_samples > len(arm.samples) else ""
-    than = arm.than_base
     return (
         arm.arm,
         str(len(arm.samples)),
         _share(arm.met, alike=1 < len(arm.samples) == arm.distinct),
-        _against(than) if than else "",
+        _against(arm, several=several),
         f"{less}{arm.at_budget:.0%}",
         f"{arm.tokens:,.0f}",
         f"{int(arm.seconds // 60)}:{int(arm.seconds % 60):02}",
@@ -148,8 +150,13 @@ def _share(interval: Interval, *, alike: bool) -> str:
     return f"{interval.value:.0%} [{interval.low:.0%}, {interval.high:.0%}]"
 
 
-def _against(than: Difference) -> str:
-    return _signed(than.interval) + ("" if math.isnan(than.p) else f", p {_p(than.p)}")
+def _against(arm: ArmSummary, *, several: bool) -> str:
+    if arm.than_base is None:
+        return ""
+    told = _signed(arm.than_base.interval)
+    if arm.holm is not None:
+        told += f", p {_p(arm.than_base.p)}" + (f" (Holm {_p(arm.holm)})" if several else "")
+    return told
 
 
 def _signed(interval: Interval) -> str:

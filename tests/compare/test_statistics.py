@@ -15,6 +15,7 @@ from promptqueue.compare.statistics import (
     coverage,
     detectable,
     difference,
+    holm,
     mean_interval,
     pass_at_k,
     smallest_p,
@@ -86,6 +87,13 @@ def test_few_samples_hold_the_true_value_no_more_often_than_is_said(samples: int
         held += found.low <= 0.4 <= found.high
     assert held / 400 <= coverage(samples) + 0.04
     assert coverage(30) == 0.95
+
+
+def test_p_values_of_several_tests_are_adjusted_as_r_does_it() -> None:
+    # R 4.3: p.adjust(c(0.01, 0.04, 0.03, 0.005), "holm")
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.6, 0.7]) == [1, 1]
+    assert holm([]) == []
 
 
 def test_equal_arms_differ_by_nothing() -> None:

@@ -32,7 +32,8 @@ def test_samples_that_are_all_alike_are_shown_without_an_interval() -> None:
     assert "0% (all alike)" in lines[1]
     assert "50% [" in lines[2]
     assert "100% (all alike)" in lines[3]
-    assert "+100, p 0.008" in lines[3]
+    assert "+100, p 0.008 (Holm 0.016)" in lines[3]  # the smaller of two
+    assert "Holm: p adjusted for 2 tests" in lines[5]
 
 
 def test_copies_of_one_answer_say_nothing_of_chance() -> None:
