@@ -101,7 +101,7 @@ def conduct_elsewhere(
 def _missing(design: Design) -> Iterator[list[Task]]:
     """Hold the store, and say which samples it lacks."""
     with design.store.opened():
-        yield [task for task in design.tasks() if design.known(task) is None]
+        yield design.missing()
 
 
 def _kept(

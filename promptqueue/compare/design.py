@@ -94,8 +94,14 @@ class Design:
         return sample if sample and sample.contract == self.terms.contract else None
 
     def samples_there(self) -> list[Sample]:
-        """Return all samples that were taken before."""
-        return [sample for task in self.tasks() if (sample := self.known(task)) is not None]
+        """Return all samples that were taken before, and that every check has looked at."""
+        found = (self.known(task) for task in self.tasks())
+        return [sample for sample in found if sample is not None and not sample.errors]
+
+    def missing(self) -> list[Task]:
+        """Return what is to be taken, or to be judged again: a check that broke may be mended."""
+        there = {(sample.arm, sample.number) for sample in self.samples_there()}
+        return [task for task in self.tasks() if (task.arm.name, task.number) not in there]
 
     def summary(self) -> Comparison:
         """Return what the samples so far come to."""

@@ -5,16 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from promptqueue.chat.endpoints import Price
+from promptqueue.chat.failure import Failure
 from promptqueue.chat.message import Usage
 from promptqueue.errors import StorageError
 from promptqueue.queue.model import Limits
-from promptqueue.run.journal import RunDirectory
+from promptqueue.run.journal import Record, RunDirectory
 from promptqueue.run.ledger import Ledger
 
 
@@ -30,9 +32,11 @@ class Spending:
     usd: float | None
     """None where a price is not known."""
     seconds: float
-    """Time that the model took."""
+    """Time that the model took, failed attempts included."""
     endings: Mapping[str, int] = field(default_factory=dict)
-    """`stop`, `length` (truncated), `degenerate` (it repeated itself) to how many replies."""
+    """`stop`, `length` (truncated) to how many replies; `degenerate` to how many attempts repeated
+    themselves, also those that were made again; `continued` to how often a reply was gone on with.
+    """
 
     @property
     def tokens(self) -> int:
@@ -55,6 +59,10 @@ class Sample:
     unmet: tuple[str, ...]
     errors: tuple[str, ...] = ()
     """Those of `unmet` whose check broke, which is no verdict on the code."""
+    unjudged: tuple[str, ...] = ()
+    """Those of `unmet` that no check looked at."""
+    notes: tuple[str, ...] = ()
+    """What the endpoint did not take, so that something else was asked than the arm says."""
     stopped: str = ""
     """Why the run ended early, by a limit or by what was asked; it counts as it stands."""
     contract: str = ""
@@ -85,7 +93,7 @@ def sample_from(record: Mapping[str, Any]) -> Sample:
     """
     try:
         values = {**record, "spending": Spending(**record["spending"])}
-        lists = ("met", "unmet", "errors", "models")
+        lists = ("met", "unmet", "errors", "unjudged", "notes", "models")
         return Sample(**{**values, **{name: tuple(values.get(name, ())) for name in lists}})
     except (KeyError, TypeError) as error:
         raise StorageError(f"a sample of another version of promptqueue: {error}") from error
@@ -119,6 +127,12 @@ def replies_of(directory: RunDirectory) -> str:
     return hashlib.sha256("".join(texts).encode()).hexdigest() if texts else ""
 
 
+def notes_of(directory: RunDirectory) -> tuple[str, ...]:
+    """Return what a run had to ask in another way than its arm says."""
+    notes = (r["what"] for r in directory.records() if r["event"] == "call.adapted")
+    return tuple(dict.fromkeys(notes))
+
+
 def spending_of(directory: RunDirectory, prices: Mapping[str, Price]) -> Spending:
     """Return what a run took, over all its sessions."""
     records = list(directory.records())
@@ -132,6 +146,30 @@ def spending_of(directory: RunDirectory, prices: Mapping[str, Price]) -> Spendin
         completion=usage.completion,
         cached=usage.cached,
         usd=None if ledger.unpriced else ledger.usd,
-        seconds=round(sum(record["seconds"] for record in own), 3),
-        endings=dict(Counter(record["finish_reason"] for record in own)),
+        seconds=round(sum(record["seconds"] for record in own) + _failed_s(records), 3),
+        endings=dict(_endings(own, records)),
     )
+
+
+def _endings(own: Sequence[Record], records: Sequence[Record]) -> Counter[str]:
+    endings = Counter(record["finish_reason"] for record in own)
+    failures = Counter(r["failure"] for r in records if r["event"] == "call.failed")
+    endings["degenerate"] += failures[Failure.DEGENERATE]
+    endings["continued"] += sum(record["continuations"] for record in own)
+    return +endings
+
+
+def _failed_s(records: Sequence[Record]) -> float:
+    """Return how long the attempts took that brought no answer."""
+    seconds, begun = 0.0, ""
+    for record in records:
+        if record["event"] == "call.attempt":
+            begun = record["at"]
+        elif record["event"] == "call.failed" and begun:
+            seconds += _between_s(begun, record["at"])
+            begun = ""
+    return seconds
+
+
+def _between_s(begin: str, end: str) -> float:
+    return (datetime.fromisoformat(end) - datetime.fromisoformat(begin)).total_seconds()

@@ -11,7 +11,14 @@ from promptqueue.chat.connect import Connection
 from promptqueue.chat.endpoints import Endpoint, Price
 from promptqueue.chat.failure import Failure
 from promptqueue.compare.arms import Arm
-from promptqueue.compare.sample import Sample, Spending, models_of, replies_of, spending_of
+from promptqueue.compare.sample import (
+    Sample,
+    Spending,
+    models_of,
+    notes_of,
+    replies_of,
+    spending_of,
+)
 from promptqueue.compare.variants import variant, with_files_of
 from promptqueue.errors import EndpointError, LimitReached
 from promptqueue.queue.inputs import Value
@@ -69,6 +76,7 @@ class Ran:
     spending: Spending
     models: tuple[str, ...]
     replies: str
+    notes: tuple[str, ...]
     stopped: str = ""
 
 
@@ -124,8 +132,8 @@ def asked_before(task: Task, terms: Terms) -> Ran | None:
 def _ran(path: Path, terms: Terms, stopped: str = "") -> Ran:
     directory, complete = RunDirectory(path), bool(_end_of(path).get("complete"))
     spending = spending_of(directory, terms.prices)
-    models, replies = models_of(directory), replies_of(directory)
-    return Ran(path.name, complete, spending, models, replies, stopped)
+    models, replies, notes = (of(directory) for of in (models_of, replies_of, notes_of))
+    return Ran(path.name, complete, spending, models, replies, notes, stopped)
 
 
 def judge(task: Task, terms: Terms, ran: Ran) -> Sample:
@@ -161,6 +169,8 @@ def judge(task: Task, terms: Terms, ran: Ran) -> Sample:
         seed=report.seed,
         models=ran.models,
         replies=ran.replies,
+        unjudged=tuple(name for name in terms.requirements if verdicts[name] == "not verified"),
+        notes=ran.notes,
     )
 
 

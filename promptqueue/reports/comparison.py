@@ -11,6 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from promptqueue.compare.estimate import Estimate
+from promptqueue.compare.sample import Sample
 from promptqueue.compare.statistics import LEVEL, Interval, coverage
 from promptqueue.compare.summary import ArmSummary, Comparison
 from promptqueue.words import counted
@@ -70,6 +71,9 @@ def comparison_lines(comparison: Comparison) -> Iterator[str]:
         yield f"Holm: p adjusted for {tests} tests, of which one in twenty would else be below 0.05"
     for arm in comparison.arms:
         yield from _remarks(arm)
+    notes = (note for arm in comparison.arms for sample in arm.samples for note in sample.notes)
+    for note in dict.fromkeys(notes):
+        yield f"asked in another way: {note}"
     for name, count in comparison.missing.items():
         yield f"{name}: {count} samples are still missing"
 
@@ -84,14 +88,27 @@ def comparison_csv(comparison: Comparison) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     names = ("prompt", "completion", "cached", "usd", "seconds", "calls")
-    writer.writerow(["arm", "sample", "requirement", "met", "run", *names])
+    ends = ("length", "degenerate", "continued")
+    writer.writerow(["arm", "sample", "requirement", "met", "verdict", "run", "stopped", *names,
+                     *ends])  # fmt: skip
     for arm in comparison.arms:
         for sample in arm.samples:
             spent = [getattr(sample.spending, name) for name in names]
+            spent += [sample.spending.endings.get(name, 0) for name in ends]
             for name in comparison.requirements:
-                met = int(name in sample.met)
-                writer.writerow([arm.arm, sample.number, name, met, sample.run, *spent])
+                told = [name, int(name in sample.met), _verdict(sample, name)]
+                told += [sample.run, sample.stopped]
+                writer.writerow([arm.arm, sample.number, *told, *spent])
     return out.getvalue()
+
+
+def _verdict(sample: Sample, requirement: str) -> str:
+    """Return the verdict in the words of `verify`."""
+    if requirement in sample.errors:
+        return "error"
+    if requirement in sample.unjudged:
+        return "not verified"
+    return "met" if requirement in sample.met else "not met"
 
 
 def _row(arm: ArmSummary, *, several: bool) -> tuple[str, ...]:
@@ -122,12 +139,15 @@ def _legend(comparison: Comparison) -> str:
 def _remarks(arm: ArmSummary) -> Iterator[str]:
     """Yield what the table has no room for."""
     errors = sum(len(sample.errors) for sample in arm.samples)
+    unjudged = sum(len(sample.unjudged) for sample in arm.samples)
     odd = {
         "replies cut off": arm.endings.get("length", 0),
         "replies that repeated themselves": arm.endings.get("degenerate", 0),
+        "continuations of replies that were cut off": arm.endings.get("continued", 0),
         "samples without all files": arm.incomplete,
         "samples that ended early, counted as they stand": arm.stopped,
         "verdicts that are errors of checks, counted as not met": errors,
+        "requirements that no check looked at, counted as not met": unjudged,
         "samples that meet everything": arm.whole,
     }
     told = [f"{count} {what}" for what, count in odd.items() if count]

@@ -426,6 +426,10 @@ def test_a_check_that_breaks_is_told_and_is_no_verdict(shell: Shell, server: Fak
     (sample,) = results(shell)["arms"][0]["samples"]
     assert sample["errors"] == ["mean", "median"]
     assert "2 verdicts that are errors of checks, counted as not met" in said
+    before = len(requests(server))
+    compare(shell, "-n", "1", "--arm", "full")  # a check that is mended judges again
+    assert len(requests(server)) == before
+    assert len(results(shell)["arms"][0]["samples"]) == 1
 
 
 def test_taking_another_queue_apart(shell: Shell, server: FakeEndpoint) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import csv
+
 import pytest
 
 from promptqueue.compare.estimate import ArmEstimate, Estimate
 from promptqueue.compare.sample import Sample, Spending
 from promptqueue.compare.summary import compare
-from promptqueue.reports.comparison import comparison_lines, estimate_lines
+from promptqueue.reports.comparison import comparison_csv, comparison_lines, estimate_lines
 
 NAMES = ("a", "b", "c", "d")
 
@@ -51,6 +53,19 @@ def test_copies_of_one_answer_say_nothing_of_chance() -> None:
 def test_samples_that_brought_no_reply_are_no_copies() -> None:
     samples = {"one": [sample("one", number, 0, stopped="overflow") for number in range(1, 6)]}
     assert compare("q", NAMES, samples, "one", {}).arms[0].distinct == 5
+
+
+def test_what_there_is_no_verdict_on_is_told() -> None:
+    unsure = sample("one", 1, 1, errors=("c",), unjudged=("d",), stopped="overflow", notes=("x",))
+    found = compare("q", NAMES, {"one": [unsure]}, "one", {})
+
+    lines = "\n".join(comparison_lines(found))
+    assert "1 verdicts that are errors of checks, counted as not met" in lines
+    assert "1 requirements that no check looked at, counted as not met" in lines
+    assert "asked in another way: x" in lines
+    rows = list(csv.DictReader(comparison_csv(found).splitlines()))
+    assert [row["verdict"] for row in rows] == ["met", "not met", "error", "not verified"]
+    assert {row["stopped"] for row in rows} == {"overflow"}
 
 
 @pytest.mark.parametrize(
