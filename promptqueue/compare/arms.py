@@ -30,6 +30,8 @@ _IN_QUEUES = {"all": "full", "on": "full", "off": "none", "reply": "full"}
 """How a queue file says it."""
 DEFAULT = ("monolith", "full", "interface")
 _OWN = ("queue", "model")
+_NOT_OWN = ("extra", "seed", "stop")
+"""Parameters that no arm has of its own."""
 _FORM = "SHAPE[+refine][,queue=FILE][,model=NAME][,PARAMETER=VALUE]"
 
 
@@ -112,9 +114,14 @@ def _without(base: Arm, omitted: str) -> Arm:
 
 def _setting(arm: str, text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
-    known = [*_OWN, *(name for name in Params.model_fields if name not in ("extra", "stop"))]
+    known = [*_OWN, *(name for name in Params.model_fields if name not in _NOT_OWN)]
     if not equals or not value:
         raise UsageError(f"{text!r} in the arm {arm!r}: write NAME=VALUE; {suggest(name, known)}")
+    if name == "seed":
+        raise UsageError(
+            f"{text!r} in the arm {arm!r}: each sample has a seed of its own, or all would be the "
+            "same; leave it out"
+        )
     if name not in known:
         raise UsageError(f"{name!r} in the arm {arm!r} is no setting; {suggest(name, known)}")
     return name, value

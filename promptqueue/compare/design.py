@@ -151,6 +151,11 @@ def design(recipe: Recipe) -> Design:
     limits = parse_limits(recipe.limits)
     terms = _terms(loaded, recipe)
     for arm in arms:
+        if arm.model and terms.endpoint.embedded:
+            raise UsageError(
+                f"the arm {arm.name!r} would be answered by the embedded model, whatever it names; "
+                "leave the model out, or name an endpoint that has it with --endpoint"
+            )
         if arm.shape == MONOLITH and not (arm.model or terms.model):
             refuse_several_models((queues[arm.queue] if arm.queue else loaded).queue)
     named = named_model(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from promptqueue.compare.design import Design, Recipe, design
+from promptqueue.errors import UsageError
 
 PACK = Path(__file__).parents[1] / "packs" / "tiny"
 
@@ -39,6 +41,17 @@ def test_samples_of_other_prompts_are_kept_apart(
     changed = places(design(recipe))
     assert changed["full"] == before["full"]
     assert changed["monolith"] != before["monolith"]
+
+
+def test_the_embedded_model_is_not_called_by_another_name(recipe: Recipe) -> None:
+    embedded = replace(recipe, base_url=None, endpoint="embedded", arms=("full,model=other",))
+    with pytest.raises(UsageError, match="'full,model=other' would be answered by the embedded"):
+        design(embedded)
+
+
+def test_an_arm_has_no_seed_of_its_own(recipe: Recipe) -> None:
+    with pytest.raises(UsageError, match="each sample has a seed of its own"):
+        design(replace(recipe, arms=("full,seed=3",)))
 
 
 def test_another_reference_is_another_contract(recipe: Recipe) -> None:

@@ -176,7 +176,12 @@ def test_a_bullet_that_no_prompt_has_cannot_be_left_out() -> None:
 
 
 def test_arms_are_named_as_they_are_written() -> None:
-    for text in ("monolith", "full+refine", "none,temperature=0.8", "written,queue=b.yaml,seed=3"):
+    for text in (
+        "monolith",
+        "full+refine",
+        "none,temperature=0.8",
+        "written,queue=b.yaml,top_p=0.5",
+    ):
         assert parse_arm(text).name == text
     assert slug("written,without report<stats") == "written_without_report_stats"
 
