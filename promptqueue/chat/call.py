@@ -56,6 +56,8 @@ class Call:
         cap = given.pop("max_tokens", None)
         if not quirks.sends_temperature:
             given = {name: value for name, value in given.items() if name not in _SAMPLING}
+        if not quirks.sends_seed:
+            given.pop("seed", None)
         if cap is not None:
             given[quirks.token_cap] = cap
         if quirks.stream_options:

@@ -29,6 +29,8 @@ class Quirks:
     """False: the server refuses to be asked for a usage chunk."""
     sends_temperature: bool = True
     """False: temperature, top_p and the penalties are left out (o-series refuse them)."""
+    sends_seed: bool = True
+    """False: the seed is left out; equal questions may then get equal answers."""
     continuation: Literal["native", "turn"] = "turn"
     """`native`: vLLM's and llama-server's `continue_final_message`."""
     checks_context: bool = True
@@ -65,7 +67,13 @@ _REFUSED = re.compile(
     re.IGNORECASE,
 )
 _CAP_NAME = re.compile(r"\bmax_(?:completion_)?tokens\b")
-_SAMPLING = re.compile(r"\b(?:temperature|top_p|frequency_penalty|presence_penalty)\b")
+_LEFT_OUT: Mapping[re.Pattern[str], Mapping[str, Any]] = {
+    re.compile(r"\b(?:temperature|top_p|frequency_penalty|presence_penalty)\b"): {
+        "sends_temperature": False
+    },
+    re.compile(r"\bseed\b"): {"sends_seed": False},
+}
+"""Names of parameters to what makes a request do without them."""
 _SYSTEM_REFUSED = re.compile(
     r"roles must alternate|system (?:role|message)s? (?:is |are )?(?:not|un)\s?supported"
     r"|system role|only user and assistant roles|role.{0,20}system.{0,60}(?:not|invalid)",
@@ -211,8 +219,9 @@ def _adaptation(error: _ErrorBody) -> dict[str, Any]:
     if cap and refused:
         other = cap[0] == "max_tokens"
         return {"token_cap": "max_completion_tokens" if other else "max_tokens"}
-    if _SAMPLING.search(text) and refused:
-        return {"sends_temperature": False}
+    left_out = next((change for names, change in _LEFT_OUT.items() if names.search(text)), None)
+    if left_out and refused:
+        return dict(left_out)
     return {"system_role": False} if _SYSTEM_REFUSED.search(text) else {}
 
 

@@ -6,8 +6,9 @@ from email.utils import formatdate
 
 import pytest
 
+from promptqueue.chat.call import Call
 from promptqueue.chat.failure import Failure
-from promptqueue.chat.message import Message, Usage
+from promptqueue.chat.message import Message, Params, Request, Usage
 from promptqueue.chat.quirks import (
     Quirks,
     classify,
@@ -154,6 +155,7 @@ ADAPTATIONS = {
         ),
         {"sends_temperature": False},
     ),
+    "a seed": (err("Unsupported parameter: 'seed'"), {"sends_seed": False}),
     "native continuation": (err("unknown field continue_final_message"), {"continuation": "turn"}),
     "thinking and prefill": (
         err("Assistant response prefill is incompatible with enable_thinking."),
@@ -320,3 +322,10 @@ CUTS = {
 @pytest.mark.parametrize(("usage", "messages", "cut"), CUTS.values(), ids=CUTS)
 def test_a_silently_cut_prompt_is_seen_in_the_usage(usage, messages, cut):
     assert context_was_cut(usage, messages) is cut
+
+
+def test_a_seed_that_was_refused_is_left_out() -> None:
+    request = Request((Message("user", "hi"),), "m", Params(seed=3))
+    call = Call(request, request.params)
+    assert call.body(request.messages, Quirks())["seed"] == 3
+    assert "seed" not in call.body(request.messages, Quirks(sends_seed=False))
