@@ -210,10 +210,14 @@ def _here(plan: Design, concurrency: int | None, *, quiet: bool) -> Outcomes:
 def _on_cluster(
     plan: Design, recipe: Recipe, address: str, stack: contextlib.ExitStack
 ) -> Outcomes:
+    from promptqueue.chat.connect import connect
     from promptqueue.compare.cluster import cluster
     from promptqueue.compare.conduct import conduct_elsewhere
 
-    return conduct_elsewhere(plan, stack.enter_context(cluster(address, recipe)).run)
+    joined = stack.enter_context(cluster(address, recipe))
+    return conduct_elsewhere(
+        plan, lambda _: connect(plan.terms.endpoint, lambda _: None), joined.run
+    )
 
 
 def _follow(plan: Design, outcomes: Outcomes, *, quiet: bool) -> list[Missed]:

@@ -81,7 +81,7 @@ def conduct(
 
 
 def conduct_elsewhere(
-    design: Design, executor: Callable[[Sequence[Task]], Iterator[Outcome]]
+    design: Design, connect: Connect, executor: Callable[[Sequence[Task]], Iterator[Outcome]]
 ) -> Generator[Taken | Missed, None, None]:
     """Let others take the samples that are missing, and yield each; raises as `conduct` does.
 
@@ -90,6 +90,9 @@ def conduct_elsewhere(
     allowance, terms = Allowance(design.limits), design.terms
     with _missing(design) as missing:
         allowance.check(design.samples_there() if missing else ())
+        if missing and _left_open(design):
+            with connect(design.store.folder / "server.log") as opened:
+                _refuse_another_model(design, opened)
         known = [(task, ran) for task in missing if (ran := asked_before(task, terms)) is not None]
         asked = {task.place for task, _ in known}
         rest = [task for task in missing if task.place not in asked]
@@ -129,7 +132,7 @@ def _kept(
 
 def _refuse_another_model(design: Design, connection: Connection) -> None:
     """Keep samples of two models apart: where nobody names one, the endpoint's own is asked."""
-    unnamed = {arm.name for arm in design.arms if _leaves_model_open(design, arm)}
+    unnamed = _left_open(design)
     if not unnamed:
         return
     asked = {name for s in design.samples_there() if s.arm in unnamed for name in s.models}
@@ -139,6 +142,11 @@ def _refuse_another_model(design: Design, connection: Connection) -> None:
             f"the samples so far are of {', '.join(sorted(asked))}, and the endpoint has "
             f"{', '.join(listed)} now; name one with --model, or another folder with --store DIR"
         )
+
+
+def _left_open(design: Design) -> set[str]:
+    """Return the names of the arms that leave it to the endpoint which model answers."""
+    return {arm.name for arm in design.arms if _leaves_model_open(design, arm)}
 
 
 def _leaves_model_open(design: Design, arm: Arm) -> bool:

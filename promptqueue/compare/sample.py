@@ -95,7 +95,7 @@ def sample_from(record: Mapping[str, Any]) -> Sample:
         values = {**record, "spending": Spending(**record["spending"])}
         lists = ("met", "unmet", "errors", "unjudged", "notes", "models")
         return Sample(**{**values, **{name: tuple(values.get(name, ())) for name in lists}})
-    except (KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError) as error:
         raise StorageError(f"a sample of another version of promptqueue: {error}") from error
 
 
@@ -109,9 +109,9 @@ def read_sample(path: Path) -> Sample | None:
         return sample_from(json.loads(path.read_text("utf-8")))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, StorageError) as error:
         raise StorageError(
-            f"{path} is no sample: {error}; remove it, and it is made anew"
+            f"{path} is no sample: {error}; remove it, and what was answered is judged anew"
         ) from error
 
 

@@ -49,7 +49,9 @@ class Store:
                     f"a comparison is at work in {self.folder}; wait for it, or name another "
                     "folder with --store DIR"
                 ) from error
-            self._check_version()
+            self.check_version()
+            if not (self.folder / _HEAD).exists():
+                write(self.folder / _HEAD, json.dumps({"promptqueue_compare": VERSION}))
             yield
 
     def place(self, arm: str, key: str, number: int) -> Path:
@@ -64,10 +66,14 @@ class Store:
         """Write a sample down, at once or not at all."""
         write(place / "sample.json", json.dumps(sample.record(), indent=1, ensure_ascii=False))
 
-    def _check_version(self) -> None:
+    def check_version(self) -> None:
+        """Refuse a store whose samples are written in another way.
+
+        Raises:
+            StorageError: it says which version it is, and the way out.
+        """
         head = self.folder / _HEAD
         if not head.exists():
-            write(head, json.dumps({"promptqueue_compare": VERSION}))
             return
         try:
             found = json.loads(head.read_text("utf-8"))["promptqueue_compare"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from promptqueue.compare.design import Design, Recipe, design
-from promptqueue.errors import UsageError
+from promptqueue.errors import StorageError, UsageError
 
 PACK = Path(__file__).parents[1] / "packs" / "tiny"
 
@@ -52,6 +52,19 @@ def test_the_embedded_model_is_not_called_by_another_name(recipe: Recipe) -> Non
 def test_an_arm_has_no_seed_of_its_own(recipe: Recipe) -> None:
     with pytest.raises(UsageError, match="each sample has a seed of its own"):
         design(replace(recipe, arms=("full,seed=3",)))
+
+
+def test_a_store_of_another_version_is_told_before_its_samples_are_read(recipe: Recipe) -> None:
+    plan = design(recipe)
+    task = plan.tasks()[0]
+    task.place.mkdir(parents=True)
+    (task.place / "sample.json").write_text('{"arm": "full", "spent": 3}')
+    with pytest.raises(StorageError, match=r"sample.json is no sample: .*; remove it"):
+        plan.known(task)
+
+    (plan.store.folder / "comparison.json").write_text('{"promptqueue_compare": 0}')
+    with pytest.raises(StorageError, match="version 0"):
+        design(recipe)
 
 
 def test_another_reference_is_another_contract(recipe: Recipe) -> None:
