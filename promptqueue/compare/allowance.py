@@ -1,11 +1,11 @@
-"""What a comparison may spend as a whole: looked at whenever a sample is there."""
+"""What a comparison may spend as a whole: looked at whenever a run has ended."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable
 
-from promptqueue.compare.sample import Sample
+from promptqueue.compare.sample import Spending
 from promptqueue.errors import LimitReached
 from promptqueue.queue.model import Limits
 
@@ -19,17 +19,28 @@ class Allowance:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits.given()
         self._begin = time.monotonic()
+        self.reached: LimitReached | None = None
+        """Nothing is begun any more; what is under way comes to its end, since it is paid for."""
 
-    def check(self, samples: Sequence[Sample]) -> None:
-        """Refuse to go on once a limit is reached.
+    def look(self, runs: Iterable[Spending]) -> None:
+        """Take note once a limit is reached.
 
         Args:
-            samples: all that are there.
+            runs: what each took, also those that have brought no sample.
+        """
+        if self.reached is None and self._limits:
+            self.reached = self._found(list(runs))
+
+    def refuse(self) -> None:
+        """Begin nothing more once a limit is reached.
 
         Raises:
             LimitReached: it names the limit, what is spent and how to go on.
         """
-        spent = [sample.spending for sample in samples]
+        if self.reached is not None:
+            raise self.reached
+
+    def _found(self, spent: list[Spending]) -> LimitReached | None:
         amounts = {
             "calls": sum(each.calls for each in spent),
             "tokens": sum(each.tokens for each in spent),
@@ -39,8 +50,9 @@ class Allowance:
         for name, limit in self._limits.items():
             if amounts[name] >= limit:
                 unit = " s" if name == "wall" else f" {name}"
-                raise LimitReached(
+                return LimitReached(
                     f"the limit {name} of the comparison is reached: {amounts[name]:,.6g}{unit} of "
                     f"{limit:,.6g}; what is there is kept: start the same command again, with a "
                     f"higher --limit {name} or without one"
                 )
+        return None

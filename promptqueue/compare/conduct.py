@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from promptqueue.compare.executors import Executor, Outcome, at_once, one_by_one
 from promptqueue.compare.sample import Sample
 from promptqueue.compare.taking import Ran, Task, Terms, ask, asked_before, judge
 from promptqueue.compare.throttle import Throttle, ThrottledChat
-from promptqueue.errors import EndpointError, UsageError
+from promptqueue.errors import EndpointError, LimitReached, UsageError
 from promptqueue.run.events import Event
 
 _GIVE_UP = 3
@@ -68,12 +68,14 @@ def conduct(
     with _missing(design) as missing:
         if not missing:
             return
-        allowance.check(design.samples_there())
+        allowance.look(design.spent(design.samples_there()))
+        allowance.refuse()
         with connect(design.store.folder / "server.log") as opened:
             connection = _shared(opened, most)
             _refuse_another_model(design, connection)
 
             def asked(task: Task) -> Ran:
+                allowance.refuse()
                 return ask(task, design.terms, connection, functools.partial(tell, task))
 
             executor: Executor = one_by_one if most == 1 else at_once(most)
@@ -81,7 +83,7 @@ def conduct(
 
 
 def conduct_elsewhere(
-    design: Design, connect: Connect, executor: Callable[[Sequence[Task]], Iterator[Outcome]]
+    design: Design, connect: Connect, executor: Callable[[Iterable[Task]], Iterator[Outcome]]
 ) -> Generator[Taken | Missed, None, None]:
     """Let others take the samples that are missing, and yield each; raises as `conduct` does.
 
@@ -89,14 +91,18 @@ def conduct_elsewhere(
     """
     allowance, terms = Allowance(design.limits), design.terms
     with _missing(design) as missing:
-        allowance.check(design.samples_there() if missing else ())
-        if missing and _left_open(design):
+        if not missing:
+            return
+        allowance.look(design.spent(design.samples_there()))
+        allowance.refuse()
+        if _left_open(design):
             with connect(design.store.folder / "server.log") as opened:
                 _refuse_another_model(design, opened)
         known = [(task, ran) for task in missing if (ran := asked_before(task, terms)) is not None]
         asked = {task.place for task, _ in known}
         rest = [task for task in missing if task.place not in asked]
-        outcomes = itertools.chain(known, executor(rest) if rest else ())
+        begun = itertools.takewhile(lambda _: allowance.reached is None, rest)
+        outcomes = itertools.chain(known, executor(begun) if rest else ())
         yield from _kept(design, outcomes, terms, allowance)
 
 
@@ -113,21 +119,24 @@ def _kept(
     """Judge what was not judged where it was asked for, and keep it."""
     there, total, failed = design.samples_there(), len(design.tasks()), 0
     for task, outcome in outcomes:
+        if isinstance(outcome, LimitReached):
+            continue  # it was not begun
         if isinstance(outcome, EndpointError):
             failed += 1
             yield Missed(task, str(outcome))
             if failed == _GIVE_UP:
                 raise outcome
-            continue
-        if isinstance(outcome, Exception):
+        elif isinstance(outcome, Exception):
             raise outcome
-        failed = 0
-        sample = outcome if isinstance(outcome, Sample) else judge(task, terms, outcome)
-        design.store.keep(task.place, sample)
-        there.append(sample)
-        yield Taken(sample, len(there), total)
-        if len(there) < total:
-            allowance.check(there)
+        else:
+            failed = 0
+            sample = outcome if isinstance(outcome, Sample) else judge(task, terms, outcome)
+            design.store.keep(task.place, sample)
+            there.append(sample)
+            yield Taken(sample, len(there), total)
+        allowance.look(design.spent(there))
+    if len(there) < total:
+        allowance.refuse()
 
 
 def _refuse_another_model(design: Design, connection: Connection) -> None:

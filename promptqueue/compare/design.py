@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from promptqueue.chat.endpoints import named_model
 from promptqueue.compare.arms import DEFAULT, MONOLITH, Arm, arms_without, parse_arm
 from promptqueue.compare.monolith import refuse_several_models
-from promptqueue.compare.sample import Sample
+from promptqueue.compare.sample import Sample, Spending
 from promptqueue.compare.store import Store
 from promptqueue.compare.summary import Comparison, compare
-from promptqueue.compare.taking import Task, Terms
+from promptqueue.compare.taking import Task, Terms, spent_on
 from promptqueue.compare.variants import in_shape, variant
 from promptqueue.errors import UsageError
 from promptqueue.queue.limits import parse_limits
@@ -102,6 +102,15 @@ class Design:
         """Return what is to be taken, or to be judged again: a check that broke may be mended."""
         there = {(sample.arm, sample.number) for sample in self.samples_there()}
         return [task for task in self.tasks() if (task.arm.name, task.number) not in there]
+
+    def spent(self, there: Sequence[Sample]) -> Iterator[Spending]:
+        """Yield what each run took: of the samples that are there, and of all that are not yet."""
+        known = {(sample.arm, sample.number) for sample in there}
+        yield from (sample.spending for sample in there)
+        for task in self.tasks():
+            begun = (task.arm.name, task.number) not in known
+            if begun and (spending := spent_on(task, self.terms)) is not None:
+                yield spending
 
     def summary(self) -> Comparison:
         """Return what the samples so far come to."""

@@ -28,6 +28,8 @@ class ArmEstimate:
     """At most, without refinement; None where nothing says how long a reply may be."""
     usd: float | None
     """At most; None where a price is not known, or how long a reply may be."""
+    priced: bool = True
+    """The price of each model that it asks is known."""
     greedy: bool = False
     """Asked with temperature 0, so that samples may be copies of each other."""
 
@@ -45,6 +47,8 @@ class Estimate:
     spread: float
     assumed: bool
     """The spread is assumed, not measured."""
+    unpriced: tuple[str, ...] = ()
+    """Arms of unknown price, where a limit of money is to hold."""
 
 
 def estimate(design: Design) -> Estimate:
@@ -66,6 +70,7 @@ def estimate(design: Design) -> Estimate:
         detectable=detectable(count, scatter) if least <= 1 - LEVEL else None,
         spread=scatter,
         assumed=measured is None,
+        unpriced=tuple(a.arm for a in arms if not a.priced) if design.limits.usd else (),
     )
 
 
@@ -92,5 +97,6 @@ def _of_arm(design: Design, name: str, tasks: list[Task]) -> ArmEstimate:
         count * prompt,
         count * reply if capped else None,
         count * usd if capped and usd is not None else None,
+        priced=usd is not None,
         greedy=all(loaded.queue.params_of(step).temperature == 0 for step in loaded.queue.steps),
     )

@@ -129,11 +129,23 @@ def asked_before(task: Task, terms: Terms) -> Ran | None:
     return _ran(path, terms, failure) if failure else None
 
 
+def spent_on(task: Task, terms: Terms) -> Spending | None:
+    """Return what the run of a sample has taken so far, however it stands."""
+    path = _run_of(task.place)
+    return spending_of(RunDirectory(path), terms.prices) if path is not None else None
+
+
 def _ran(path: Path, terms: Terms, stopped: str = "") -> Ran:
-    directory, complete = RunDirectory(path), bool(_end_of(path).get("complete"))
-    spending = spending_of(directory, terms.prices)
-    models, replies, notes = (of(directory) for of in (models_of, replies_of, notes_of))
-    return Ran(path.name, complete, spending, models, replies, notes, stopped)
+    directory = RunDirectory(path)
+    return Ran(
+        run=path.name,
+        complete=bool(_end_of(path).get("complete")),
+        spending=spending_of(directory, terms.prices),
+        models=models_of(directory),
+        replies=replies_of(directory),
+        notes=notes_of(directory),
+        stopped=stopped,
+    )
 
 
 def judge(task: Task, terms: Terms, ran: Ran) -> Sample:

@@ -31,6 +31,11 @@ def estimate_lines(estimate: Estimate) -> Iterator[str]:
             f"  {arm.arm}: {counted(arm.samples, 'sample')}, about {arm.prompt_tokens:,} tokens "
             f"of prompts and {most} of replies{money}, refinement not counted"
         )
+    if estimate.unpriced:
+        yield (
+            "the limit usd cannot be held: no price is known of what is asked in "
+            f"{', '.join(estimate.unpriced)}; name a file of prices with --prices, or limit tokens"
+        )
     greedy = [arm.arm for arm in estimate.arms if arm.greedy]
     if greedy and estimate.detectable is not None:
         yield (

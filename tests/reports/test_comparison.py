@@ -81,6 +81,12 @@ def test_intervals_say_how_far_they_can_be_trusted(counts: list[int], words: str
     assert any(words in line for line in table(one=counts))
 
 
+def test_a_limit_of_money_that_cannot_be_held_is_told() -> None:
+    arm = ArmEstimate("full", 5, 100, 100, None, priced=False)
+    found = Estimate((arm,), 0.008, 0.3, 0.15, assumed=True, unpriced=("full",))
+    assert any("the limit usd cannot be held: no price" in line for line in estimate_lines(found))
+
+
 @pytest.mark.parametrize(
     ("detectable", "words"),
     [(None, "smallest p is 0.100; take 4 or more"), (0.3, "a difference of 30 points")],
