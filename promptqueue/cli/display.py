@@ -14,6 +14,7 @@ from typing import Protocol
 from promptqueue.chat.message import AttemptFailed, Delta
 from promptqueue.chat.weights import Progress
 from promptqueue.cli.narrator import STOPPING, Narrator
+from promptqueue.errors import Interrupted, PromptQueueError, StorageError
 from promptqueue.run.events import (
     Event,
     FileWritten,
@@ -41,13 +42,25 @@ class Display(Protocol):
         """Leave the screen to a question."""
         ...
 
-    def failed(self, message: str, exit_code: int) -> None:
-        """Take note that the run ends early; the message itself goes to standard error."""
+    def failed(self) -> None:
+        """Take note that the run ends early; the message itself is told elsewhere."""
         ...
 
     def stopping(self) -> None:
         """Say that the run stops after this reply; called from within a signal handler."""
         ...
+
+
+@contextlib.contextmanager
+def ending(*, json: bool) -> Iterator[None]:
+    """End the lines of --json with `run.failed`, wherever a command fails."""
+    try:
+        yield
+    except (Exception, KeyboardInterrupt) as error:
+        with contextlib.suppress(OSError):  # nobody reads any more
+            if json and not isinstance(error, BrokenPipeError):
+                JsonDisplay().ended(error)
+        raise
 
 
 @contextlib.contextmanager
@@ -78,8 +91,12 @@ class JsonDisplay:
     def paused(self) -> AbstractContextManager[None]:
         return contextlib.nullcontext()
 
-    def failed(self, message: str, exit_code: int) -> None:
-        self._print({"event": "run.failed", "message": message, "exit_code": exit_code})
+    def failed(self) -> None: ...
+
+    def ended(self, error: BaseException) -> None:
+        """Print the last line of a command that ends with an error of any kind."""
+        message = str(error) or "stopped"
+        self._print({"event": "run.failed", "message": message, "exit_code": _exit_code(error)})
 
     def stopping(self) -> None:
         _tell_stopping()
@@ -105,7 +122,7 @@ class PlainDisplay:
         if not self._quiet:
             self._print(lines)
 
-    def failed(self, message: str, exit_code: int) -> None:  # noqa: ARG002 - the protocol's
+    def failed(self) -> None:
         self._print(self.narrator.budget_lines())
 
     def stopping(self) -> None:
@@ -117,6 +134,15 @@ class PlainDisplay:
 
     def paused(self) -> AbstractContextManager[None]:
         return contextlib.nullcontext()
+
+
+def _exit_code(error: BaseException) -> int:
+    """Return what `main` ends with."""
+    if isinstance(error, PromptQueueError):
+        return error.exit_code
+    kinds = ((KeyboardInterrupt, Interrupted), (OSError, StorageError))
+    found = (owner for kind, owner in kinds if isinstance(error, kind))
+    return next(found, PromptQueueError).exit_code
 
 
 def _tell_stopping() -> None:

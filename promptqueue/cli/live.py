@@ -84,7 +84,7 @@ class LiveDisplay:
         finally:
             self._live.start()
 
-    def failed(self, message: str, exit_code: int) -> None:  # noqa: ARG002 - the protocol's
+    def failed(self) -> None:
         """Clear the status; the message goes to standard error."""
         self._start("")
         for line in self._narrator.budget_lines():

@@ -88,28 +88,30 @@ def run(
     Without --endpoint or --base-url: the profile that the queue names, else OPENAI_BASE_URL and
     OPENAI_API_KEY, else the model that is embedded in the tool.
     """
+    from promptqueue.cli.display import ending
     from promptqueue.run.prepare import prepare
 
-    plan = prepare(
-        queue,
-        settings=settings or (),
-        inputs_file=inputs,
-        endpoint=endpoint,
-        base_url=base_url,
-        api_key_env=api_key_env,
-        model=model,
-        attempts=attempts,
-        timeout_s=timeout,
-        limits=limit or (),
-        price_file=prices,
-        out=out,
-        runs=runs,
-        overwrite=overwrite,
-        fresh=fresh,
-        start=start,
-        verify=verify,
-    )
-    conduct(plan, json=json, quiet=quiet, interactive=interactive)
+    with ending(json=json):
+        plan = prepare(
+            queue,
+            settings=settings or (),
+            inputs_file=inputs,
+            endpoint=endpoint,
+            base_url=base_url,
+            api_key_env=api_key_env,
+            model=model,
+            attempts=attempts,
+            timeout_s=timeout,
+            limits=limit or (),
+            price_file=prices,
+            out=out,
+            runs=runs,
+            overwrite=overwrite,
+            fresh=fresh,
+            start=start,
+            verify=verify,
+        )
+        conduct(plan, json=json, quiet=quiet, interactive=interactive)
 
 
 def resume(
@@ -133,27 +135,29 @@ def resume(
 
     What was answered is not asked, or paid for, again.
     """
+    from promptqueue.cli.display import ending
     from promptqueue.queue.load import load_queue
     from promptqueue.run.journal import RunDirectory, find_run
     from promptqueue.run.prepare import prepare_resumed, relative
 
-    path = find_run(runs, name)
-    meta = RunDirectory(path).meta()
-    plan = prepare_resumed(
-        load_queue(relative(Path(meta["queue"]["path"]))),
-        path,
-        endpoint=endpoint,
-        base_url=base_url,
-        api_key_env=api_key_env,
-        model=model,
-        attempts=attempts,
-        timeout_s=timeout,
-        limits=limit or (),
-        price_file=prices,
-        overwrite=overwrite,
-        verify=verify,
-    )
-    conduct(plan, json=json, quiet=quiet, interactive=interactive, resume=path)
+    with ending(json=json):
+        path = find_run(runs, name)
+        meta = RunDirectory(path).meta()
+        plan = prepare_resumed(
+            load_queue(relative(Path(meta["queue"]["path"]))),
+            path,
+            endpoint=endpoint,
+            base_url=base_url,
+            api_key_env=api_key_env,
+            model=model,
+            attempts=attempts,
+            timeout_s=timeout,
+            limits=limit or (),
+            price_file=prices,
+            overwrite=overwrite,
+            verify=verify,
+        )
+        conduct(plan, json=json, quiet=quiet, interactive=interactive, resume=path)
 
 
 def conduct(
@@ -198,10 +202,9 @@ def conduct(
                     if isinstance(event, AttemptStarted):
                         _spare_the_code()
         except (KeyboardInterrupt, BrokenPipeError, PromptQueueError) as error:
-            ending = _ending(error, run)
             with contextlib.suppress(BrokenPipeError):
-                display.failed(str(ending), ending.exit_code)
-            raise ending from error
+                display.failed()
+            raise _ending(error, run) from error
     if finished is not None:
         _judge(finished)
 

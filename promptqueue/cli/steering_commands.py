@@ -156,33 +156,37 @@ def refine(
     Works on the queue as it was when the run was last at work. The steps that depended on it
     are named as stale; `promptqueue resume RUN` asks them again, or --rerun at once.
     """
+    from promptqueue.cli.display import ending
     from promptqueue.run.correction import Correction
     from promptqueue.run.journal import RunDirectory, find_run
     from promptqueue.run.prepare import prepare_resumed, relative
     from promptqueue.run.replay import sources
 
-    if not text.strip():
-        raise UsageError("the correction is empty; say what should change")
-    if not is_unicode(text):
-        raise UsageError("the correction holds bytes that are no text in UTF-8; say it in UTF-8")
-    path = find_run(runs, name)
-    directory = RunDirectory(path)
-    with sources(directory) as loaded:
-        plan = prepare_resumed(
-            replace(loaded, path=relative(Path(directory.meta()["queue"]["path"]))),
-            path,
-            endpoint=endpoint,
-            base_url=base_url,
-            api_key_env=api_key_env,
-            model=model,
-            attempts=attempts,
-            timeout_s=timeout,
-            limits=limit or (),
-            price_file=prices,
-            overwrite=overwrite,
-        )
-        correction = Correction(step, text, rerun=rerun)
-        conduct(plan, json=json, quiet=quiet, resume=path, correction=correction)
+    with ending(json=json):
+        if not text.strip():
+            raise UsageError("the correction is empty; say what should change")
+        if not is_unicode(text):
+            raise UsageError(
+                "the correction holds bytes that are no text in UTF-8; say it in UTF-8"
+            )
+        path = find_run(runs, name)
+        directory = RunDirectory(path)
+        with sources(directory) as loaded:
+            plan = prepare_resumed(
+                replace(loaded, path=relative(Path(directory.meta()["queue"]["path"]))),
+                path,
+                endpoint=endpoint,
+                base_url=base_url,
+                api_key_env=api_key_env,
+                model=model,
+                attempts=attempts,
+                timeout_s=timeout,
+                limits=limit or (),
+                price_file=prices,
+                overwrite=overwrite,
+            )
+            correction = Correction(step, text, rerun=rerun)
+            conduct(plan, json=json, quiet=quiet, resume=path, correction=correction)
 
 
 def replay(

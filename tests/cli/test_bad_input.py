@@ -283,6 +283,22 @@ def test_json_says_at_the_end_why_a_run_failed(shell: Shell) -> None:
 
 
 @pytest.mark.parametrize(
+    ("arguments", "code"),
+    [([], 5), (["--out", "q.yaml"], 6), (["--set", "m=1"], 2), (["--limit", "calls=1"], 4)],
+)
+def test_json_ends_with_the_exit_code_wherever_a_run_fails(
+    shell: Shell, arguments: list[str], code: int
+) -> None:
+    with FakeEndpoint(default=stream("I'd rather not.")) as server:
+        done = shell.run("run", "q.yaml", "--base-url", server.base_url, "--json", *arguments)
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [line["exit_code"] for line in told if line["event"] == "run.failed"] == [code]
+    assert told[-1]["event"] == "run.failed"
+    assert done.stderr == f"promptqueue: {told[-1]['message']}\n"
+    assert done.returncode == code
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--api-key-env", "KEY"], "--api-key-env goes with --base-url"),
