@@ -10,10 +10,12 @@ import contextlib
 import dataclasses
 import functools
 import io
+import itertools
+import shutil
 import socket
 import tempfile
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from promptqueue import errors
 from promptqueue.chat.connect import connect
 from promptqueue.compare.design import Design, Recipe, design
 from promptqueue.compare.executors import Outcome
-from promptqueue.compare.sample import sample_from
+from promptqueue.compare.sample import Sample, sample_from
 from promptqueue.compare.taking import Task, ask, judge
 from promptqueue.errors import PromptQueueError, UsageError
 
@@ -29,8 +31,11 @@ _RETRIES = 3
 """How often a task is given away again when its node is lost."""
 _KNOCK_S = 5.0
 
-Answer = tuple[dict[str, Any], bytes] | tuple[str, str]
-"""A sample with the archive of its folder, or the class and the words of an error."""
+_AHEAD = 2
+"""Tasks for each processor, so that none waits for the next one."""
+
+Answer = tuple[dict[str, Any] | tuple[str, str], bytes]
+"""A sample, or the class and the words of an error, with the archive of its folder."""
 
 
 @contextlib.contextmanager
@@ -76,11 +81,21 @@ class Cluster:
     ray: Any
     recipe: Recipe
 
-    def run(self, tasks: Sequence[Task]) -> Iterator[Outcome]:
-        """Yield every task with what it came to, in the order in which they are done."""
+    def run(self, tasks: Iterable[Task]) -> Iterator[Outcome]:
+        """Yield every task with what it came to, in the order in which they are done.
+
+        No more are given away than will soon be begun: a limit may be reached meanwhile.
+        """
         remote = self.ray.remote(max_retries=_RETRIES, num_cpus=1)(take_elsewhere)
-        waiting = {remote.remote(self.recipe, task.arm.name, task.number): task for task in tasks}
-        while waiting:
+        rest = iter(tasks)
+        waiting: dict[Any, Task] = {}
+        while True:
+            most = _AHEAD * max(1, int(self.ray.cluster_resources().get("CPU", 1)))
+            for task in itertools.islice(rest, max(0, most - len(waiting))):
+                begun = _packed(task.place)
+                waiting[remote.remote(self.recipe, task.arm.name, task.number, begun)] = task
+            if not waiting:
+                return
             (done, *_), _ = self.ray.wait(list(waiting), num_returns=1)
             task = waiting.pop(done)
             yield task, self._outcome(task, done)
@@ -89,29 +104,32 @@ class Cluster:
         try:
             answer: Answer = self.ray.get(done)
         except self.ray.exceptions.RayError as error:
-            told = str(error).strip().splitlines()[0]
-            return errors.EndpointError(f"Ray lost the task: {told}")
-        first, second = answer
-        if isinstance(first, str):
-            kind = getattr(errors, first, PromptQueueError)
-            return kind(second)
-        assert isinstance(second, bytes)
-        _unpack(second, task.place)
-        return sample_from(first)
+            words = str(error).strip().splitlines()[0]
+            return errors.EndpointError(f"Ray lost the task: {words}")
+        told, archive = answer
+        _unpack(archive, task.place)
+        if isinstance(told, dict):
+            return sample_from(told)
+        kind, words = told
+        return getattr(errors, kind, PromptQueueError)(words)
 
 
-def take_elsewhere(recipe: Recipe, arm: str, number: int) -> Answer:
-    """Take one sample on this node, in a folder of its own."""
-    try:
-        plan = _design(recipe)
-        with tempfile.TemporaryDirectory(prefix="promptqueue-") as name:
-            folder = Path(name)
-            task = dataclasses.replace(_task(plan, arm, number), place=folder)
-            with connect(plan.terms.endpoint, lambda _: None) as connection:
-                ran = ask(task, plan.terms, connection)
-            return judge(task, plan.terms, ran).record(), _packed(folder)
-    except PromptQueueError as error:
-        return type(error).__name__, str(error)
+def take_elsewhere(recipe: Recipe, arm: str, number: int, begun: bytes) -> Answer:
+    """Take one sample on this node, in a folder of its own; `begun` is what there is of it."""
+    with tempfile.TemporaryDirectory(prefix="promptqueue-") as name:
+        place = Path(name) / "sample"
+        _unpack(begun, place)
+        try:
+            return _taken(_design(recipe), arm, number, place).record(), _packed(place)
+        except PromptQueueError as error:  # what was answered until then is paid for
+            return (type(error).__name__, str(error)), _packed(place)
+
+
+def _taken(plan: Design, arm: str, number: int, place: Path) -> Sample:
+    task = dataclasses.replace(_task(plan, arm, number), place=place)
+    with connect(plan.terms.endpoint, lambda _: None) as connection:
+        ran = ask(task, plan.terms, connection)
+    return judge(task, plan.terms, ran)
 
 
 @functools.cache
@@ -133,6 +151,11 @@ def _packed(folder: Path) -> bytes:
 
 
 def _unpack(data: bytes, place: Path) -> None:
-    place.mkdir(parents=True, exist_ok=True)
+    """Put what an archive holds in the place of what is there."""
+    new = place.with_name(f"{place.name}.new")
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir(parents=True)
     with zipfile.ZipFile(io.BytesIO(data)) as archive:  # nothing in it can lead out of the folder
-        archive.extractall(place)
+        archive.extractall(new)
+    shutil.rmtree(place, ignore_errors=True)
+    new.rename(place)

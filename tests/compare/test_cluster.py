@@ -1,0 +1,114 @@
+"""Samples that are taken elsewhere: a Ray that runs each task at once, here, and is none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from promptqueue.compare import cluster
+from promptqueue.compare.cluster import Cluster
+from promptqueue.compare.design import Recipe, design
+from promptqueue.compare.sample import Sample
+from promptqueue.compare.taking import Ran, Task, Terms
+from promptqueue.errors import EndpointError
+from promptqueue.run.past import summaries
+from tests.fake_endpoint import FakeEndpoint, error, stream
+from tests.scripted import fence
+
+PACK = Path(__file__).parents[1] / "packs" / "tiny"
+STATS = (PACK / "reference/stats.py").read_text()
+
+
+class Done:
+    """What stands for an answer; Ray keeps these in a mapping."""
+
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+
+
+class RayHere:
+    """As much of Ray as is used."""
+
+    exceptions = SimpleNamespace(RayError=RuntimeError)
+
+    def __init__(self) -> None:
+        self.given = 0
+
+    def remote(self, **_: object) -> Callable[[Callable[..., Any]], SimpleNamespace]:
+        return lambda function: SimpleNamespace(remote=lambda *given: self._run(function, given))
+
+    def _run(self, function: Callable[..., Any], given: tuple[Any, ...]) -> Done:
+        self.given += 1
+        return Done(function(*given))
+
+    def wait(self, waiting: list[Done], num_returns: int) -> tuple[list[Done], list[Done]]:
+        return waiting[:num_returns], waiting[num_returns:]
+
+    def get(self, done: Done) -> Any:
+        return done.answer
+
+    def cluster_resources(self) -> dict[str, float]:
+        return {"CPU": 1.0}
+
+
+@pytest.fixture
+def server() -> Iterator[FakeEndpoint]:
+    with FakeEndpoint() as fake:
+        yield fake
+
+
+@pytest.fixture
+def ray(monkeypatch: pytest.MonkeyPatch) -> RayHere:
+    def judged(task: Task, _: Terms, ran: Ran) -> Sample:
+        return Sample(task.arm.name, task.number, ran.run, ran.complete, ran.spending, (), ())
+
+    monkeypatch.setattr(cluster, "judge", judged)
+    cluster._design.cache_clear()
+    return RayHere()
+
+
+def recipe(tmp_path: Path, server: FakeEndpoint, samples: int = 1) -> Recipe:
+    return Recipe(
+        queue=PACK / "tiny.yaml",
+        arms=("none",),
+        samples=samples,
+        store=tmp_path / "store",
+        base_url=server.base_url,
+        attempts=1,
+    )
+
+
+def test_what_was_answered_before_an_error_comes_back_and_goes_along_again(
+    tmp_path: Path, server: FakeEndpoint, ray: RayHere
+) -> None:
+    asked = recipe(tmp_path, server)
+    (task,) = design(asked).tasks()
+    server.enqueue(stream(fence("stats.py", STATS)), error(401))
+
+    ((_, outcome),) = Cluster(ray, asked).run([task])
+    assert isinstance(outcome, EndpointError)
+    (run,) = summaries(task.place / "runs")
+    assert run.status == "stopped"
+
+    (task.place / "left.txt").write_text("of an earlier try")
+    server.enqueue(stream(fence("report.py", "y = 2")))
+    ((_, outcome),) = Cluster(ray, asked).run([task])
+    assert isinstance(outcome, Sample)
+    assert (outcome.run, outcome.complete) == (run.run, True)
+    assert len(server.requests) == 3  # the first answer was not asked for again
+    assert [path.name for path in task.place.parent.iterdir()] == ["1"]
+
+
+def test_no_more_is_given_away_than_is_soon_begun(
+    tmp_path: Path, server: FakeEndpoint, ray: RayHere
+) -> None:
+    asked = recipe(tmp_path, server, samples=6)
+    server._default = error(401)
+
+    outcomes = Cluster(ray, asked).run(design(asked).tasks())
+    next(outcomes)
+    assert ray.given == 2
