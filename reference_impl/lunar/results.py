@@ -45,9 +45,7 @@ class Setting:
 
 SETTINGS: Mapping[str, Setting] = {
     "hybrid": Setting("hybrid, trunk taught without labels", _HYBRID, 12, taught=True),
-    "article": Setting(
-        "hybrid, the article's values but 64 px and stride 32, random trunk", _SMALL, 3
-    ),
+    "article": Setting("the article's values at 64 px, stride 32", _SMALL, 3),
     "simple": Setting(
         "small CNN, 128 px",
         (

@@ -315,9 +315,7 @@ def test_a_trunk_is_taught_once_for_all_seeds_and_without_the_windows_of_the_tes
     results.main(["--manifest", str(tmp_path / "windows.csv"), "--out", out])
     assert capsys.readouterr().out in told
     others = ["--epochs", "40", "--flags", "--gamma", "0"]
-    with pytest.raises(
-        SystemExit, match=r"hybrid-42-0 was trained with epochs 12, not 40; gamma 2"
-    ):
+    with pytest.raises(SystemExit, match="trained with epochs 12, not 40; gamma 2"):
         results.main(["--manifest", str(tmp_path / "windows.csv"), "--out", out, *others])
     (tmp_path / "out" / "hybrid-43-2" / "results.json").unlink()
     results.main(["--manifest", str(tmp_path / "windows.csv"), "--out", out, "--table"])
