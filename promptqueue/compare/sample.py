@@ -16,7 +16,7 @@ from promptqueue.chat.failure import Failure
 from promptqueue.chat.message import Usage
 from promptqueue.errors import StorageError
 from promptqueue.queue.model import Limits
-from promptqueue.run.journal import Record, RunDirectory
+from promptqueue.run.journal import Record
 from promptqueue.run.ledger import Ledger
 
 
@@ -115,27 +115,26 @@ def read_sample(path: Path) -> Sample | None:
         ) from error
 
 
-def models_of(directory: RunDirectory) -> tuple[str, ...]:
+def models_of(records: Sequence[Record]) -> tuple[str, ...]:
     """Return the models that a run asked."""
-    asked = (r["model"] for r in directory.records() if r["event"] == "call.started")
+    asked = (r["model"] for r in records if r["event"] == "call.started")
     return tuple(sorted({*asked}))
 
 
-def replies_of(directory: RunDirectory) -> str:
+def replies_of(records: Sequence[Record]) -> str:
     """Return the digest of all replies of a run."""
-    texts = [r["text"] for r in directory.records() if r["event"] == "call.finished"]
+    texts = [r["text"] for r in records if r["event"] == "call.finished"]
     return hashlib.sha256("".join(texts).encode()).hexdigest() if texts else ""
 
 
-def notes_of(directory: RunDirectory) -> tuple[str, ...]:
+def notes_of(records: Sequence[Record]) -> tuple[str, ...]:
     """Return what a run had to ask in another way than its arm says."""
-    notes = (r["what"] for r in directory.records() if r["event"] == "call.adapted")
+    notes = (r["what"] for r in records if r["event"] == "call.adapted")
     return tuple(dict.fromkeys(notes))
 
 
-def spending_of(directory: RunDirectory, prices: Mapping[str, Price]) -> Spending:
+def spending_of(records: Sequence[Record], prices: Mapping[str, Price]) -> Spending:
     """Return what a run took, over all its sessions."""
-    records = list(directory.records())
     ledger = Ledger(Limits(), prices).fold(records)
     usage: Usage = ledger.usage
     replies = [r for r in records if r["event"] == "call.finished"]

@@ -132,18 +132,18 @@ def asked_before(task: Task, terms: Terms) -> Ran | None:
 def spent_on(task: Task, terms: Terms) -> Spending | None:
     """Return what the run of a sample has taken so far, however it stands."""
     path = _run_of(task.place)
-    return spending_of(RunDirectory(path), terms.prices) if path is not None else None
+    return spending_of(_records_of(path), terms.prices) if path is not None else None
 
 
 def _ran(path: Path, terms: Terms, stopped: str = "") -> Ran:
-    directory = RunDirectory(path)
+    records = _records_of(path)
     return Ran(
         run=path.name,
         complete=bool(_end_of(path).get("complete")),
-        spending=spending_of(directory, terms.prices),
-        models=models_of(directory),
-        replies=replies_of(directory),
-        notes=notes_of(directory),
+        spending=spending_of(records, terms.prices),
+        models=models_of(records),
+        replies=replies_of(records),
+        notes=notes_of(records),
         stopped=stopped,
     )
 
@@ -201,10 +201,14 @@ def _own_failure(path: Path) -> str:
     """Return why a run stopped, where that comes of what was asked; else an empty text."""
     if _end_of(path).get("event") != "run.interrupted":
         return ""
-    before = list(RunDirectory(path).records())[-2]
+    before = _records_of(path)[-2]
     if before["event"] != "call.failed" or before["failure"] not in _OWN_FAILURES:
         return ""
     return f"{before['failure'].replace('_', ' ')}: {before['message']}"
+
+
+def _records_of(path: Path) -> list[Record]:
+    return list(RunDirectory(path).records())
 
 
 def _end_of(path: Path) -> Record:

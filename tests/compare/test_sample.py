@@ -43,7 +43,7 @@ def test_attempts_that_were_made_again_are_counted(
         finished("a", at=at.format(34), finish_reason="length", continuations=3),
     )
 
-    spent = spending_of(directory, {})
+    spent = spending_of(list(directory.records()), {})
 
     assert spent.endings == {"length": 1, "degenerate": 1, "continued": 3}
     assert spent.seconds == 30 + 2
@@ -56,7 +56,7 @@ def test_replies_tell_copies_from_samples(
     digests = []
     for texts in ("ab", "ab", "ac", ""):
         told(monkeypatch, *(finished(text) for text in texts))
-        digests.append(replies_of(directory))
+        digests.append(replies_of(list(directory.records())))
     assert digests[0] == digests[1] != digests[2]
     assert digests[3] == ""
 
@@ -66,4 +66,4 @@ def test_what_the_endpoint_did_not_take_is_noted_once(
 ) -> None:
     note = {"event": "call.adapted", "what": "sends_temperature is now False"}
     told(monkeypatch, note, finished("a"), note)
-    assert notes_of(directory) == ("sends_temperature is now False",)
+    assert notes_of(list(directory.records())) == ("sends_temperature is now False",)
