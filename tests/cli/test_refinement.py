@@ -22,6 +22,7 @@ STATS = (PACK / "reference" / "stats.py").read_text()
 REPORT = (PACK / "reference" / "report.py").read_text()
 HALF = STATS.replace("ordered[middle])", "ordered[middle]) + 1").replace("/ 2", "/ 3")  # mean alone
 BROKEN = HALF.replace("if not values:", "if values:")  # neither mean nor median
+WRONG = HALF.replace("/ len(values)", "/ 2.5")  # neither, and no error
 
 # nearly each test judges code several times: with the sandbox's tests, not on the quick path
 pytestmark = [pytest.mark.usefixtures("configured"), pytest.mark.sandbox]
@@ -109,7 +110,7 @@ def test_the_best_version_is_kept_not_the_last(shell: Shell, server: FakeEndpoin
 def test_a_later_step_does_not_lose_what_was_green(shell: Shell, server: FakeEndpoint) -> None:
     edit(shell, "[{path: report.py}]", "[{path: report.py}, {path: stats.py}]")
     edit(shell, "seed: 1}}", "seed: 1}, refine: {turns: 1}}")
-    server.enqueue(reply(STATS), both(BROKEN), both(HALF))
+    server.enqueue(reply(STATS), both(WRONG), both(HALF))
 
     said = run(shell)
 
