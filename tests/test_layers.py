@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "promptqueue"
-WINGS = ["errors", "words", "chat", "queue", "verify", "run", "compare", "reports", "api", "cli"]
+WINGS = ["errors", "words", "extras", "chat", "queue", "verify", "run", "compare", "reports"]
+WINGS += ["api", "cli"]
 """From the ground up, as the design has it."""
 ROOMS = {  # a heavy library and the only places that may import it
     "openai": {"chat/transport.py", "chat/client.py", "chat/attempt.py"},

@@ -20,6 +20,7 @@ from typing import IO, Self
 from promptqueue.chat import llama_server
 from promptqueue.chat.weights import EMBEDDED
 from promptqueue.errors import EndpointError, StorageError
+from promptqueue.extras import install_command
 
 START_TIMEOUT_S = 120.0
 """Loading takes 6 s on two idle cores; a cold disk and a busy machine need their time."""
@@ -170,7 +171,7 @@ def require_xllamacpp() -> None:
     if importlib.util.find_spec("xllamacpp") is None:
         raise EndpointError(
             "The embedded model needs the package xllamacpp, which is not installed: "
-            f"pip install 'promptqueue-conveyor[embedded]', {OTHER_ENDPOINT}."
+            f"{install_command('embedded')}, {OTHER_ENDPOINT}."
         )
 
 

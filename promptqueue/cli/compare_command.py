@@ -24,6 +24,7 @@ from promptqueue.cli.options import (
     check_writable,
 )
 from promptqueue.errors import EndpointError, Interrupted, LimitReached, UsageError
+from promptqueue.extras import install_command
 from promptqueue.words import counted
 
 if TYPE_CHECKING:
@@ -298,6 +299,4 @@ def _require_scipy() -> None:
 
     absent = [name for name in ("scipy", "matplotlib", "numpy") if find_spec(name) is None]
     if absent:
-        raise UsageError(
-            f"{', '.join(absent)} missing: pip install 'promptqueue-conveyor[compare,verify]'"
-        )
+        raise UsageError(f"{', '.join(absent)} missing: {install_command('compare', 'verify')}")

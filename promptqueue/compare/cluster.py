@@ -26,6 +26,7 @@ from promptqueue.compare.executors import Outcome
 from promptqueue.compare.sample import Sample, sample_from
 from promptqueue.compare.taking import Task, ask, judge
 from promptqueue.errors import PromptQueueError, UsageError
+from promptqueue.extras import install_command
 
 _RETRIES = 3
 """How often a task is given away again when its node is lost."""
@@ -52,7 +53,7 @@ def cluster(address: str, recipe: Recipe) -> Iterator[Cluster]:
     try:
         import ray
     except ImportError as error:
-        raise UsageError("Ray is not installed; pip install 'promptqueue-conveyor[ray]'") from error
+        raise UsageError(f"Ray is not installed: {install_command('ray')}") from error
     try:
         _knock(address)
         ray.init(address=address, log_to_driver=False, configure_logging=False)

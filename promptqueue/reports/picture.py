@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from promptqueue.compare.summary import Comparison
 from promptqueue.errors import StorageError, UsageError
+from promptqueue.extras import install_command
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,9 +29,7 @@ def draw(comparison: Comparison, path: Path) -> None:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise UsageError(
-            "matplotlib is not installed; pip install 'promptqueue-conveyor[compare]'"
-        ) from error
+        raise UsageError(f"matplotlib is not installed: {install_command('compare')}") from error
     rows, columns = len(comparison.requirements), len(comparison.arms)
     height = max(4.5, 1.6 + _ROW_INCH * rows)
     figure = Figure(figsize=(6 + 2.2 + _COLUMN_INCH * columns, height), layout="constrained")

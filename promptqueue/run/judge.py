@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from promptqueue.errors import IsolationError
+from promptqueue.extras import install_command
 from promptqueue.queue.inputs import Value
 from promptqueue.queue.load import LoadedQueue
 from promptqueue.queue.model import Queue, Step
@@ -80,7 +81,7 @@ def why_not(loaded: LoadedQueue) -> str:
         return f"{gone[0]} is not there"
     absent = [name for name in _NEEDED if find_spec(name) is None]
     if absent:
-        return f"{', '.join(absent)} missing: pip install 'promptqueue-conveyor[verify]'"
+        return f"{', '.join(absent)} missing: {install_command('verify')}"
     tops = dict.fromkeys(name.partition(".")[0] for name in loaded.queue.verify.preload)
     absent = [name for name in tops if find_spec(name) is None]
     if absent:

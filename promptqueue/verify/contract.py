@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from promptqueue.errors import PromptQueueError, UsageError
+from promptqueue.extras import install_command
 from promptqueue.queue.inputs import Value
 from promptqueue.queue.load import LoadedQueue
 from promptqueue.queue.review import marked_requirements
@@ -178,7 +179,7 @@ def _check(entry: dict[str, Any]) -> Check:
 def _broken(code: int, output: str) -> PromptQueueError:
     said = [line for line in output.splitlines() if line.strip()]
     if "No module named pytest" in output:
-        return UsageError("pytest is not installed; pip install 'promptqueue-conveyor[verify]'")
+        return UsageError(f"pytest is not installed: {install_command('verify')}")
     reasons = [line for line in said if line.startswith(("E  ", "ERROR"))] or said
     text = " | ".join(line.strip() for line in reasons[-5:])
     if code in (2, 4):  # interrupted by errors of collection; wrong usage

@@ -12,6 +12,7 @@ from pathlib import Path
 from shutil import which
 
 from promptqueue.errors import UsageError
+from promptqueue.extras import install_command
 from promptqueue.verify.report import Finding
 
 FATAL = ("E9", "F63", "F7", "F82", "PLE")
@@ -72,5 +73,5 @@ def _ruff() -> str:
     beside = Path(sysconfig.get_path("scripts")) / "ruff"
     found = str(beside) if beside.exists() else which("ruff")
     if found is None:
-        raise UsageError("ruff is not installed; pip install 'promptqueue-conveyor[verify]'")
+        raise UsageError(f"ruff is not installed: {install_command('verify')}")
     return found
