@@ -56,8 +56,13 @@ def warned(prompt: str, faults: Sequence[Fault]) -> str:
     """
     if not faults:
         return prompt
-    told = "\n".join(dict.fromkeys(f"- {fault.seen}" for fault in faults[:_MOST_FAULTS]))
+    told = "\n".join(dict.fromkeys(_warning(fault.seen) for fault in faults[:_MOST_FAULTS]))
     return inserted(f"An earlier answer failed. Avoid this:\n\n{told}", prompt)
+
+
+def _warning(seen: str) -> str:
+    hint = hint_for(seen)
+    return f"- {seen}{f' ({hint})' if hint else ''}"
 
 
 def unmarked(reply: str) -> str:

@@ -23,10 +23,59 @@ _HINTS = (
         r"missing \d+ required [\w-]+ arguments?|takes .*positional arguments? but",
         "define and call it with exactly the arguments that the task writes",
     ),
+    (
+        r"list indices must be integers or slices, not (?:list|tuple)",
+        "a list takes one index; the items of several are [items[i] for i in indices]",
+    ),
+    (
+        r"'([\w.]+)' object is not callable",
+        "this is {0}, no function: do not call it, and give no variable a function's name",
+    ),
+    (
+        r"'(int|float|bool|str|list|tuple|dict|set|Tensor|[\w.]*ndarray)' object has no attribute "
+        r"'(\w+)'",
+        "{0} has no {1}: convert it first, or use what it has",
+    ),
     (r"'NoneType' object", "something is None: a function that ends without return gives None"),
     (
         r"'\w+' object has no attribute '(\w+)'",
         "set self.{0} in __init__ if the class is in this file; else use only what the task names",
+    ),
+    (
+        r"cannot assign module before Module\.__init__",
+        "call super().__init__() in the first line of __init__",
+    ),
+    (
+        r"mat1 and mat2 shapes cannot be multiplied \(\w+?x(\d+) and (\d+)x",
+        "this Linear is made for {1} features and gets {0}: flatten or pool what goes in as the "
+        "task says, or make it for {0}",
+    ),
+    (
+        r"to have (\d+) channels, but got (\d+) channels",
+        "this layer is made for {0} channels and gets {1}: give it what the task says, or make it "
+        "for {1}",
+    ),
+    (
+        r"[Ss]izes? of tensors? .*must match",
+        "make the two equal in shape before they are joined: look at the padding, the stride and "
+        "the order of dimensions",
+    ),
+    (
+        r"Object of type (\w+) is not JSON serializable",
+        "convert {0} to what JSON has, by int(), float() or .tolist()",
+    ),
+    (
+        r"FileNotFoundError",
+        "make a folder by os.makedirs(folder, exist_ok=True) before a file is written into it",
+    ),
+    (
+        r"does not require grad and does not have a grad_fn",
+        "the loss must come from the model's output, not under no_grad and not detached",
+    ),
+    (r"Can't call numpy\(\) on Tensor that requires grad", "use .detach().cpu().numpy()"),
+    (
+        r"is not iterable|is not subscriptable",
+        "look at what this really is: a single value is no list",
     ),
     (r"values to unpack", "return, and take, exactly as many values as the task writes"),
     (

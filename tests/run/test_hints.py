@@ -11,7 +11,10 @@ class Empty:
     def method(self, one: int) -> None: ...
 
 
-ERRORS = (NameError, ImportError, AttributeError, TypeError, ValueError, ZeroDivisionError)
+ERRORS = (
+    *(NameError, ImportError, AttributeError, TypeError, ValueError, ZeroDivisionError),
+    *(OSError, RuntimeError),
+)
 CASES = {
     "nothing": "import nothing at the top of the file, or set it before it is used",
     "from math import tau2": "tau2 does not exist there: use only what the task names",
@@ -27,6 +30,16 @@ CASES = {
     "the task names",
     "a, b = [1]": "return, and take, exactly as many values as the task writes",
     "a, b = [1, 2, 3]": "return, and take, exactly as many values as the task writes",
+    "items = [1, 2]; items[[0]]": "a list takes one index; the items of several are "
+    "[items[i] for i in indices]",
+    "one = 1; one()": "this is int, no function: do not call it, and give no variable a "
+    "function's name",
+    "[].shape": "list has no shape: convert it first, or use what it has",
+    "list(1)": "look at what this really is: a single value is no list",
+    "import json; json.dumps({1, 2})": "convert set to what JSON has, by int(), float() or "
+    ".tolist()",
+    "open('/no_such/file', 'w')": "make a folder by os.makedirs(folder, exist_ok=True) before a "
+    "file is written into it",
     "1 / 0": "",
 }
 
@@ -37,6 +50,35 @@ def test_an_error_comes_with_what_mends_it(code: str) -> None:
         exec(code, {"Empty": Empty})
 
     assert hint_for(f"{type(raised.value).__name__}: {raised.value}") == CASES[code]
+
+
+TORCH_CASES = {
+    "nn.Linear(3, 2)(torch.zeros(2, 4))": "this Linear is made for 3 features and gets 4: flatten "
+    "or pool what goes in as the task says, or make it for 4",
+    "nn.Conv2d(3, 2, 1)(torch.zeros(1, 4, 5, 5))": "this layer is made for 3 channels and gets 4: "
+    "give it what the task says, or make it for 4",
+    "torch.zeros(3) + torch.zeros(4)": "make the two equal in shape before they are joined: look "
+    "at the padding, the stride and the order of dimensions",
+    "torch.cat([torch.zeros(1, 3), torch.zeros(2, 4)])": "make the two equal in shape before they "
+    "are joined: look at the padding, the stride and the order of dimensions",
+    "torch.zeros(1).mean().backward()": "the loss must come from the model's output, not under "
+    "no_grad and not detached",
+    "torch.zeros(1, requires_grad=True).numpy()": "use .detach().cpu().numpy()",
+    "torch.zeros(2)()": "this is Tensor, no function: do not call it, and give no variable a "
+    "function's name",
+    "nn.Module.__new__(nn.Module).a = nn.Linear(1, 1)": "call super().__init__() in the first "
+    "line of __init__",
+}
+
+
+@pytest.mark.parametrize("code", TORCH_CASES)
+def test_so_does_an_error_of_torch(code: str) -> None:
+    torch = pytest.importorskip("torch")
+
+    with pytest.raises(ERRORS) as raised:
+        exec(code, {"torch": torch, "nn": torch.nn})
+
+    assert hint_for(f"{type(raised.value).__name__}: {raised.value}") == TORCH_CASES[code]
 
 
 @pytest.mark.parametrize(
