@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -10,6 +9,7 @@ from promptqueue.chat.question import Params
 from promptqueue.compare.arms import MONOLITH, Arm
 from promptqueue.compare.monolith import as_monolith, with_templates
 from promptqueue.errors import UsageError
+from promptqueue.queue.bullets import without_bullet
 from promptqueue.queue.inputs import Value
 from promptqueue.queue.load import LoadedQueue
 from promptqueue.queue.model import Context, ContextEntry, Queue, Refine, Step
@@ -118,21 +118,6 @@ def _without_bullet(loaded: LoadedQueue, name: str, bullet: str) -> LoadedQueue:
     text = without_bullet(loaded.sources[step.template], bullet)
     _refuse_nothing(step, bullet, changed=text != loaded.sources[step.template])
     return with_templates(loaded, {step.template: text})
-
-
-def without_bullet(text: str, name: str) -> str:
-    """Return a text without the bullets `- name: …`, and what is indented below them."""
-    kept, deeper = [], -1
-    for line in text.splitlines(keepends=True):
-        indent = len(line) - len(line.lstrip())
-        if re.match(rf"\s*[-*]\s*{re.escape(name)}:", line):
-            deeper = indent
-            continue
-        if deeper >= 0 and line.strip() and indent > deeper:
-            continue
-        deeper = -1
-        kept.append(line)
-    return "".join(kept)
 
 
 def _refuse_nothing(step: Step, bullet: str, *, changed: bool) -> None:

@@ -79,7 +79,7 @@ def _next_request(job: Job, step: Step, talk: Talk) -> Request:
     """Return a question that this conversation has not asked: a known one leads nowhere new."""
     request = job.request(step, talk.messages, talk.draw)
     while request.key() in talk.asked:
-        talk.another_sample()
+        talk.ask_again()
         request = job.request(step, talk.messages, talk.draw)
     talk.asked.add(request.key())
     return request

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Mapping, Sequence
 
+from promptqueue.queue.bullets import bullets
 from promptqueue.queue.interface import parse_quietly
 from promptqueue.queue.model import Output
 from promptqueue.queue.templates import fenced
@@ -39,8 +40,9 @@ def verdict_prompt(
     """
     lines = ["Your files were run and tested. This is not as the task asks for:", ""]
     shown = faults[:_MOST_FAULTS]
+    said = bullets(prompt)
     for number, fault in enumerate(shown, 1):
-        lines += _told(number, fault)
+        lines += _told(number, fault, said)
     left = len(faults) - _MOST_FAULTS
     if left > 0:
         lines += [f"({left} more will be told when these are mended.)"]
@@ -49,20 +51,27 @@ def verdict_prompt(
     return "\n".join([*lines, *_wanted(shown, texts, outputs, prompt)]) + "\n"
 
 
-def warned(prompt: str, faults: Sequence[Fault]) -> str:
+def warned(prompt: str, faults: Sequence[Fault], texts: Mapping[str, str]) -> str:
     """Return a prompt that says what was wrong with an earlier answer, for one from scratch.
 
-    It does not show that answer, which a model would copy.
+    Of that answer it shows the lines that failed, and no more: a model would copy it.
+
+    Args:
+        prompt: of the step.
+        faults: one for each cause.
+        texts: path to text of the files that had them.
     """
     if not faults:
         return prompt
-    told = "\n".join(dict.fromkeys(_warning(fault.seen) for fault in faults[:_MOST_FAULTS]))
+    told = "\n".join(dict.fromkeys(_warning(fault, texts) for fault in faults[:_MOST_FAULTS]))
     return inserted(f"An earlier answer failed. Avoid this:\n\n{told}", prompt)
 
 
-def _warning(seen: str) -> str:
-    hint = hint_for(seen)
-    return f"- {seen}{f' ({hint})' if hint else ''}"
+def _warning(fault: Fault, texts: Mapping[str, str]) -> str:
+    lines = texts.get(fault.path, "").split("\n")
+    line = lines[fault.line - 1].strip() if 0 < fault.line <= len(lines) else ""
+    hint = hint_for(fault.seen)
+    return f"- {f'`{line}` failed: ' if line else ''}{fault.seen}{f' ({hint})' if hint else ''}"
 
 
 def unmarked(reply: str) -> str:
@@ -100,16 +109,30 @@ def _wanted(
     return [*lines, *parts_wanted(units, prompt)]
 
 
-def _told(number: int, fault: Fault) -> Iterator[str]:
+def _told(number: int, fault: Fault, said: Mapping[str, str]) -> Iterator[str]:
+    """Yield a fault with what was asked: of an error, only if a single requirement has it.
+
+    Args:
+        number: of the fault in this turn.
+        fault: what is told.
+        said: name to bullet of the prompt.
+    """
+    alone = fault.requirements[0] if len(fault.requirements) == 1 else ""
+    sentence, _, below = said.get(alone, "").partition("\n")
+    details = [f"   {line}" for line in below.split("\n") if line]
     found = f"Found: {fault.seen}{f' ({fault.at})' if fault.at else ''}"
     if fault.measured:
         asked = zip(fault.requirements, fault.asked, strict=True)
         yield f"{number}. Asked for: {' | '.join(f'{name}: {text}' for name, text in asked)}"
+        yield from details
         yield f"   {found}"
     else:
         yield f"{number}. {found}"
     if hint := hint_for(fault.seen):
         yield f"   Hint: {hint}."
+    if sentence and not fault.measured:
+        yield f"   Asked for: {alone}: {sentence}"
+        yield from details
 
 
 def _places(faults: Sequence[Fault], texts: Mapping[str, str]) -> Iterator[str]:

@@ -94,6 +94,8 @@ class Board:
         if known is not None and (
             self.best == known.versions or judgement.score < known.judgement.score
         ):
+            if self.best == known.versions:
+                self.stale = _STALE_TURNS  # told what was wrong, it said the same again
             self.best = dict(known.versions)
             return False
         if known is None or judgement.score > known.judgement.score:

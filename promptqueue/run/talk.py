@@ -76,12 +76,12 @@ class Talk:
         """Ask the prompt again, for another sample; it may warn of what was wrong before."""
         self.starts += 1
         self._draw(self.starts)
-        again = Message("user", warned(self.prompt, faults))
+        again = Message("user", warned(self.prompt, faults, self.board.latest()))
         self.messages, self.turns, self.mending = (*self.first[:-1], again), [], False
 
-    def another_sample(self) -> None:
-        """Ask for another answer to the same question."""
-        self._draw(self.draw.warmth)
+    def ask_again(self) -> None:
+        """Ask for another answer to the same question, a little warmer."""
+        self._draw(self.draw.warmth + 1)
 
     def _draw(self, warmth: int) -> None:
         self.draw = replace(self.draw, sample=self.draw.sample + 1, warmth=warmth)

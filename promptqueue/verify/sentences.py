@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from promptqueue.queue.bullets import bullets
 from promptqueue.queue.inputs import Value
 from promptqueue.queue.load import LoadedQueue
 from promptqueue.queue.model import Step
@@ -35,25 +35,19 @@ def sentences(
     prompts = render_queue(loaded, inputs)
     for step in loaded.queue.steps:
         prompt = prompts[step.id][-1].content
-        bullets = dict(_bullets(prompt))
+        told = bullets(prompt)
         for name in step.requirements:
-            if name in bullets:
-                text = bullets[name]
+            if name in told:
+                text = told[name].partition("\n")[0]
                 found[step.id, name] = Sentence(text, _place(loaded, step, name, text))
     return found
-
-
-def _bullets(text: str) -> Iterator[tuple[str, str]]:
-    for match in re.finditer(r"^\s*[-*]\s*(\w+):\s*(.+)$", text, re.MULTILINE):
-        yield match[1], match[2].strip()
 
 
 def _place(loaded: LoadedQueue, step: Step, name: str, text: str) -> str:
     """Return where the bullet stands; a line that templates fill in is told by its beginning."""
     file = step.template or loaded.path.name
     lines = enumerate(loaded.sources.get(file, "").splitlines(), 1)
-    own = [(number, bullet[1]) for number, line in lines for bullet in _bullets(line)
-           if bullet[0] == name]  # fmt: skip
+    own = [(number, said) for number, line in lines if (said := bullets(line).get(name))]
     if not own:
         return file
     number, _ = max(own, key=lambda each: _common(each[1], text))

@@ -217,7 +217,7 @@ def test_an_error_with_its_line_goes_back_before_another_sample_is_drawn(
     run(shell)
 
     assert "name 'in_order' is not defined (stats.py:13)" in asked(server, 1)
-    assert "Asked for" not in asked(server, 1)
+    assert "1. Found: " in asked(server, 1)
 
 
 def test_after_two_answers_without_gain_the_step_is_asked_afresh(
@@ -235,6 +235,18 @@ def test_after_two_answers_without_gain_the_step_is_asked_afresh(
     assert warning in asked(server, 3)
     assert "+ 1" not in asked(server, 3)
     assert asked(server, 3).partition(warning)[0] in asked(server, 0)
+
+
+def test_a_model_that_sends_the_same_file_again_is_asked_afresh(
+    shell: Shell, server: FakeEndpoint
+) -> None:
+    edit(shell, "seed: 1}}", "seed: 1}, refine: {turns: 3}}")
+    server.enqueue(reply(HALF), stream("Mended:\n\n" + fence("stats.py", HALF.rstrip())))
+    server.enqueue(reply(STATS), reply(REPORT, "report.py"))
+
+    run(shell)
+
+    assert "An earlier answer failed" in asked(server, 2)
 
 
 def test_a_red_step_stops_the_queue_where_it_is_told_to(shell: Shell, server: FakeEndpoint) -> None:

@@ -9,8 +9,9 @@ import pytest
 
 from promptqueue.compare.arms import Arm, arms_without, parse_arm, slug
 from promptqueue.compare.monolith import refuse_several_models
-from promptqueue.compare.variants import in_shape, variant, without_bullet
+from promptqueue.compare.variants import in_shape, variant
 from promptqueue.errors import UsageError
+from promptqueue.queue.bullets import without_bullet
 from promptqueue.queue.inputs import resolve_inputs
 from promptqueue.queue.load import LoadedQueue, load_queue
 from promptqueue.queue.render import render_queue

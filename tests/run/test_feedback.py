@@ -81,16 +81,53 @@ def test_where_the_prompt_shows_no_file_its_names_are_told() -> None:
 def test_a_prompt_warns_of_what_was_wrong_before_it_says_how_to_answer() -> None:
     found = [Fault((), (), "no x", "m.py:1"), Fault(("y",), ("do y",), "no y")]
 
-    said = warned(PROMPT, found)
+    said = warned(PROMPT, found, {"m.py": TEXT})
 
     assert (
-        "Write m.py.\n\nAn earlier answer failed. Avoid this:\n\n- no x\n- no y\n\n## ANSW" in said
-    )
+        "Write m.py.\n\nAn earlier answer failed. Avoid this:\n\n- `import os` failed: no x\n"
+        "- no y\n\n## ANSW"
+    ) in said
     assert said.endswith(PROMPT[PROMPT.index("\n## ANSWER") :])
-    assert warned("Write it.\n", found[:1]) == (
+    assert warned("Write it.\n", found[:1], {}) == (
         "Write it.\n\nAn earlier answer failed. Avoid this:\n\n- no x\n"
     )
-    assert warned(PROMPT, []) == PROMPT
+    assert warned(PROMPT, [], {}) == PROMPT
+
+
+def test_a_warning_names_what_mends_it() -> None:
+    found = [Fault(("x",), (), "NameError: name 'b' is not defined", "m.py:11")]
+
+    said = warned("Write it.\n", found, {"m.py": TEXT})
+
+    assert "- `return b` failed: NameError: name 'b' is not defined (import b at the top" in said
+
+
+BULLETS = """## TASK
+
+- x: do x
+  1. first
+  2. second
+- y: do y
+"""
+
+
+def test_what_the_prompt_says_below_a_bullet_is_said_again() -> None:
+    fault = Fault(("x",), ("do x",), "no x", "m.py:5")
+
+    said = verdict_prompt([fault], {"m.py": TEXT}, OUTPUTS, BULLETS)
+
+    assert "1. Asked for: x: do x\n     1. first\n     2. second\n   Found: no x (m.py:5)" in said
+
+
+def test_an_error_that_one_requirement_has_comes_with_what_it_asks_for() -> None:
+    errors = [Fault(("x",), (), "IndexError: out", "m.py:5"), Fault(("x", "y"), (), "odd")]
+
+    said = verdict_prompt(errors, {"m.py": TEXT}, OUTPUTS, BULLETS)
+
+    assert (
+        "1. Found: IndexError: out (m.py:5)\n   Asked for: x: do x\n     1. first\n"
+        "     2. second\n2. Found: odd\n\n"
+    ) in said
 
 
 def test_of_many_causes_five_are_told() -> None:

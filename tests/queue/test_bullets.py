@@ -1,0 +1,29 @@
+"""What a prompt says of a requirement: the bullet with its name, and what is indented below."""
+
+from __future__ import annotations
+
+from promptqueue.queue.bullets import bullets
+
+TEXT = """Do this:
+
+- one: first line
+  1. then this
+     and that
+
+- two: alone
+not indented
+* three: with a star
+- no name here
+"""
+
+
+def test_a_bullet_ends_where_nothing_is_indented_below_it() -> None:
+    assert bullets(TEXT) == {
+        "one": "first line\n  1. then this\n     and that",
+        "two": "alone",
+        "three": "with a star",
+    }
+
+
+def test_a_bullet_deeper_in_a_prompt_keeps_its_shape() -> None:
+    assert bullets("    - one: a\n      - b\n    c\n") == {"one": "a\n  - b"}
