@@ -15,29 +15,41 @@ _FENCE = re.compile(r"^```[^`\n]*\bpath=(\S+)\n(.*?)^```$", re.MULTILINE | re.DO
 _IMPORT = re.compile(r"(?:from|import)\s")
 
 
-def files_wanted(outputs: Iterable[Output], prompt: str) -> list[str]:
+Missing = Mapping[str, Sequence[str]]
+"""Path to imports that the file lacks."""
+
+
+def files_wanted(outputs: Iterable[Output], prompt: str, missing: Missing) -> list[str]:
     """Return the lines that show how whole files are to be sent.
 
     Args:
         outputs: the files.
         prompt: of the step; what its answer format does not show is made up.
+        missing: what the files lack.
     """
     shown = _templates(prompt)
     lines: list[str] = []
     for output in outputs:  # a fence line of its own: what stands behind a list mark is echoed
         names = f", which defines {', '.join(output.symbols)}" if output.symbols else ""
-        lines += _fence(output.path, shown.get(output.path, [f"...the whole file{names}..."]))
+        template = shown.get(output.path, [f"...the whole file{names}..."])
+        lines += _fence(output.path, [*_lacking(output.path, missing, template), *template])
     return lines
 
 
-def parts_wanted(units: Mapping[str, Sequence[str]], prompt: str) -> list[str]:
+def parts_wanted(units: Mapping[str, Sequence[str]], prompt: str, missing: Missing) -> list[str]:
     """Return the same for some functions and classes, path to names."""
     shown = _templates(prompt)
     lines: list[str] = []
     for path, names in units.items():
         imports = [line for line in shown.get(path, []) if _IMPORT.match(line)]
+        imports = [*_lacking(path, missing, imports), *imports]
         lines += _fence(path, [*imports, f"...the whole of {' and '.join(names)}..."])
     return lines
+
+
+def _lacking(path: str, missing: Missing, template: Sequence[str]) -> list[str]:
+    """Return the imports that a file lacks, and the template of it as well."""
+    return [line for line in dict.fromkeys(missing.get(path, ())) if line not in template]
 
 
 def inserted(text: str, prompt: str) -> str:

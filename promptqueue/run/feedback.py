@@ -13,7 +13,7 @@ from promptqueue.queue.interface import parse_quietly
 from promptqueue.queue.model import Output
 from promptqueue.queue.templates import fenced
 from promptqueue.run.ending import files_wanted, inserted, parts_wanted
-from promptqueue.run.hints import hint_for
+from promptqueue.run.hints import hint_for, import_for
 from promptqueue.run.splice import unit_at
 from promptqueue.run.verdict import Fault
 
@@ -99,14 +99,21 @@ def _wanted(
     A model that sends a long file again to mend a few lines of it loses others on the way.
     """
     units: dict[str, list[str]] = {}
+    missing: dict[str, list[str]] = {}
+    for fault in faults:
+        missing.setdefault(fault.path, []).extend(filter(None, [import_for(fault.seen)]))
     for fault in faults:
         unit = unit_at(texts.get(fault.path, ""), fault.line)
         if not unit or fault.path not in {output.path for output in outputs}:
-            return ["Send whole, each in its own fence:", "", *files_wanted(outputs, prompt)]
+            return [
+                "Send whole, each in its own fence:",
+                "",
+                *files_wanted(outputs, prompt, missing),
+            ]
         names = units.setdefault(fault.path, [])
         names += [unit] if unit not in names else []
     lines = ["Send only what changes, each function or class whole, and the imports it needs:", ""]
-    return [*lines, *parts_wanted(units, prompt)]
+    return [*lines, *parts_wanted(units, prompt, missing)]
 
 
 def _told(number: int, fault: Fault, said: Mapping[str, str]) -> Iterator[str]:

@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import re
 
+_UNDEFINED = r"name '(\w+)' is not defined|Undefined name `(\w+)`"
+_MODULES = frozenset({
+    *("argparse", "collections", "copy", "csv", "functools", "glob", "itertools", "json"),
+    *("logging", "math", "os", "pathlib", "random", "re", "shutil", "subprocess", "sys"),
+    *("tempfile", "time", "warnings", "torch", "torchvision", "numpy", "matplotlib", "PIL"),
+})  # fmt: skip
+_ALIASES = {
+    "np": "import numpy as np",
+    "pd": "import pandas as pd",
+    "plt": "import matplotlib.pyplot as plt",
+    "nn": "from torch import nn",
+    "F": "from torch.nn import functional as F",
+    "Path": "from pathlib import Path",
+    "Image": "from PIL import Image",
+}
+"""Names that nobody gives to anything else."""
 _HINTS = (
     (r"partially initialized module '(\w+)'", "{0} imports itself: define the name there"),
-    (
-        r"name '(\w+)' is not defined|Undefined name `(\w+)`",
-        "import {0} at the top of the file, or set it before it is used",
-    ),
+    (_UNDEFINED, "import {0} at the top of the file, or set it before it is used"),
     (
         r"cannot import name '(\w+)'|module '[\w.]+' has no attribute '(\w+)'",
         "{0} does not exist there: use only what the task names",
@@ -87,8 +100,17 @@ _HINTS = (
 what the prompt asks for, it says itself."""
 
 
+def import_for(seen: str) -> str:
+    """Return the line that brings a name which an error misses, or nothing where nobody knows."""
+    match = re.search(_UNDEFINED, seen)
+    name = (match[1] or match[2]) if match else ""
+    return f"import {name}" if name in _MODULES else _ALIASES.get(name, "")
+
+
 def hint_for(seen: str) -> str:
     """Return what usually mends an error, or nothing where nobody knows."""
+    if line := import_for(seen):
+        return f"add the line `{line}` at the top of the file"
     for pattern, hint in _HINTS:
         if match := re.search(pattern, seen):
             return hint.format(*filter(None, match.groups()))

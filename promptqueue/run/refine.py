@@ -176,7 +176,7 @@ def refinement_prompt(issues: Iterable[Issue], outputs: Iterable[Output], prompt
     lines = ["Your reply cannot be used as it is:", ""]
     lines += dict.fromkeys(f"- {_subject(issue)}{issue.message}" for issue in issues)
     lines += ["", "Send again, whole and corrected, each in a fence of its own:", ""]
-    return "\n".join([*lines, *files_wanted(outputs, prompt)]) + "\n"
+    return "\n".join([*lines, *files_wanted(outputs, prompt, {})]) + "\n"
 
 
 def change_prompt(text: str, outputs: Iterable[Output], prompt: str) -> str:
@@ -190,7 +190,7 @@ def change_prompt(text: str, outputs: Iterable[Output], prompt: str) -> str:
         prompt: of the step.
     """
     lines = [text.strip(), "", "Keep everything else as it is. Send each file that changes, whole:"]
-    return "\n".join([*lines, "", *files_wanted(outputs, prompt)]) + "\n"
+    return "\n".join([*lines, "", *files_wanted(outputs, prompt, {})]) + "\n"
 
 
 def _subject(issue: Issue) -> str:

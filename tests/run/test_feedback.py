@@ -157,7 +157,18 @@ def test_of_an_error_it_is_not_told_what_it_kept_from_being_measured() -> None:
 def test_an_error_comes_with_what_mends_it() -> None:
     said = told(Fault(("a",), (), "NameError: name 'os' is not defined", "m.py:5"))
 
-    assert "(m.py:5)\n   Hint: import os at the top of the file, or set it before it is" in said
+    assert "(m.py:5)\n   Hint: add the line `import os` at the top of the file." in said
+
+
+def test_an_import_that_a_file_lacks_is_shown_where_it_is_to_be_sent() -> None:
+    json, os = (
+        Fault((), (), f"ruff: Undefined name `{name}`", "m.py:5") for name in ("json", "os")
+    )
+
+    part, whole = told(json, os), told(json, Fault(("x",), ("do x",), "no x"))
+
+    assert "path=m.py\nimport json\nimport os\nfrom math import pi\n...the whole of one" in part
+    assert "path=m.py\nimport json\nimport os\nfrom math import pi\n<all of it>" in whole
 
 
 def test_what_was_measured_and_what_was_not_are_two_causes() -> None:

@@ -16,6 +16,8 @@ ERRORS = (
     *(OSError, RuntimeError),
 )
 CASES = {
+    "json": "add the line `import json` at the top of the file",
+    "np": "add the line `import numpy as np` at the top of the file",
     "nothing": "import nothing at the top of the file, or set it before it is used",
     "from math import tau2": "tau2 does not exist there: use only what the task names",
     "import math; math.tau2": "tau2 does not exist there: use only what the task names",
@@ -95,7 +97,7 @@ def test_so_does_an_error_of_torch(code: str) -> None:
         ),
         (
             "ruff: Undefined name `nn` (lines 1, 4)",
-            "import nn at the top of the file, or set it before it is used",
+            "add the line `from torch import nn` at the top of the file",
         ),
         ("sigma 0.0210, 0.01 asked; largest value 1.000", ""),
     ],
