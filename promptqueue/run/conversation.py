@@ -191,16 +191,13 @@ def _may_go_on(job: Job, step: Step, talk: Talk) -> bool:
 def _draws(job: Job, step: Step, talk: Talk) -> bool:
     """Tell whether another first answer is wanted; where nothing judges, one is all.
 
-    An error with its line tells a model what to mend: to draw again is for what was measured.
+    What is clear to mend is told at once: to draw again is for what was measured.
     """
     judged = job.judged or talk.board.standing is not None
     samples = job.loaded.queue.refine_of(step).samples
     wanted = judged and bool(step.checks) and not talk.refined and talk.drawn < samples
-    return wanted and not _only_errors(_faults(job, step, talk))
-
-
-def _only_errors(faults: tuple[Fault, ...]) -> bool:
-    return bool(faults) and all(fault.line and not fault.measured for fault in faults)
+    faults = _faults(job, step, talk)
+    return wanted and not (faults and all(fault.clear for fault in faults))
 
 
 def _reasons(job: Job, step: Step, talk: Talk, extraction: Extraction) -> tuple[str, ...]:

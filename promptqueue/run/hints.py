@@ -78,6 +78,14 @@ _HINTS = (
         "convert {0} to what JSON has, by int(), float() or .tolist()",
     ),
     (
+        r"Boolean value of Tensor with more than one value|only one element tensors can be",
+        "a tensor of many values is no number: reduce it first, by .sum().item() or .mean().item()",
+    ),
+    (
+        r"(?:int|float)\(\) argument must be .* not '(list|tuple|dict)'",
+        "{0} is no number: take one item of it, or sum it up",
+    ),
+    (
         r"FileNotFoundError",
         "make a folder by os.makedirs(folder, exist_ok=True) before a file is written into it",
     ),

@@ -34,8 +34,8 @@ def mendable(
     """Return the faults that a step can do something about.
 
     One that lies in a file of an earlier step is that step's, if that one is red as well; where
-    it is green, this step may be using it wrongly. What no line of this step's files is known to
-    do wrong comes from such a red file, if they import one.
+    it is green, this step may be using it wrongly. What is not clear to be done wrong in this
+    step's files comes from such a red file, if they import one.
 
     Args:
         job: of the run.
@@ -49,7 +49,8 @@ def mendable(
     return tuple(
         fault
         for fault in faults
-        if fault.path not in others and not (inherits and fault.requirements and not fault.line)
+        if fault.path not in others
+        and not (inherits and fault.requirements and not fault.line and not fault.clear)
     )
 
 

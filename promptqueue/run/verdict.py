@@ -36,6 +36,11 @@ class Fault:
         """Tell whether what was asked was measured; else it is an error that was found."""
         return bool(self.asked)
 
+    @property
+    def clear(self) -> bool:
+        """Tell whether it says what to mend: an error with its line, or what a check insists on."""
+        return not self.measured and (self.line > 0 or self.seen.startswith("AssertionError: "))
+
     def told(self) -> str:
         """Return the fault in one line."""
         names = f"{', '.join(self.requirements)}: " if self.requirements else ""

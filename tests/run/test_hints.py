@@ -42,6 +42,7 @@ CASES = {
     ".tolist()",
     "open('/no_such/file', 'w')": "make a folder by os.makedirs(folder, exist_ok=True) before a "
     "file is written into it",
+    "float([1])": "list is no number: take one item of it, or sum it up",
     "1 / 0": "",
 }
 
@@ -66,6 +67,10 @@ TORCH_CASES = {
     "torch.zeros(1).mean().backward()": "the loss must come from the model's output, not under "
     "no_grad and not detached",
     "torch.zeros(1, requires_grad=True).numpy()": "use .detach().cpu().numpy()",
+    "float(torch.zeros(2))": "a tensor of many values is no number: reduce it first, by "
+    ".sum().item() or .mean().item()",
+    "1 if torch.zeros(2) else 0": "a tensor of many values is no number: reduce it first, by "
+    ".sum().item() or .mean().item()",
     "torch.zeros(2)()": "this is Tensor, no function: do not call it, and give no variable a "
     "function's name",
     "nn.Module.__new__(nn.Module).a = nn.Linear(1, 1)": "call super().__init__() in the first "
