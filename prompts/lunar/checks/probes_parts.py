@@ -197,8 +197,10 @@ def scores(candidate, targets, predictions, classes):
         torch.tensor(targets), torch.tensor(predictions), classes
     )
     found = returned(told, "compute_metrics")
-    kinds = sorted({kind(value) for value in found.values()})
-    return {"values": {key: float(value) for key, value in found.items()}, "kinds": kinds}
+    assert kind(found) == "dict", f"compute_metrics must return a dict, not {kind(found)}"
+    kinds = {str(key): kind(value) for key, value in found.items()}
+    values = {key: float(value) for key, value in found.items() if kinds[str(key)] == "float"}
+    return {"values": values, "kinds": kinds}
 
 
 def curves(candidate, history, others):

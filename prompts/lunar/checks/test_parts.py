@@ -398,11 +398,12 @@ def test_scores_are_macro_means(candidate, numbers, evidence):
     expected = {"accuracy": float((targets == predictions).mean()), "precision": precision,
                 "recall": recall, "f1": f1}  # fmt: skip
     found = answer["values"]
-    told = ", ".join(f"{name} {found.get(name, float('nan')):.3f} ({value:.3f} expected)"
-                     for name, value in expected.items())  # fmt: skip
-    evidence(f"{told}; values are {', '.join(answer['kinds'])}")
+    told = ", ".join(f"{name} {found[name]:.3f} ({value:.3f} expected)" if name in found
+                     else f"{name} is missing" for name, value in expected.items())  # fmt: skip
+    keys = ", ".join(f"{key} ({kind})" for key, kind in answer["kinds"].items())
+    evidence(f"{told}; the dict holds {keys or 'nothing'}")
+    assert answer["kinds"] == dict.fromkeys(expected, "float")
     assert found == pytest.approx(expected, abs=1e-4)
-    assert answer["kinds"] == ["float"]
 
 
 @pytest.mark.requirement("curves", grade="outcome")
