@@ -6,14 +6,14 @@ The same verdict on the same files gives the same bytes. The checks are never sh
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from promptqueue.queue.bullets import bullets
 from promptqueue.queue.interface import parse_quietly
 from promptqueue.queue.model import Output
 from promptqueue.queue.templates import fenced
 from promptqueue.run.ending import files_wanted, inserted, parts_wanted
-from promptqueue.run.hints import hint_for, import_for
+from promptqueue.run.hints import hint_for, import_for, undefined_in
 from promptqueue.run.splice import unit_at
 from promptqueue.run.verdict import Fault
 
@@ -39,6 +39,7 @@ def verdict_prompt(
         prompt: of the step.
     """
     lines = ["Your files were run and tested. This is not as the task asks for:", ""]
+    faults = list(_once(faults))
     shown = faults[:_MOST_FAULTS]
     said = bullets(prompt)
     for number, fault in enumerate(shown, 1):
@@ -63,8 +64,20 @@ def warned(prompt: str, faults: Sequence[Fault], texts: Mapping[str, str]) -> st
     """
     if not faults:
         return prompt
-    told = "\n".join(dict.fromkeys(_warning(fault, texts) for fault in faults[:_MOST_FAULTS]))
+    shown = list(_once(faults))[:_MOST_FAULTS]
+    told = "\n".join(dict.fromkeys(_warning(fault, texts) for fault in shown))
     return inserted(f"An earlier answer failed. Avoid this:\n\n{told}", prompt)
+
+
+def _once(faults: Iterable[Fault]) -> Iterator[Fault]:
+    """Yield each cause once: a name that is missing is found by ruff, and where it is used."""
+    missing = set()
+    for fault in faults:
+        name = undefined_in(fault.seen)
+        if name and (fault.path, name) in missing:
+            continue
+        missing.add((fault.path, name))
+        yield fault
 
 
 def _warning(fault: Fault, texts: Mapping[str, str]) -> str:

@@ -22,7 +22,12 @@ _ALIASES = {
 """Names that nobody gives to anything else."""
 _HINTS = (
     (r"partially initialized module '(\w+)'", "{0} imports itself: define the name there"),
-    (_UNDEFINED, "import {0} at the top of the file, or set it before it is used"),
+    (
+        r"name '([a-z]\w*)' is not defined|Undefined name `([a-z]\w*)`",
+        "nothing here sets {0}: set it before this line and in the same function, or import it, "
+        "as the task says",
+    ),
+    (_UNDEFINED, "import {0} at the top of the file, or define it there"),
     (
         r"cannot import name '(\w+)'|module '[\w.]+' has no attribute '(\w+)'",
         "{0} does not exist there: use only what the task names",
@@ -39,6 +44,10 @@ _HINTS = (
     (
         r"list indices must be integers or slices, not (?:list|tuple)",
         "a list takes one index; the items of several are [items[i] for i in indices]",
+    ),
+    (
+        r"(tuple|list) indices must be integers or slices, not str",
+        "this is a {0} of several values: take them apart, one name for each",
     ),
     (
         r"'([\w.]+)' object is not callable",
@@ -108,10 +117,15 @@ _HINTS = (
 what the prompt asks for, it says itself."""
 
 
+def undefined_in(seen: str) -> str:
+    """Return the name that an error misses, or nothing."""
+    match = re.search(_UNDEFINED, seen)
+    return (match[1] or match[2]) if match else ""
+
+
 def import_for(seen: str) -> str:
     """Return the line that brings a name which an error misses, or nothing where nobody knows."""
-    match = re.search(_UNDEFINED, seen)
-    name = (match[1] or match[2]) if match else ""
+    name = undefined_in(seen)
     return f"import {name}" if name in _MODULES else _ALIASES.get(name, "")
 
 

@@ -99,7 +99,10 @@ def test_a_warning_names_what_mends_it() -> None:
 
     said = warned("Write it.\n", found, {"m.py": TEXT})
 
-    assert "- `return b` failed: NameError: name 'b' is not defined (import b at the top" in said
+    assert (
+        "- `return b` failed: NameError: name 'b' is not defined (nothing here sets b: set it"
+        in said
+    )
 
 
 BULLETS = """## TASK
@@ -169,6 +172,15 @@ def test_an_import_that_a_file_lacks_is_shown_where_it_is_to_be_sent() -> None:
 
     assert "path=m.py\nimport json\nimport os\nfrom math import pi\n...the whole of one" in part
     assert "path=m.py\nimport json\nimport os\nfrom math import pi\n<all of it>" in whole
+
+
+def test_a_name_that_ruff_misses_is_not_told_again_where_it_is_used() -> None:
+    found = Fault((), (), "ruff: Undefined name `b` (lines 5, 6)", "m.py:5")
+    used = Fault(("x", "y"), (), "NameError: name 'b' is not defined", "m.py:5")
+
+    assert told(found, used).count("1. Found") == 1
+    assert "2. Found" not in told(found, used)
+    assert warned("", [found, used], {}).count("- ") == 1
 
 
 def test_what_was_measured_and_what_was_not_are_two_causes() -> None:

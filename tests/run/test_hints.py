@@ -18,7 +18,10 @@ ERRORS = (
 CASES = {
     "json": "add the line `import json` at the top of the file",
     "np": "add the line `import numpy as np` at the top of the file",
-    "nothing": "import nothing at the top of the file, or set it before it is used",
+    "nothing": "nothing here sets nothing: set it before this line and in the same function, or "
+    "import it, as the task says",
+    "Nothing": "import Nothing at the top of the file, or define it there",
+    "pair = 1, 2; pair['a']": "this is a tuple of several values: take them apart, one name for each",
     "from math import tau2": "tau2 does not exist there: use only what the task names",
     "import math; math.tau2": "tau2 does not exist there: use only what the task names",
     "import no_such": "there is no no_such: import only what the task names",
