@@ -21,7 +21,8 @@ CASES = {
     "nothing": "nothing here sets nothing: set it before this line and in the same function, or "
     "import it, as the task says",
     "Nothing": "import Nothing at the top of the file, or define it there",
-    "pair = 1, 2; pair['a']": "this is a tuple of several values: take them apart, one name for each",
+    "pair = 1, 2; pair['a']": "this is a tuple of several values: take them apart, "
+    "one name for each",
     "from math import tau2": "tau2 does not exist there: use only what the task names",
     "import math; math.tau2": "tau2 does not exist there: use only what the task names",
     "import no_such": "there is no no_such: import only what the task names",
