@@ -197,15 +197,19 @@ def test_augmentation_mirrors_top_to_bottom_too(candidate, evidence):
 def test_noise_has_the_sigma_and_is_clamped(candidate, challenge, evidence):
     level = challenge.uniform(0.3, 0.7)
     flat = np.full((1, 3, 100, 100), level, np.float32)
-    flat[0, :, :2] = 1.0
+    flat[0, :, 0], flat[0, :, 1] = 0.0, 1.0
     answer = candidate.ask(
         "probes_parts.applied", module="augment", function="add_noise", images=flat, times=2
     )
     views = answer["views"]
     sigma = (views[:, :, 2:] - level).std()
-    evidence(f"sigma {sigma:.4f}, 0.01 asked; largest value {views.max():.3f}")
+    evidence(
+        f"sigma {sigma:.4f}, 0.01 asked; values from {views.min():.3f} to {views.max():.3f}, "
+        "0 to 1 asked"
+    )
     assert sigma == pytest.approx(0.01, rel=0.05)
     assert abs(views[:, :, 2:].mean() - level) < 0.001
+    assert views.min() >= 0
     assert views.max() <= 1
     assert not np.array_equal(views[0], views[1]), "the noise is the same each time"
 
