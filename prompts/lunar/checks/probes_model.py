@@ -109,14 +109,14 @@ def pretrained(candidate, value):
 
 def training_step(candidate):
     """Return what one step of AdamW over all trainable parameters moves, and what train() does."""
-    model = _created(candidate).train()
+    model = _in_mode(_created(candidate), True)
     found = _stages(model, by_name=True)
     new = _new_norms(model, found)
     before, norms_before = _states(found), [_state([m]) for m in new]
     calls = _step(model)
     after, norms_after = _states(found), [_state([m]) for m in new]
     model.eval()
-    _run(model.train(), seed=1)
+    _run(_in_mode(model, True), seed=1)
     again = _states(found)
     return {
         "trainable": {
@@ -144,7 +144,7 @@ def dropout(candidate, probability):
     """Return the shares of zeros that dropout made, in train and in eval mode."""
     chosen = {} if probability is None else {"dropout_prob": probability}
     model = _created(candidate, **chosen)
-    calls, _ = _watched(model.train(), grad=False)
+    calls, _ = _watched(_in_mode(model, True), grad=False)
     first = next((n for n, c in enumerate(calls) if c.tokens), None)
     shares = [
         {"share": c.zeros, "in_blocks": first is not None and n >= first}
@@ -157,7 +157,7 @@ def dropout(candidate, probability):
         for c in calls
         if c.zeros is not None and last and _equal(c.output, last[0].inputs[0])
     ]
-    runs = [_run(model.train(mode), seed) for mode in (True, False) for seed in (1, 2)]
+    runs = [_run(_in_mode(model, mode), seed) for mode in (True, False) for seed in (1, 2)]
     return {
         "shares": shares,
         "before_head": before_head,
@@ -184,7 +184,7 @@ def samples(candidate, count):
 def sizes(candidate, kind, classes):
     """Return logits of one image of 256 px, and the shapes for other sizes, here and on a GPU."""
     with _weights(0.01, []):
-        model = _module(candidate.model.create_model(kind, num_classes=classes)).eval()
+        model = _in_mode(_module(candidate.model.create_model(kind, num_classes=classes)), False)
     with torch.no_grad():
         logits = model(torch.rand(1, 3, 256, 256))
     told = {name: shape for name, shape in _shapes(model, SIZES).items() if isinstance(shape, list)}
@@ -203,7 +203,7 @@ def _computed(model, known):
 
 def _model(candidate, fetched=None):
     """Return a model in eval mode in which nothing is zero or one throughout, as after training."""
-    model = _created(candidate, fetched).eval()
+    model = _in_mode(_created(candidate, fetched), False)
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.min() == parameter.max():
@@ -220,8 +220,12 @@ def _created(candidate, fetched=None, value=0.01, drawing=None, **arguments):
 def _module(model):
     """Return a model; say in words what would be a riddle further on."""
     assert isinstance(model, nn.Module), f"create_model returned {type(model).__name__}"
-    for mode in (False, True):
-        assert model.train(mode) is model, "train() of the model must return the model (self)"
+    return model
+
+
+def _in_mode(model, training):
+    """Return the model; what its own train() returns, no prompt asks for."""
+    model.train(training)
     return model
 
 
