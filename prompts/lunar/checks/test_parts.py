@@ -317,7 +317,11 @@ def test_the_first_layers_are_frozen_and_no_others(trunk, evidence):
 @pytest.mark.requirement("keep_frozen", grade="outcome")
 @pytest.mark.about("trunk.py", r"def keep_frozen")
 def test_statistics_of_frozen_layers_stay(trunk, evidence):
-    evidence(f"a pass in train mode moves the statistics of {', '.join(trunk['moved']) or 'none'}")
+    moved = ", ".join(trunk["moved"]) or "none"
+    evidence(
+        f"after keep_frozen, a pass in train mode moves the statistics of {moved}; of layer3 and "
+        "layer4, and of no others, asked"
+    )
     assert trunk["moved"] == ["layer3", "layer4"]
 
 
