@@ -82,7 +82,8 @@ def _once(faults: Iterable[Fault]) -> Iterator[Fault]:
 
 def _warning(fault: Fault, texts: Mapping[str, str]) -> str:
     lines = texts.get(fault.path, "").split("\n")
-    line = lines[fault.line - 1].strip() if 0 < fault.line <= len(lines) else ""
+    known = not fault.measured and 0 < fault.line <= len(lines)
+    line = lines[fault.line - 1].strip() if known else ""
     hint = hint_for(fault.seen)
     return f"- {f'`{line}` failed: ' if line else ''}{fault.seen}{f' ({hint})' if hint else ''}"
 

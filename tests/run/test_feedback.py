@@ -79,7 +79,7 @@ def test_where_the_prompt_shows_no_file_its_names_are_told() -> None:
 
 
 def test_a_prompt_warns_of_what_was_wrong_before_it_says_how_to_answer() -> None:
-    found = [Fault((), (), "no x", "m.py:1"), Fault(("y",), ("do y",), "no y")]
+    found = [Fault((), (), "no x", "m.py:1"), Fault(("y",), ("do y",), "no y", "m.py:4")]
 
     said = warned(PROMPT, found, {"m.py": TEXT})
 
