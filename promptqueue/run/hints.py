@@ -46,8 +46,12 @@ _HINTS = (
         "a list takes one index; the items of several are [items[i] for i in indices]",
     ),
     (
-        r"(tuple|list) indices must be integers or slices, not str",
-        "this is a {0} of several values: take them apart, one name for each",
+        r"tuple indices must be integers or slices, not str",
+        "this is a tuple of several values: take them apart, one name for each",
+    ),
+    (
+        r"list indices must be integers or slices, not str",
+        "this is a list, which has no keys: loop over it, or use the dict that has them",
     ),
     (
         r"'([\w.]+)' object is not callable",

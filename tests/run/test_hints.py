@@ -21,6 +21,8 @@ CASES = {
     "nothing": "nothing here sets nothing: set it before this line and in the same function, or "
     "import it, as the task says",
     "Nothing": "import Nothing at the top of the file, or define it there",
+    "items = []; items['a']": "this is a list, which has no keys: loop over it, or use the dict "
+    "that has them",
     "pair = 1, 2; pair['a']": "this is a tuple of several values: take them apart, "
     "one name for each",
     "from math import tau2": "tau2 does not exist there: use only what the task names",
