@@ -13,8 +13,6 @@ from promptqueue.queue.model import Output
 _HEADING = "\n## "
 _FENCE = re.compile(r"^```[^`\n]*\bpath=(\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _IMPORT = re.compile(r"(?:from|import)\s")
-
-
 Missing = Mapping[str, Sequence[str]]
 """Path to imports that the file lacks."""
 

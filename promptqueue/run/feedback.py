@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from promptqueue.queue.bullets import bullets
 from promptqueue.queue.interface import parse_quietly
@@ -39,7 +40,7 @@ def verdict_prompt(
         prompt: of the step.
     """
     lines = ["Your files were run and tested. This is not as the task asks for:", ""]
-    faults = list(_once(faults))
+    faults = _once(faults)
     shown = faults[:_MOST_FAULTS]
     said = bullets(prompt)
     for number, fault in enumerate(shown, 1):
@@ -64,20 +65,21 @@ def warned(prompt: str, faults: Sequence[Fault], texts: Mapping[str, str]) -> st
     """
     if not faults:
         return prompt
-    shown = list(_once(faults))[:_MOST_FAULTS]
-    told = "\n".join(dict.fromkeys(_warning(fault, texts) for fault in shown))
+    warnings = [_warning(fault, texts) for fault in _once(faults)[:_MOST_FAULTS]]
+    told = "\n".join(dict.fromkeys(warnings))
     return inserted(f"An earlier answer failed. Avoid this:\n\n{told}", prompt)
 
 
-def _once(faults: Iterable[Fault]) -> Iterator[Fault]:
-    """Yield each cause once: a name that is missing is found by ruff, and where it is used."""
-    missing = set()
-    for fault in faults:
+def _once(faults: Iterable[Fault]) -> list[Fault]:
+    """Return each cause once: a name that is missing is found by ruff, and where it is used."""
+    causes: dict[tuple[str, str] | int, Fault] = {}
+    for number, fault in enumerate(faults):
         name = undefined_in(fault.seen)
-        if name and (fault.path, name) in missing:
-            continue
-        missing.add((fault.path, name))
-        yield fault
+        cause = (fault.path, name) if name else number
+        first = causes.setdefault(cause, fault)
+        if not first.requirements:
+            causes[cause] = replace(first, requirements=fault.requirements)
+    return [*causes.values()]
 
 
 def _warning(fault: Fault, texts: Mapping[str, str]) -> str:
@@ -113,9 +115,7 @@ def _wanted(
     A model that sends a long file again to mend a few lines of it loses others on the way.
     """
     units: dict[str, list[str]] = {}
-    missing: dict[str, list[str]] = {}
-    for fault in faults:
-        missing.setdefault(fault.path, []).extend(filter(None, [import_for(fault.seen)]))
+    missing = _missing(faults)
     for fault in faults:
         unit = unit_at(texts.get(fault.path, ""), fault.line)
         if not unit or fault.path not in {output.path for output in outputs}:
@@ -128,6 +128,15 @@ def _wanted(
         names += [unit] if unit not in names else []
     lines = ["Send only what changes, each function or class whole, and the imports it needs:", ""]
     return [*lines, *parts_wanted(units, prompt, missing)]
+
+
+def _missing(faults: Iterable[Fault]) -> dict[str, list[str]]:
+    """Return path to imports that the files lack."""
+    missing: dict[str, list[str]] = {}
+    for fault in faults:
+        if line := import_for(fault.seen):
+            missing.setdefault(fault.path, []).append(line)
+    return missing
 
 
 def _told(number: int, fault: Fault, said: Mapping[str, str]) -> Iterator[str]:

@@ -38,6 +38,13 @@ from math import pi
 <all of it>
 ```
 """
+BULLETS = """## TASK
+
+- x: do x
+  1. first
+  2. second
+- y: do y
+"""
 OUTPUTS = [Output(path="m.py", symbols=("one",))]
 
 
@@ -105,15 +112,6 @@ def test_a_warning_names_what_mends_it() -> None:
     )
 
 
-BULLETS = """## TASK
-
-- x: do x
-  1. first
-  2. second
-- y: do y
-"""
-
-
 def test_what_the_prompt_says_below_a_bullet_is_said_again() -> None:
     fault = Fault(("x",), ("do x",), "no x", "m.py:5")
 
@@ -179,6 +177,10 @@ def test_a_name_that_ruff_misses_is_not_told_again_where_it_is_used() -> None:
     used = Fault(("x", "y"), (), "NameError: name 'b' is not defined", "m.py:5")
 
     assert told(found, used).count("1. Found") == 1
+    alone = Fault(("x",), (), "NameError: name 'b' is not defined", "m.py:5")
+    said = verdict_prompt([found, alone], {"m.py": TEXT}, OUTPUTS, BULLETS)
+    assert "(lines 5, 6) (m.py:5)\n   Hint: " in said
+    assert "\n   Asked for: x: do x\n" in said
     assert "2. Found" not in told(found, used)
     assert warned("", [found, used], {}).count("- ") == 1
 
