@@ -216,7 +216,7 @@ def test_an_error_with_its_line_goes_back_before_another_sample_is_drawn(
 
     run(shell)
 
-    assert "name 'in_order' is not defined (stats.py:13)" in asked(server, 1)
+    assert "Undefined name `in_order` (stats.py:13)" in asked(server, 1)
     assert "1. Found: " in asked(server, 1)
 
 
