@@ -12,6 +12,8 @@ import pytest
 
 from tests.cli.command import COMMAND, Shell
 
+pytestmark = pytest.mark.sandbox
+
 PACK = Path(__file__).parents[1] / "packs" / "tiny"
 
 

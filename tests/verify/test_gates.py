@@ -19,6 +19,8 @@ from promptqueue.verify.report import Report
 from promptqueue.verify.sandbox import open_sandbox
 from promptqueue.verify.snapshot import Copy
 
+pytestmark = pytest.mark.sandbox
+
 PACK = Path(__file__).parents[1] / "packs" / "tiny"
 
 

@@ -17,6 +17,8 @@ from promptqueue.verify.report import Requirement
 from promptqueue.verify.sandbox import open_sandbox
 from promptqueue.verify.snapshot import Copy, take_snapshot
 
+pytestmark = pytest.mark.sandbox
+
 PACKS = Path(__file__).parents[1] / "packs"
 PROMPTS = Path(__file__).parents[2] / "prompts"
 CHECKS = """
