@@ -53,6 +53,7 @@ _HINTS = (
         r"list indices must be integers or slices, not str",
         "this is a list, which has no keys: loop over it, or use the dict that has them",
     ),
+    (r"'NoneType' object", "something is None: a function that ends without return gives None"),
     (
         r"'([\w.]+)' object is not callable",
         "this is {0}, no function: do not call it, and give no variable a function's name",
@@ -62,7 +63,6 @@ _HINTS = (
         r"'(\w+)'",
         "{0} has no {1}: convert it first, or use what it has",
     ),
-    (r"'NoneType' object", "something is None: a function that ends without return gives None"),
     (
         r"'\w+' object has no attribute '(\w+)'",
         "set self.{0} in __init__ if the class is in this file; else use only what the task names",

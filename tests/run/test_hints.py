@@ -34,6 +34,7 @@ CASES = {
     "Empty().method()": "define and call it with exactly the arguments that the task writes",
     "Empty().method(1, 2)": "define and call it with exactly the arguments that the task writes",
     "Empty().method(1).size": "something is None: a function that ends without return gives None",
+    "Empty().method(1)()": "something is None: a function that ends without return gives None",
     "Empty().size": "set self.size in __init__ if the class is in this file; else use only what "
     "the task names",
     "a, b = [1]": "return, and take, exactly as many values as the task writes",
