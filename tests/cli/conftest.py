@@ -37,6 +37,7 @@ def weights() -> Path:
 
 @pytest.fixture
 def at_home(shell: Shell, weights: Path) -> Shell:
-    """The cache of the tests, wherever it is, is that of the commands too."""
+    """The cache of the tests, wherever it is, is that of the commands too; no endpoint is known."""
+    (shell.folder / "config.toml").touch()
     shell.environ = {"PROMPTQUEUE_CACHE": str(weights.parent.parent)}
     return shell
