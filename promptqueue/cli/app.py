@@ -28,9 +28,9 @@ from promptqueue.cli.frames import LOADERS, is_within
 from promptqueue.errors import Interrupted, PromptQueueError, StorageError
 
 _NAME = "promptqueue"
+"""However it was started: usage says it, and the scripts of the shells go by it."""
 _AGAIN_S = 0.05
 """So long after a signal that came while something was imported, it is looked at again."""
-"""However it was started: usage says it, and the scripts of the shells go by it."""
 _WINGS = (
     run_commands,
     steering_commands,
