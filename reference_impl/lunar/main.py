@@ -44,7 +44,7 @@ from reference_impl.lunar.utils import (
 
 _KEPT = (
     *("model_type", "num_classes", "frozen_stages", "output_stride", "no_gates", "no_transformer"),
-    *("image_size", "mirror_views"),
+    *("no_high_pass", "image_size", "mirror_views"),
 )
 """Settings that a checkpoint is to be judged with, unless the command line says otherwise."""
 
@@ -90,6 +90,7 @@ def parser() -> argparse.ArgumentParser:
     add("--output_stride", type=int, choices=(16, 32), default=16)
     add("--no_gates", action="store_true", help="plain skip connections")
     add("--no_transformer", action="store_true")
+    add("--no_high_pass", action="store_true", help="the plain image in all three channels")
     add("--schedule", choices=("cosine10", "cosine", "warm_restarts", "constant"))
     add("--amp", choices=("auto", "off", "bf16", "fp16"))
     add("--accumulation_steps", type=int, default=1, help="parts that a batch is computed in")
@@ -296,6 +297,7 @@ def _model(options: argparse.Namespace, classes: int) -> nn.Module:
         output_stride=options.output_stride,
         use_gates=not options.no_gates,
         use_transformer=not options.no_transformer,
+        use_high_pass=not options.no_high_pass,
     )
     if options.trunk:
         load_trunk(model, options.trunk)

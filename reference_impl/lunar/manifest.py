@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from reference_impl.lunar.errors import DataError
+from reference_impl.lunar.files import replacing
 from reference_impl.lunar.rasters import Window
 
 
@@ -45,6 +46,17 @@ def manifest_rows(manifest: Path) -> Iterator[Row]:
         fold, group = _first(record, "fold", "split"), _first(record, "group", "feature")
         window = _window(record, f"{manifest}:{line}")
         yield Row(manifest.parent / str(path), str(label), fold, group, window)
+
+
+def write_manifest(rows: Iterable[Row], manifest: Path) -> None:
+    """Write rows as CSV, with absolute paths: `manifest_rows` reads the same from it."""
+    names = ["path", "label", "fold", "group", *Window._fields]
+    with replacing(manifest) as path, path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(names)
+        for row in rows:
+            window = row.window or ("",) * len(Window._fields)
+            writer.writerow([row.path.resolve(), row.label, row.fold, row.group, *window])
 
 
 def _window(record: Mapping[str, object], where: str) -> Window | None:

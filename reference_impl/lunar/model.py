@@ -49,6 +49,7 @@ def create_model(
     output_stride: Literal[16, 32] = 16,
     use_gates: bool = True,
     use_transformer: bool = True,
+    use_high_pass: bool = True,
 ) -> nn.Module:
     """Return an untrained classifier that maps B×3×H×W in 0–1 to logits B×num_classes.
 
@@ -61,6 +62,7 @@ def create_model(
         output_stride: pixels per cell of the transformer's map.
         use_gates: gate the skip connections; False adds them as they are (for ablations).
         use_transformer: False leaves the blocks out (for ablations).
+        use_high_pass: False shows the plain image in all three channels (for ablations).
 
     Raises:
         ValueError: an argument is out of range.
@@ -69,19 +71,29 @@ def create_model(
         raise ValueError(f"num_classes is {num_classes}; a classifier needs at least 2")
     if not 0 <= dropout_prob < 1:
         raise ValueError(f"dropout_prob is {dropout_prob}; it must be in [0, 1)")
-    if model_type == "simple":
-        return SimpleCNN(num_classes, dropout_prob)
-    if model_type != "hybrid":
+    if model_type not in ("hybrid", "simple"):
         raise ValueError(f"there is no model_type {model_type!r}; there is hybrid and simple")
-    return Hybrid(
-        num_classes,
-        dropout_prob,
-        pretrained=pretrained,
-        frozen_stages=frozen_stages,
-        output_stride=output_stride,
-        use_gates=use_gates,
-        use_transformer=use_transformer,
+    model = (
+        SimpleCNN(num_classes, dropout_prob)
+        if model_type == "simple"
+        else Hybrid(
+            num_classes,
+            dropout_prob,
+            pretrained=pretrained,
+            frozen_stages=frozen_stages,
+            output_stride=output_stride,
+            use_gates=use_gates,
+            use_transformer=use_transformer,
+        )
     )
+    if not use_high_pass:
+        model.register_forward_pre_hook(_plain_thrice)
+    return model
+
+
+def _plain_thrice(_model: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
+    """Put the image, B×3×H×W's first channel, in the place of its high-pass views."""
+    return (inputs[0][:, :1].expand_as(inputs[0]),)
 
 
 class Hybrid(nn.Module):

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import random
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
 from reference_impl.lunar.index import load_index
 from reference_impl.lunar.main import parse_flags
+from reference_impl.lunar.manifest import manifest_rows, write_manifest
 from reference_impl.lunar.utils import load_config
 
 _SMALL = ("--output_stride", "32", "--image_size", "64", "--cache")
@@ -41,26 +43,30 @@ class Setting:
     epochs: int
     taught: bool = False
     """Take over a trunk that was taught without labels, and freeze it."""
+    scattered: bool = False
+    """Deal the folds out anew, at random: neighbours of what is judged are trained on then."""
 
+
+_SIMPLE = (
+    *("--model_type", "simple", "--image_size", "128", "--cache", *_STEADY),
+    *("--batch_size", "16", "--lr", "1e-3", "--schedule", "cosine"),
+)
 
 SETTINGS: Mapping[str, Setting] = {
     "hybrid": Setting("hybrid, trunk taught without labels", _HYBRID, 12, taught=True),
     "article": Setting("the article's values at 64 px, stride 32", _SMALL, 3),
-    "simple": Setting(
-        "small CNN, 128 px",
-        (
-            *("--model_type", "simple", "--image_size", "128", "--cache", *_STEADY),
-            *("--batch_size", "16", "--lr", "1e-3", "--schedule", "cosine"),
-        ),
-        30,
-    ),
-    "cross_entropy": Setting("ablation: cross-entropy", (*_HYBRID, "--gamma", "0"), 3, taught=True),
-    "no_gates": Setting("ablation: plain skips", (*_HYBRID, "--no_gates"), 3, taught=True),
-    "no_transformer": Setting(
-        "ablation: no transformer", (*_HYBRID, "--no_transformer"), 3, taught=True
-    ),
-    "random_trunk": Setting("ablation: random trunk", _HYBRID, 3),
+    "simple": Setting("small CNN, 128 px", _SIMPLE, 30),
+    "short": Setting("hybrid, 3 epochs", _HYBRID, 3, taught=True),
+    "cross_entropy": Setting("… cross-entropy", (*_HYBRID, "--gamma", "0"), 3, taught=True),
+    "no_gates": Setting("… plain skips", (*_HYBRID, "--no_gates"), 3, taught=True),
+    "no_transformer": Setting("… no transformer", (*_HYBRID, "--no_transformer"), 3, taught=True),
+    "stride_16": Setting("… stride 16", (*_HYBRID, "--output_stride", "16"), 3, taught=True),
+    "random_trunk": Setting("… random trunk", _HYBRID, 3),
+    "small": Setting("small CNN, 128 px, 8 epochs", _SIMPLE, 8),
+    "no_high_pass": Setting("… no high-pass views", (*_SIMPLE, "--no_high_pass"), 8),
+    "random_split": Setting("… random instead of longitude split", _SIMPLE, 8, scattered=True),
 }
+"""Rows with … differ in this from the one above them; they are short, to compare and no more."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -166,7 +172,8 @@ def _train(options: argparse.Namespace, name: str, seed: int, fold: str) -> None
     """Leave the results of a training in its folder, unless they are there."""
     setting, out = SETTINGS[name], Path(options.out)
     folder = _folder(options, name, seed, fold)
-    flags = ["--manifest", options.manifest, "--test_fold", fold, "--seed", str(seed), "--resume"]
+    manifest = _scattered(options.manifest, out) if setting.scattered else options.manifest
+    flags = ["--manifest", manifest, "--test_fold", fold, "--seed", str(seed), "--resume"]
     flags += ["--epochs", str(options.epochs or setting.epochs), *setting.flags]
     if setting.taught:
         flags += ["--trunk", str(out / f"trunk-{fold}.pth")]
@@ -196,6 +203,18 @@ def _refuse_others(folder: Path, flags: Sequence[str]) -> None:
             f"{folder} was trained with {'; '.join(other)}: ask for what it was trained with, or "
             "name another folder with --out"
         )
+
+
+def _scattered(manifest: str, out: Path) -> str:
+    """Return a manifest of the same images whose folds are dealt out anew, at random."""
+    path = out / "random_split.csv"
+    if not path.exists():
+        rows = list(manifest_rows(Path(manifest)))
+        folds = [row.fold for row in rows]
+        random.Random(0).shuffle(folds)  # noqa: S311 - nothing is secret
+        dealt = (replace(row, fold=fold) for row, fold in zip(rows, folds, strict=True))
+        write_manifest(dealt, path)
+    return str(path)
 
 
 def _teach(out: Path, manifest: str, fold: str) -> None:

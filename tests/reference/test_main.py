@@ -17,6 +17,7 @@ from torch.utils.checkpoint import checkpoint
 
 from reference_impl.lunar import distributed, engine, model, results
 from reference_impl.lunar.checkpoints import load_state, save
+from reference_impl.lunar.index import load_index
 from reference_impl.lunar.main import main, parse_flags, parser
 from reference_impl.lunar.samples import create_sample_data
 from reference_impl.lunar.utils import save_config
@@ -271,9 +272,29 @@ def test_results_are_trained_once_and_told_in_a_table(tmp_path: Path) -> None:
     assert said[1].strip() in said[0]
 
 
-def test_a_trunk_is_taught_once_for_all_seeds_and_without_the_windows_of_the_test_fold(
-    tmp_path: Path, monkeypatch, capsys
+def test_a_random_split_has_the_same_images_in_folds_of_the_same_sizes(
+    tmp_path: Path, monkeypatch
 ) -> None:
+    commands = pretend_to_train(monkeypatch)
+    twelve_windows(tmp_path)
+    given, out = str(tmp_path / "windows.csv"), str(tmp_path / "out")
+    results.main(["--manifest", given, "--out", out, "--settings", "random_split"])
+    (manifest,) = {command[command.index("--manifest") + 1] for command in commands}
+    asked, dealt = load_index(given), load_index(manifest)
+    assert (dealt.paths, dealt.labels) == (asked.paths, asked.labels)
+    assert sorted(dealt.folds) == sorted(asked.folds)
+    assert dealt.folds != asked.folds
+
+
+def twelve_windows(folder: Path) -> None:
+    rows = [f"{n}.png,{'ab'[n % 2]},{n % 3}" for n in range(12)]
+    for n in range(12):
+        cv2.imwrite(str(folder / f"{n}.png"), np.zeros((32, 32), np.uint8))
+    (folder / "windows.csv").write_text("\n".join(["path,label,fold", *rows]))
+
+
+def pretend_to_train(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Leave made-up results in the place of every training, and note its command."""
     commands: list[list[str]] = []
 
     def run(command: list[str], **_more: object) -> subprocess.CompletedProcess[str]:
@@ -292,11 +313,15 @@ def test_a_trunk_is_taught_once_for_all_seeds_and_without_the_windows_of_the_tes
             save_config(vars(parser().parse_args(command[3:])), folder / "config.json")
         return subprocess.CompletedProcess(command, 0)
 
-    rows = [f"{n}.png,{'ab'[n % 2]},{n % 3}" for n in range(12)]
-    for n in range(12):
-        cv2.imwrite(str(tmp_path / f"{n}.png"), np.zeros((32, 32), np.uint8))
-    (tmp_path / "windows.csv").write_text("\n".join(["path,label,fold", *rows]))
     monkeypatch.setattr(results.subprocess, "run", run)
+    return commands
+
+
+def test_a_trunk_is_taught_once_for_all_seeds_and_without_the_windows_of_the_test_fold(
+    tmp_path: Path, monkeypatch, capsys
+) -> None:
+    commands = pretend_to_train(monkeypatch)
+    twelve_windows(tmp_path)
     out = str(tmp_path / "out")
     results.main(["--manifest", str(tmp_path / "windows.csv"), "--out", out])
     taught = [command for command in commands if "reference_impl.lunar.trunk" in command]

@@ -137,6 +137,17 @@ def test_new_layers_are_drawn_from_he_s_normal_distribution(hybrid: Hybrid) -> N
         assert 0.035 < share_beyond_2_sigma < 0.055, name  # normal: 0.0455; uniform: 0
 
 
+@pytest.mark.parametrize("model_type", ["hybrid", "simple"])
+def test_without_high_pass_views_only_the_image_is_seen(model_type: str) -> None:
+    model = create_model(model_type, use_high_pass=False, output_stride=32).eval()
+    images = torch.rand(2, 3, 64, 64)
+    other_views, other_image = images.clone(), images.clone()
+    other_views[:, 1:], other_image[:, 0] = torch.rand(2, 2, 64, 64), torch.rand(2, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(model(images), model(other_views))
+        assert not torch.allclose(model(images), model(other_image))
+
+
 def test_dropout_follows_its_argument_and_is_off_in_eval_mode() -> None:
     assert {m.p for m in create_model(dropout_prob=0.7).modules() if isinstance(m, nn.Dropout)} == {
         0.7

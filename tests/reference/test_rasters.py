@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import tracemalloc
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from PIL import Image
 
 from reference_impl.lunar.images import read_image, to_channels
 from reference_impl.lunar.index import DataError, load_index, split
+from reference_impl.lunar.manifest import manifest_rows, write_manifest
 from reference_impl.lunar.preprocessing import LunarDataset
 
 HEAD = "path,label,x,y,width,height"
@@ -42,6 +44,13 @@ def test_a_row_may_name_a_part_of_a_raster(manifest: Path) -> None:
     for part in split(index, 0.5, 0):
         for path, window in zip(part.paths, part.windows, strict=True):
             assert (path.name == "small.png") == (window is None)
+
+
+def test_rows_that_are_written_elsewhere_are_read_again(manifest: Path, tmp_path: Path) -> None:
+    rows = [replace(row, fold="2", group="Alter") for row in manifest_rows(manifest)]
+    write_manifest(rows, tmp_path / "elsewhere" / "again.csv")
+    assert list(manifest_rows(tmp_path / "elsewhere" / "again.csv")) == rows
+    assert [row.window is None for row in rows] == [False] * 4 + [True]
 
 
 def test_colours_of_a_raster_weigh_as_those_of_other_files(tmp_path: Path) -> None:
