@@ -62,9 +62,9 @@ SETTINGS: Mapping[str, Setting] = {
     "no_transformer": Setting("… no transformer", (*_HYBRID, "--no_transformer"), 3, taught=True),
     "stride_16": Setting("… stride 16", (*_HYBRID, "--output_stride", "16"), 3, taught=True),
     "random_trunk": Setting("… random trunk", _HYBRID, 3),
-    "small": Setting("small CNN, 128 px, 8 epochs", _SIMPLE, 8),
-    "no_high_pass": Setting("… no high-pass views", (*_SIMPLE, "--no_high_pass"), 8),
-    "random_split": Setting("… random instead of longitude split", _SIMPLE, 8, scattered=True),
+    "small": Setting("small CNN, 128 px, 5 epochs", _SIMPLE, 5),
+    "no_high_pass": Setting("… no high-pass views", (*_SIMPLE, "--no_high_pass"), 5),
+    "random_split": Setting("… random instead of longitude split", _SIMPLE, 5, scattered=True),
 }
 """Rows with … differ in this from the one above them; they are short, to compare and no more."""
 
