@@ -108,7 +108,7 @@ def test_the_monolith_may_be_refined_as_often_as_all_steps_together() -> None:
 def test_the_monolith_declares_every_file_and_may_be_as_long_as_all_replies() -> None:
     (step,) = variant(LUNAR, parse_arm("monolith"), INPUTS, seed=1).queue.steps
     assert step.paths() == ("preprocessing.py", "model.py", "training.py", "main.py")
-    assert step.params.max_tokens == 4 * 4096
+    assert step.params.max_tokens == 3 * 4096 + 6144
     assert list(step.requirements) == [r for s in LUNAR.queue.steps for r in s.requirements]
 
 
