@@ -166,10 +166,15 @@ class Scene:
             profile += 0.04 * depth * np.sin(22 * r) * ((r > 0.6) & (r < 1))  # terraces
         self.height[window] += fresh * profile
 
-    def path(self, wander: float) -> tuple[Array, Array]:
-        """Return a winding line through the scene: row and column of its points, in km."""
+    def path(self, wander: float, *, turned: float = np.pi / 2) -> tuple[Array, Array]:
+        """Return a winding line through the scene: row and column of its points, in km.
+
+        Args:
+            wander: how far its bends reach.
+            turned: from north and south, at most; radians.
+        """
         steps = 120
-        angle = self.random.uniform(0, np.pi)
+        angle = np.pi / 2 + self.random.uniform(-turned, turned)
         along = np.linspace(-0.75, 0.75, steps) * self.width
         bends = np.cumsum(self.random.standard_normal(steps))
         smooth = cv2.GaussianBlur(bends[:, None], (1, 0), 0, sigmaY=4)
@@ -243,7 +248,9 @@ def _mons(scene: Scene) -> None:
 def _rima(scene: Scene) -> None:
     _mare_floor(scene)
     width, depth = scene.random.uniform(1.6, 3.0), scene.random.uniform(0.28, 0.5)
-    distance = scene.distance(scene.path(scene.random.uniform(2.0, 5.0)))
+    # The sun stands in the east or west: along its light a rille shows nothing but level ground.
+    path = scene.path(scene.random.uniform(2.0, 5.0), turned=np.radians(30))
+    distance = scene.distance(path)
     scene.height -= depth * np.exp(-((distance / width) ** 4))  # steep walls, flat floor
 
 

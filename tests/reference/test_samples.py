@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
@@ -45,6 +46,15 @@ def test_classes_can_be_told_apart_by_a_linear_model_of_simple_statistics() -> N
     half = np.arange(len(y)) % 2 == 0
     model = LogisticRegression(max_iter=2000).fit(x[half], y[half])
     assert model.score(x[~half], y[~half]) > 0.6  # chance is 0.2
+
+
+def test_every_rille_lies_across_the_light_and_can_be_seen() -> None:
+    random = np.random.default_rng(0)
+    for _ in range(40):
+        image = cv2.GaussianBlur(sample_image("rima", random, 128).astype(float), (0, 0), 1.5)
+        steps = np.abs(np.diff(image, axis=1))  # from west to east, as the light falls
+        stands_out = steps.max(axis=1) > 5 * np.median(steps)
+        assert stands_out.mean() > 0.6  # of the rows that it winds through
 
 
 def test_shading_is_the_lunar_lambert_law() -> None:
