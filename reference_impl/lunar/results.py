@@ -66,7 +66,7 @@ SETTINGS: Mapping[str, Setting] = {
     "no_high_pass": Setting("… no high-pass views", (*_SIMPLE, "--no_high_pass"), 5),
     "random_split": Setting("… random instead of longitude split", _SIMPLE, 5, scattered=True),
 }
-"""Rows with … differ in this from the one above them; they are short, to compare and no more."""
+"""A row with … differs in this from the last one without; they are short, to compare and no more."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -207,13 +207,10 @@ def _refuse_others(folder: Path, flags: Sequence[str]) -> None:
 
 def _scattered(manifest: str, out: Path) -> str:
     """Return a manifest of the same images whose folds are dealt out anew, at random."""
-    path = out / "random_split.csv"
-    if not path.exists():
-        rows = list(manifest_rows(Path(manifest)))
-        folds = [row.fold for row in rows]
-        random.Random(0).shuffle(folds)  # noqa: S311 - nothing is secret
-        dealt = (replace(row, fold=fold) for row, fold in zip(rows, folds, strict=True))
-        write_manifest(dealt, path)
+    path, rows = out / "random_split.csv", list(manifest_rows(Path(manifest)))
+    folds = [row.fold for row in rows]
+    random.Random(0).shuffle(folds)  # noqa: S311 - nothing is secret
+    write_manifest((replace(row, fold=f) for row, f in zip(rows, folds, strict=True)), path)
     return str(path)
 
 
