@@ -66,7 +66,7 @@ SETTINGS: Mapping[str, Setting] = {
     "no_high_pass": Setting("… no high-pass views", (*_SIMPLE, "--no_high_pass"), 5),
     "random_split": Setting("… random instead of longitude split", _SIMPLE, 5, scattered=True),
 }
-"""A row with … differs in this from the last one without; they are short, to compare and no more."""
+"""A row with … differs in this from the last one without; such rows are short, to compare only."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
