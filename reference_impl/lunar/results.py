@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from reference_impl.lunar.index import load_index
+from reference_impl.lunar.index import DataError, load_index
 from reference_impl.lunar.main import parse_flags
 from reference_impl.lunar.manifest import manifest_rows, write_manifest
 from reference_impl.lunar.utils import load_config
@@ -83,11 +83,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--flags", nargs=argparse.REMAINDER, default=[], help="for every training; the last one")
     options = parser.parse_args(arguments)
     try:
-        folds = options.folds or sorted(set(load_index(options.manifest).folds))
-        found = _results(options, folds)
+        found = _results(options, options.folds or _folds(options.manifest))
     except ValueError as error:
         sys.exit(f"error: {error}")
+    except OSError as error:
+        sys.exit(f"error: {error.filename or options.out}: {error.strerror or error}")
     print("\n".join(table(found)))  # noqa: T201
+
+
+def _folds(manifest: str) -> list[str]:
+    folds = sorted(set(load_index(manifest).folds))
+    if not folds:
+        raise DataError(f"{manifest} has no column `fold` or `split`, so there is none to judge on")
+    return folds
 
 
 def _results(options: argparse.Namespace, folds: Sequence[str]) -> dict[str, list[Result]]:

@@ -286,6 +286,20 @@ def test_a_random_split_has_the_same_images_in_folds_of_the_same_sizes(
     assert dealt.folds != asked.folds
 
 
+def test_results_that_cannot_be_had_are_refused_in_one_line(tmp_path: Path, monkeypatch) -> None:
+    commands = pretend_to_train(monkeypatch)
+    twelve_windows(tmp_path)
+    windows = tmp_path / "windows.csv"
+    given = ["--settings", "random_split", "--manifest"]
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit, match="file: File exists"):
+        results.main([*given, str(windows), "--out", str(tmp_path / "file")])
+    windows.write_text("path,label\n0.png,a\n1.png,b\n")
+    with pytest.raises(SystemExit, match="no column `fold` or `split`"):
+        results.main([*given, str(windows), "--out", str(tmp_path / "out")])
+    assert commands == []
+
+
 def twelve_windows(folder: Path) -> None:
     rows = [f"{n}.png,{'ab'[n % 2]},{n % 3}" for n in range(12)]
     for n in range(12):
