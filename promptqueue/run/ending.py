@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from promptqueue.queue.model import Output
+from promptqueue.run.splice import Unit
 
 _HEADING = "\n## "
 _FENCE = re.compile(r"^```[^`\n]*\bpath=(\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -34,15 +35,25 @@ def files_wanted(outputs: Iterable[Output], prompt: str, missing: Missing) -> li
     return lines
 
 
-def parts_wanted(units: Mapping[str, Sequence[str]], prompt: str, missing: Missing) -> list[str]:
-    """Return the same for some functions and classes, path to names."""
+def parts_wanted(
+    units: Mapping[str, Iterable[Unit]], prompt: str, missing: Missing
+) -> list[str]:
+    """Return the same for some functions, classes and constants of each path."""
     shown = _templates(prompt)
     lines: list[str] = []
-    for path, names in units.items():
+    for path, parts in units.items():
         imports = [line for line in shown.get(path, []) if _IMPORT.match(line)]
         imports = [*_lacking(path, missing, imports), *imports]
-        lines += _fence(path, [*imports, f"...the whole of {' and '.join(names)}..."])
+        bodies = [line for part in parts for line in _to_fill(part)]
+        lines += _fence(path, [*imports, *bodies])
     return lines
+
+
+def _to_fill(part: Unit) -> list[str]:
+    """Return a part without its body: `def` itself says what to send, a paraphrase is copied."""
+    if part.opening.endswith("="):
+        return [f"{part.opening} <its value, corrected>"]
+    return [*part.opening.split("\n"), "    <its lines, corrected>"]
 
 
 def _lacking(path: str, missing: Missing, template: Sequence[str]) -> list[str]:

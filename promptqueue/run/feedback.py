@@ -15,7 +15,7 @@ from promptqueue.queue.model import Output
 from promptqueue.queue.templates import fenced
 from promptqueue.run.ending import files_wanted, inserted, parts_wanted
 from promptqueue.run.hints import hint_for, import_for, undefined_in
-from promptqueue.run.splice import unit_at
+from promptqueue.run.splice import Unit, unit_at
 from promptqueue.run.verdict import Fault
 
 _MOST_FAULTS = 5
@@ -114,7 +114,7 @@ def _wanted(
 
     A model that sends a long file again to mend a few lines of it loses others on the way.
     """
-    units: dict[str, list[str]] = {}
+    units: dict[str, list[Unit]] = {}
     missing = _missing(faults)
     for fault in faults:
         unit = unit_at(texts.get(fault.path, ""), fault.line)
@@ -124,8 +124,8 @@ def _wanted(
                 "",
                 *files_wanted(outputs, prompt, missing),
             ]
-        names = units.setdefault(fault.path, [])
-        names += [unit] if unit not in names else []
+        parts = units.setdefault(fault.path, [])
+        parts += [unit] if unit not in parts else []
     lines = ["Send only what changes, each function or class whole, and the imports it needs:", ""]
     return [*lines, *parts_wanted(units, prompt, missing)]
 

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import ast
-from typing import TypeGuard
+import copy
+from typing import NamedTuple, TypeGuard
 
 from promptqueue.queue.interface import parse_quietly
 
 _Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 _IMPORTS = ast.Import | ast.ImportFrom
 _UNPARSABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
+
+
+class Unit(NamedTuple):
+    """What can be sent alone: a function, class or constant at the top level of a module."""
+
+    name: str
+    opening: str
+    """Its lines before the body or value, such as `def mean(values):` or `LIMIT =`."""
 
 
 def spliced(whole: str, part: str) -> str | None:
@@ -55,14 +64,24 @@ def _lines(text: str) -> list[str]:
     return text.removesuffix("\n").split("\n")
 
 
-def unit_at(text: str, line: int) -> str:
-    """Return the function, class or constant at the top level that a line belongs to, or ""."""
+def unit_at(text: str, line: int) -> Unit | None:
+    """Return the function, class or constant at the top level that a line belongs to, if any."""
     try:
-        found = _units(parse_quietly(text))
+        for name, node in _units(parse_quietly(text)).items():
+            start, end = _span(node)
+            if start <= line <= end:
+                return Unit(name, _opening(node))
     except _UNPARSABLE:
-        return ""
-    spans = {name: _span(node) for name, node in found.items()}
-    return next((name for name, (start, end) in spans.items() if start <= line <= end), "")
+        pass
+    return None
+
+
+def _opening(node: _Definition | ast.Assign) -> str:
+    if isinstance(node, ast.Assign):
+        return f"{ast.unparse(node.targets[0])} ="
+    bare = copy.copy(node)  # decorators and signature, however many lines they take
+    bare.body = [ast.Expr(ast.Constant(...))]
+    return ast.unparse(bare).removesuffix("\n    ...")
 
 
 def _is_wanted(node: ast.stmt) -> bool:
@@ -75,7 +94,7 @@ def _definitions(tree: ast.Module) -> dict[str, _Definition]:
     return {node.name: node for node in tree.body if isinstance(node, _Definition)}
 
 
-def _units(tree: ast.Module) -> dict[str, ast.stmt]:
+def _units(tree: ast.Module) -> dict[str, _Definition | ast.Assign]:
     """Return what can be replaced by its name: definitions, and constants that are set alone."""
     constants = {
         name: node

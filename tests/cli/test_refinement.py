@@ -407,7 +407,7 @@ def test_a_function_alone_may_come_back(shell: Shell, server: FakeEndpoint) -> N
 
     said = run(shell)
 
-    assert "...the whole of median..." in asked(server, 1)
+    assert "def median(values):\n    <its lines, corrected>\n```" in asked(server, 1)
     assert "def median(values):  # <-- look here" in asked(server, 1)
     assert "verdict: 3 of 3 requirements met" in said
     assert written(shell).strip() == STATS.strip()

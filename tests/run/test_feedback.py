@@ -55,7 +55,7 @@ def told(*faults: Fault) -> str:
 def test_the_function_of_several_faults_is_shown_once() -> None:
     said = told(Fault(("x",), ("do x",), "no x", "m.py:5"), Fault((), (), "odd", "m.py:6"))
 
-    assert said.count("def one():") == 1
+    assert said.count("def one():\n    a = 1") == 1
     assert "    a = 1  # <-- look here\n    return a  # <-- look here\n" in said
     assert "class Two" not in said
     assert "1. Asked for: x: do x\n   Found: no x (m.py:5)\n2. Found: odd (m.py:6)" in said
@@ -66,8 +66,17 @@ def test_only_what_is_concerned_is_asked_for() -> None:
 
     assert "    def three(self):\n        return b  # <-- look here" in said
     assert said.endswith(
-        "```python path=m.py\nimport os\nfrom math import pi\n...the whole of Two...\n```\n"
+        "```python path=m.py\nimport os\nfrom math import pi\n"
+        "class Two:\n    <its lines, corrected>\n```\n"
     )
+
+
+def test_of_a_constant_the_value_is_asked_for() -> None:
+    fault = Fault(("x",), ("do x",), "no x", "m.py:1")
+
+    said = verdict_prompt([fault], {"m.py": "SIZE = 3\n"}, OUTPUTS, PROMPT)
+
+    assert said.endswith("from math import pi\nSIZE = <its value, corrected>\n```\n")
 
 
 def test_without_a_place_the_whole_file_is_asked_for() -> None:
@@ -168,7 +177,7 @@ def test_an_import_that_a_file_lacks_is_shown_where_it_is_to_be_sent() -> None:
 
     part, whole = told(json, os), told(json, Fault(("x",), ("do x",), "no x"))
 
-    assert "path=m.py\nimport json\nimport os\nfrom math import pi\n...the whole of one" in part
+    assert "path=m.py\nimport json\nimport os\nfrom math import pi\ndef one():\n" in part
     assert "path=m.py\nimport json\nimport os\nfrom math import pi\n<all of it>" in whole
 
 

@@ -114,11 +114,35 @@ def test_no_text_breaks_it(whole: str, part: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "unit"),
-    [(1, ""), (4, "SIZE"), (7, "first"), (10, "first"), (17, "Second"), (19, ""), (21, "last")],
+    ("line", "opening"),
+    [
+        (4, "SIZE ="),
+        (7, "@staticmethod\ndef first(x):"),
+        (10, "@staticmethod\ndef first(x):"),
+        (17, "class Second:"),
+        (21, "def last():"),
+    ],
 )
-def test_a_line_belongs_to_what_stands_around_it(line: int, unit: str) -> None:
-    assert unit_at(WHOLE, line) == unit
+def test_a_line_belongs_to_what_stands_around_it(line: int, opening: str) -> None:
+    unit = unit_at(WHOLE, line)
+
+    assert unit is not None
+    assert unit.opening == opening
+
+
+@pytest.mark.parametrize("line", [0, 1, 19, 99])
+def test_a_line_between_belongs_to_nothing(line: int) -> None:
+    assert unit_at(WHOLE, line) is None
+
+
+def test_an_opening_is_without_the_body_however_it_is_written() -> None:
+    one_line = unit_at("def f(x, y=(1, 2)) -> int: return x\n", 1)
+    several_lines = unit_at("class A(\n    B,\n    metaclass=C,\n):\n    x = 1\n", 2)
+
+    assert (one_line, several_lines) == (
+        ("f", "def f(x, y=(1, 2)) -> int:"),
+        ("A", "class A(B, metaclass=C):"),
+    )
 
 
 def test_an_import_below_what_is_replaced_does_not_lead_into_it() -> None:
