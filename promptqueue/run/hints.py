@@ -106,6 +106,10 @@ _HINTS = (
         r"does not require grad and does not have a grad_fn",
         "the loss must come from the model's output, not under no_grad and not detached",
     ),
+    (
+        r"grad can be implicitly created only for scalar outputs",
+        "the loss must be one number: a criterion ends with .mean()",
+    ),
     (r"Can't call numpy\(\) on Tensor that requires grad", "use .detach().cpu().numpy()"),
     (
         r"is not iterable|is not subscriptable",

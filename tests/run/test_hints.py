@@ -80,6 +80,8 @@ TORCH_CASES = {
     ".sum().item() or .mean().item()",
     "torch.zeros(2)()": "this is Tensor, no function: do not call it, and give no variable a "
     "function's name",
+    "torch.ones(2, requires_grad=True).backward()": "the loss must be one number: a criterion "
+    "ends with .mean()",
     "nn.Module.__new__(nn.Module).a = nn.Linear(1, 1)": "call super().__init__() in the first "
     "line of __init__",
 }
