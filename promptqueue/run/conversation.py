@@ -152,6 +152,7 @@ def _refine(
     board, rule = talk.board, job.loaded.queue.refine_of(step)
     reasons, judged = _reasons(job, step, talk, extraction), not board.open_paths()
     fresh, faults = board.starts_afresh(reply.text, told=talk.told), _faults(job, step, talk)
+    torn = board.torn()
     if _draws(job, step, talk):
         fresh, faults, talk.drawn = True, (), talk.drawn + 1  # samples know nothing of each other
     else:
@@ -161,14 +162,15 @@ def _refine(
     yield job.recorder.record(Refining(step.id, talk.turn + 1, reasons, fresh, judged))
     if fresh:
         talk.start_afresh(faults)
-    elif board.standing is not None and judged:
+    elif torn or (board.standing is not None and judged):
         texts = board.latest()
         files = files_sent({path: texts[path] for path in step.paths()})
-        talk.mend(files, verdict_prompt(faults, texts, step.outputs, talk.prompt))
+        wanted = verdict_prompt(torn or faults, texts, step.outputs, talk.prompt, judged=judged)
+        talk.mend(files, wanted)
     else:
-        wanted = [output for output in step.outputs if output.path in board.open_paths()]
+        outputs = [output for output in step.outputs if output.path in board.open_paths()]
         issues = _open_issues(talk, extraction)
-        talk.answer_with(reply, refinement_prompt(issues, wanted, talk.prompt))
+        talk.answer_with(reply, refinement_prompt(issues, outputs, talk.prompt))
 
 
 def _is_open(job: Job, step: Step, talk: Talk) -> bool:

@@ -35,9 +35,7 @@ def files_wanted(outputs: Iterable[Output], prompt: str, missing: Missing) -> li
     return lines
 
 
-def parts_wanted(
-    units: Mapping[str, Iterable[Unit]], prompt: str, missing: Missing
-) -> list[str]:
+def parts_wanted(units: Mapping[str, Iterable[Unit]], prompt: str, missing: Missing) -> list[str]:
     """Return the same for some functions, classes and constants of each path."""
     shown = _templates(prompt)
     lines: list[str] = []

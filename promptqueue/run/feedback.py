@@ -10,12 +10,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from promptqueue.queue.bullets import bullets
-from promptqueue.queue.interface import parse_quietly
 from promptqueue.queue.model import Output
 from promptqueue.queue.templates import fenced
 from promptqueue.run.ending import files_wanted, inserted, parts_wanted
 from promptqueue.run.hints import hint_for, import_for, undefined_in
 from promptqueue.run.splice import Unit, unit_at
+from promptqueue.run.torn import UNPARSABLE, parse_torn
 from promptqueue.run.verdict import Fault
 
 _MOST_FAULTS = 5
@@ -30,16 +30,20 @@ def verdict_prompt(
     texts: Mapping[str, str],
     outputs: Sequence[Output],
     prompt: str,
+    *,
+    judged: bool = True,
 ) -> str:
-    """Return the next turn of a step whose files were judged.
+    """Return the next turn of a step whose files are to be mended.
 
     Args:
         faults: one for each cause.
-        texts: path to text of the files that were judged.
+        texts: path to text of the files that have them.
         outputs: the files of the step.
         prompt: of the step.
+        judged: they were run; else they cannot be.
     """
-    lines = ["Your files were run and tested. This is not as the task asks for:", ""]
+    ran = "Your files were run and tested. This is not as the task asks for:"
+    lines = [ran if judged else "Your files cannot be run:", ""]
     faults = _once(faults)
     shown = faults[:_MOST_FAULTS]
     said = bullets(prompt)
@@ -186,8 +190,8 @@ def _places(faults: Sequence[Fault], texts: Mapping[str, str]) -> Iterator[str]:
 def _around(text: str, line: int) -> tuple[int, int]:
     """Return the first and last line of the innermost function or class around a line."""
     try:
-        tree = parse_quietly(text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        tree = parse_torn(text)
+    except UNPARSABLE:
         return line, line
     kinds = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
     spans = [

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from promptqueue.queue.model import Output, Turn
 from promptqueue.run.ending import files_wanted
 from promptqueue.run.extract import Extraction, Issue, IssueKind
-from promptqueue.run.verdict import Judgement
+from promptqueue.run.splice import unit_at
+from promptqueue.run.verdict import Fault, Judgement
+from promptqueue.verify.lint import parse_problem
 
 _CLEAN = 3
 _RANK = {IssueKind.SHRUNK: 2, IssueKind.LAZY: 1, IssueKind.SYMBOLS: 1}
 """How much of a file with such an issue is worth; with any other issue it is worth nothing."""
+_AT_LINE = re.compile(r"line (\d+): (.*)", re.DOTALL)
 _STALE_TURNS = 2
 """After so many turns without gain a fresh start does better than arguing on (arXiv 2506.18403:
 most models lose 60 to 80 % of their debugging power within two or three attempts)."""
@@ -149,6 +153,18 @@ class Board:
         old = [i for p in open_paths - known if p in self.best for i in self.best[p].issues]
         return tuple(wanted + sorted(old, key=lambda issue: str(issue.path)))
 
+    def torn(self) -> tuple[Fault, ...]:
+        """Return the syntax errors that keep files open, where to mend a definition will do."""
+        faults = []
+        for path in self.open_paths():
+            version = self.best.get(path)
+            fault = _syntax_fault(path, version.text) if version else None
+            kinds = {issue.kind for issue in version.issues} if version else set()
+            if path in self.awaited or fault is None or kinds != {IssueKind.SYNTAX}:
+                return ()
+            faults.append(fault)
+        return tuple(faults)
+
     def starts_afresh(self, reply: str, *, told: bool) -> bool:
         """Tell whether the conversation leads nowhere: no gain, or the same reply again.
 
@@ -191,6 +207,14 @@ def change_prompt(text: str, outputs: Iterable[Output], prompt: str) -> str:
     """
     lines = [text.strip(), "", "Keep everything else as it is. Send each file that changes, whole:"]
     return "\n".join([*lines, "", *files_wanted(outputs, prompt, {})]) + "\n"
+
+
+def _syntax_fault(path: str, text: str) -> Fault | None:
+    """Return a syntax error of a file, if it lies in a definition that can be sent alone."""
+    found = _AT_LINE.match(parse_problem(path, text) or "")
+    if found is None or unit_at(text, int(found[1])) is None:
+        return None
+    return Fault((), (), f"SyntaxError: {found[2]}", f"{path}:{found[1]}")
 
 
 def _subject(issue: Issue) -> str:

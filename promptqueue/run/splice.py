@@ -6,11 +6,10 @@ import ast
 import copy
 from typing import NamedTuple, TypeGuard
 
-from promptqueue.queue.interface import parse_quietly
+from promptqueue.run.torn import UNPARSABLE, lines_of, parse_torn
 
 _Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 _IMPORTS = ast.Import | ast.ImportFrom
-_UNPARSABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
 
 
 class Unit(NamedTuple):
@@ -28,22 +27,22 @@ def spliced(whole: str, part: str) -> str | None:
     what is new there stands before the first of them, and imports that are new after the others.
 
     Args:
-        whole: text of a Python module.
-        part: text with some of its functions, classes and constants, each of them whole.
+        whole: text of a Python module; one of its definitions may be torn, and mended by this.
+        part: text with some of its functions, classes and constants; one may be torn.
 
     Returns:
         None if `part` is no part of the file: one of the two does not parse, nothing of it is
         known there, or it is the file anew, with every definition and all that they name.
     """
     try:
-        old, new = parse_quietly(whole), parse_quietly(part)
-    except _UNPARSABLE:
+        old, new = parse_torn(whole), parse_torn(part)
+    except UNPARSABLE:
         return None
     known, sent = _units(old), _units(new)
     replaced = [name for name in sent if name in known]
     if not replaced or (_definitions(old).keys() <= sent.keys() and not _leans_on(new, old)):
         return None
-    lines, texts = _lines(whole), _lines(part)
+    lines, texts = lines_of(whole), lines_of(part)
     starts = {name: _span(known[name])[0] for name in replaced}
     # what is new may need the constants: it stands behind them
     first = min(_definitions(old).keys() & starts.keys() or starts, key=lambda name: starts[name])
@@ -59,19 +58,14 @@ def spliced(whole: str, part: str) -> str | None:
     return "\n".join(lines) + "\n"
 
 
-def _lines(text: str) -> list[str]:
-    """Split where Python's parser does; `splitlines` knows more ends of lines than that."""
-    return text.removesuffix("\n").split("\n")
-
-
 def unit_at(text: str, line: int) -> Unit | None:
     """Return the function, class or constant at the top level that a line belongs to, if any."""
     try:
-        for name, node in _units(parse_quietly(text)).items():
+        for name, node in _units(parse_torn(text)).items():
             start, end = _span(node)
             if start <= line <= end:
                 return Unit(name, _opening(node))
-    except _UNPARSABLE:
+    except UNPARSABLE:
         pass
     return None
 

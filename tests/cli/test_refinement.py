@@ -394,6 +394,21 @@ def test_the_verdict_is_in_the_journal(shell: Shell, server: FakeEndpoint) -> No
     assert [record["standing"] for record in judged] == [True, True, True]
 
 
+def test_a_torn_function_comes_back_alone(shell: Shell, server: FakeEndpoint) -> None:
+    median = STATS[STATS.index("def median") :]
+    torn = STATS.replace("ordered[middle])", "ordered[middle]")
+    still_torn = median.replace("ordered[middle])", "ordered[middle]])")
+    server.enqueue(reply(torn), reply(still_torn), reply(median), reply(REPORT, "report.py"))
+
+    said = run(shell)
+
+    for turn in (1, 2):
+        assert "SyntaxError: " in asked(server, turn)
+        assert "def median(values):\n    <its lines, corrected>\n```" in asked(server, turn)
+    assert "verdict: 3 of 3 requirements met" in said
+    assert written(shell).strip() == STATS.strip()
+
+
 def test_a_function_alone_may_come_back(shell: Shell, server: FakeEndpoint) -> None:
     edit(
         shell,

@@ -71,6 +71,17 @@ def test_only_what_is_concerned_is_asked_for() -> None:
     )
 
 
+def test_a_torn_function_is_shown_and_asked_for_alone() -> None:
+    torn = TEXT.replace("    a = 1", "    a = {1: }")
+    fault = Fault((), (), "SyntaxError: expression expected", "m.py:5")
+
+    said = verdict_prompt([fault], {"m.py": torn}, OUTPUTS, PROMPT, judged=False)
+
+    assert said.startswith("Your files cannot be run:\n\n1. Found: SyntaxError: ")
+    assert "```\ndef one():\n    a = {1: }  # <-- look here\n    return a\n```" in said
+    assert said.endswith("def one():\n    <its lines, corrected>\n```\n")
+
+
 def test_of_a_constant_the_value_is_asked_for() -> None:
     fault = Fault(("x",), ("do x",), "no x", "m.py:1")
 

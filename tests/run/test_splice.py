@@ -107,6 +107,35 @@ def test_a_future_import_stays_in_front() -> None:
     compile(mended, "mended.py", "exec")
 
 
+TORN = WHOLE.replace("return SIZE", "return {'size'")
+
+
+def test_a_torn_definition_is_mended_by_a_whole_one() -> None:
+    part = WHOLE[WHOLE.index("class Second") : WHOLE.index("\n\n\ndef last")]
+
+    assert spliced(TORN, part) == WHOLE
+
+
+def test_a_torn_definition_goes_where_the_whole_one_was() -> None:
+    part = TORN[TORN.index("class Second") : TORN.index("\n\n\ndef last")]
+
+    assert spliced(WHOLE, part) == TORN
+
+
+def test_what_is_torn_in_two_places_or_at_its_head_is_not_mended() -> None:
+    part = "def last():\n    return 5\n"
+
+    assert spliced(TORN.replace("return 4", "return ("), part) is None
+    assert spliced(WHOLE.replace("def last():", "def last(:"), part) is None
+
+
+def test_a_line_of_a_torn_definition_belongs_to_it() -> None:
+    unit = unit_at(TORN, 17)
+
+    assert unit is not None
+    assert unit.opening == "class Second:"
+
+
 @given(st.text(max_size=80), st.text(max_size=80))
 def test_no_text_breaks_it(whole: str, part: str) -> None:
     mended = spliced(whole, part)
