@@ -41,8 +41,8 @@ _AT_ONCE_S = 0.0001
 """What is read faster than this had arrived before."""
 _RUSH = 8
 _RUSH_S = 0.005
-"""So many pieces within so short a time are a rush, which is let gather: to wake up for each of
-them takes as long as to read it."""
+"""To be woken so often within so short a time is a rush, which is let gather: to wake up for each
+piece takes as long as to read it."""
 _REST_S = 0.01
 _LISTING_TIMEOUT_S = 30.0
 """/models is answered from memory; nobody wants to wait for it as long as for a reply."""
@@ -190,14 +190,17 @@ def gathered(chunks: Iterator[bytes]) -> Iterator[bytes]:
     Never rests while there is something to read, nor for a model of less than 1,600 events a
     second.
     """
-    arrivals = deque([-math.inf] * _RUSH, maxlen=_RUSH)
+    wakes = deque([-math.inf] * _RUSH, maxlen=_RUSH)
+    rested = 0.0  # no part of the times in `wakes`: what arrives meanwhile wakes nobody
     begin = time.monotonic()
     for data in chunks:
         now = time.monotonic()
         yield data
-        if now - begin > _AT_ONCE_S and now - arrivals[0] < _RUSH_S:
-            time.sleep(_REST_S)
-        arrivals.append(now)
+        if now - begin > _AT_ONCE_S:
+            if now - rested - wakes[0] < _RUSH_S:
+                time.sleep(_REST_S)
+                rested += _REST_S
+            wakes.append(now - rested)
         begin = time.monotonic()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from typing import IO, TypeVar
 
@@ -22,20 +21,13 @@ class Recorder:
     def __init__(self, directory: RunDirectory) -> None:
         self.directory = directory
         self._spool = Spool(directory)
-        self._writer = ThreadPoolExecutor(1)  # starts its thread with the first answer
-        self._answer: Future[None] | None = None
 
     def record(self, event: E) -> E:
-        """Journal an event and return it.
-
-        A reply becomes durable while it is searched for its files: it is so before anything else
-        is recorded, and so before a file is written or another question asked.
-        """
-        self._settle()
+        """Journal an event and return it; a reply is durable before anyone acts on it."""
         if isinstance(event, Delta):
             self._spool.add(event.text)
         elif isinstance(event, Answered):
-            self._answer = self._writer.submit(self._record_answer, event)
+            self._record_answer(event)
         elif isinstance(event, AttemptFailed):
             data = asdict(event)
             data["partial"] = self.directory.keep(event.partial) if event.partial else ""
@@ -47,7 +39,6 @@ class Recorder:
 
     def copy_answer(self, reply: Reply, origin: str) -> None:
         """Keep an answer of an earlier run, so that this run can be read without the other."""
-        self._settle()
         text = self.directory.keep(reply.text)
         reasoning = self.directory.keep(reply.reasoning) if reply.reasoning else ""
         record = reply_record(reply, text, reasoning)
@@ -55,12 +46,10 @@ class Recorder:
 
     def cut(self, event: AttemptFailed) -> None:
         """Journal what a reply under way has cost; its text goes with `interrupted`."""
-        self._settle()
         self.directory.append(event.kind, **asdict(event))
 
     def interrupted(self, reason: str) -> None:
         """Note why the run stops before its end, with what had arrived of the reply."""
-        self._settle()
         partial = self._spool.take()
         blob = self.directory.keep(partial) if partial else ""
         self.directory.append("run.interrupted", reason=reason, partial=blob)
@@ -75,17 +64,9 @@ class Recorder:
 
     def close(self) -> None:
         """Make the rest durable and release the run."""
-        self._settle()
-        self._writer.shutdown()
         self.directory.commit()
         self._spool.clear()
         self.directory.close()
-
-    def _settle(self) -> None:
-        """Wait for the reply that is being written; raise what went wrong with it."""
-        answer, self._answer = self._answer, None
-        if answer is not None:
-            answer.result()
 
     def _record_answer(self, event: Answered) -> None:
         reply = event.reply

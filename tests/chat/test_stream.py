@@ -276,10 +276,10 @@ class Clock:
         self.slept.append(seconds)
         self.now += seconds
 
-    def network(self, count, per_s):
+    def network(self, count, per_s, at_once=1):
         """Yield a byte at a time, so many a second; the first comes after half a second."""
         for number in range(count):
-            at = 0.5 + number / per_s
+            at = 0.5 + number // at_once * at_once / per_s
             self.waits += at > self.now
             self.now = max(at, self.now)
             yield b"x"
@@ -300,6 +300,11 @@ def test_a_stream_that_hurries_is_seldom_waited_for(clock):
 @pytest.mark.parametrize("per_s", [20, 300, 1000])
 def test_a_model_is_read_as_it_writes(clock, per_s):
     assert list(transport.gathered(clock.network(1000, per_s))) == [b"x"] * 1000
+    assert clock.slept == []
+
+
+def test_a_server_that_catches_up_is_no_rush(clock):
+    assert list(transport.gathered(clock.network(1000, 1000, at_once=6))) == [b"x"] * 1000
     assert clock.slept == []
 
 
