@@ -103,6 +103,10 @@ _HINTS = (
         "make a folder by os.makedirs(folder, exist_ok=True) before a file is written into it",
     ),
     (
+        r"ZeroDivisionError",
+        "say what comes out where the divisor is 0: a / b if b else what the task says",
+    ),
+    (
         r"does not require grad and does not have a grad_fn",
         "the loss must come from the model's output, not under no_grad and not detached",
     ),

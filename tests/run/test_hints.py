@@ -50,7 +50,8 @@ CASES = {
     "open('/no_such/file', 'w')": "make a folder by os.makedirs(folder, exist_ok=True) before a "
     "file is written into it",
     "float([1])": "list is no number: take one item of it, or sum it up",
-    "1 / 0": "",
+    "1 / 0": "say what comes out where the divisor is 0: a / b if b else what the task says",
+    "[][0]": "",
 }
 
 
