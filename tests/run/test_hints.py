@@ -51,7 +51,7 @@ CASES = {
     "file is written into it",
     "float([1])": "list is no number: take one item of it, or sum it up",
     "1 / 0": "say what comes out where the divisor is 0: a / b if b else what the task says",
-    "[][0]": "",
+    "int('x')": "",
 }
 
 
