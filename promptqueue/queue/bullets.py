@@ -1,10 +1,12 @@
-"""The bullets of a prompt, `- name: …`: what it says of one requirement each."""
+"""What a prompt says of a requirement, `- name: …`, and of a function, `` `name(…)` … ``."""
 
 from __future__ import annotations
 
 import re
 
 _BULLET = re.compile(r"\s*[-*]\s*(\w+):\s*(.+)")
+
+_SPEAKS_OF = re.compile(r"(?:\w+ )?`(\w+)[`(]")
 
 
 def bullets(text: str) -> dict[str, str]:
@@ -21,6 +23,18 @@ def bullets(text: str) -> dict[str, str]:
         else:
             name = ""
     return {name: "\n".join(lines) for name, lines in found.items()}
+
+
+def paragraphs(text: str) -> dict[str, str]:
+    """Return what is said of functions and classes: name to the first paragraph that opens with it.
+
+    It opens with the name in backticks, or with one word before: ``Class `Gate`:``.
+    """
+    found: dict[str, str] = {}
+    for paragraph in re.split(r"\n\s*\n", text):
+        if match := _SPEAKS_OF.match(paragraph.strip()):
+            found.setdefault(match[1], paragraph.strip())
+    return found
 
 
 def without_bullet(text: str, name: str) -> str:

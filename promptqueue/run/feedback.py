@@ -9,7 +9,7 @@ import ast
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from promptqueue.queue.bullets import bullets
+from promptqueue.queue.bullets import bullets, paragraphs
 from promptqueue.queue.model import Output
 from promptqueue.queue.templates import fenced
 from promptqueue.run.ending import files_wanted, inserted, parts_wanted
@@ -23,6 +23,7 @@ _MOST_FAULTS = 5
 _MOST_LINES = 40
 """Of a function that is shown."""
 _MARK = "  # <-- look here"
+_Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
 def verdict_prompt(
@@ -46,9 +47,9 @@ def verdict_prompt(
     lines = [ran if judged else "Your files cannot be run:", ""]
     faults = _once(faults)
     shown = faults[:_MOST_FAULTS]
-    said = bullets(prompt)
+    said, spoken = bullets(prompt), paragraphs(prompt)
     for number, fault in enumerate(shown, 1):
-        lines += _told(number, fault, said)
+        lines += _told(number, fault, said, spoken, texts)
     left = len(faults) - _MOST_FAULTS
     if left > 0:
         lines += [f"({left} more will be told when these are mended.)"]
@@ -143,30 +144,47 @@ def _missing(faults: Iterable[Fault]) -> dict[str, list[str]]:
     return missing
 
 
-def _told(number: int, fault: Fault, said: Mapping[str, str]) -> Iterator[str]:
-    """Yield a fault with what was asked: of an error, only if a single requirement has it.
+def _told(
+    number: int,
+    fault: Fault,
+    said: Mapping[str, str],
+    spoken: dict[str, str],
+    texts: Mapping[str, str],
+) -> Iterator[str]:
+    """Yield a fault with what was asked: of an error, a single requirement, or else the function.
 
     Args:
         number: of the fault in this turn.
         fault: what is told.
         said: name to bullet of the prompt.
+        spoken: name of a function or class to paragraph; what is told of it is taken out.
+        texts: path to text of the files.
     """
     alone = fault.requirements[0] if len(fault.requirements) == 1 else ""
     sentence, _, below = said.get(alone, "").partition("\n")
-    details = [f"   {line}" for line in below.split("\n") if line]
     found = f"Found: {fault.seen}{f' ({fault.at})' if fault.at else ''}"
     if fault.measured:
         asked = zip(fault.requirements, fault.asked, strict=True)
         yield f"{number}. Asked for: {' | '.join(f'{name}: {text}' for name, text in asked)}"
-        yield from details
+        yield from _indented(below)
         yield f"   {found}"
     else:
         yield f"{number}. {found}"
     if hint := hint_for(fault.seen):
         yield f"   Hint: {hint}."
-    if sentence and not fault.measured:
+    if fault.measured:
+        return
+    if sentence:
         yield f"   Asked for: {alone}: {sentence}"
-        yield from details
+        yield from _indented(below)
+        return
+    names = [node.name for node in _definitions_around(texts.get(fault.path, ""), fault.line)]
+    if name := next((name for name in names if name in spoken), ""):
+        yield from _indented(f"Asked for: {spoken.pop(name)}")
+
+
+def _indented(text: str) -> Iterator[str]:
+    return (f"   {line}" for line in text.split("\n") if line)
 
 
 def _places(faults: Sequence[Fault], texts: Mapping[str, str]) -> Iterator[str]:
@@ -189,14 +207,20 @@ def _places(faults: Sequence[Fault], texts: Mapping[str, str]) -> Iterator[str]:
 
 def _around(text: str, line: int) -> tuple[int, int]:
     """Return the first and last line of the innermost function or class around a line."""
+    for node in _definitions_around(text, line):
+        return node.lineno, node.end_lineno or node.lineno
+    return line, line
+
+
+def _definitions_around(text: str, line: int) -> list[_Definition]:
+    """Return the functions and classes around a line, the innermost first."""
     try:
         tree = parse_torn(text)
     except UNPARSABLE:
-        return line, line
-    kinds = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
-    spans = [
-        (node.lineno, node.end_lineno or node.lineno)
+        return []
+    found = [
+        node
         for node in ast.walk(tree)
-        if isinstance(node, kinds) and node.lineno <= line <= (node.end_lineno or node.lineno)
+        if isinstance(node, _Definition) and node.lineno <= line <= (node.end_lineno or node.lineno)
     ]
-    return min(spans, key=lambda span: span[1] - span[0], default=(line, line))
+    return sorted(found, key=lambda node: node.lineno, reverse=True)

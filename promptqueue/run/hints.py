@@ -103,6 +103,11 @@ _HINTS = (
         "make a folder by os.makedirs(folder, exist_ok=True) before a file is written into it",
     ),
     (
+        r"zero-dimensional tensor .*cannot be concatenated",
+        "torch.cat joins tensors of one dimension and more: append() keeps a batch whole, extend() "
+        "takes it apart",
+    ),
+    (
         r"ZeroDivisionError",
         "say what comes out where the divisor is 0: a / b if b else what the task says",
     ),

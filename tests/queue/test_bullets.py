@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from promptqueue.queue.bullets import bullets
+from promptqueue.queue.bullets import bullets, paragraphs
 
 TEXT = """Do this:
 
@@ -27,3 +27,15 @@ def test_a_bullet_ends_where_nothing_is_indented_below_it() -> None:
 
 def test_a_bullet_deeper_in_a_prompt_keeps_its_shape() -> None:
     assert bullets("    - one: a\n      - b\n    c\n") == {"one": "a\n  - b"}
+
+
+def test_a_paragraph_speaks_of_what_it_begins_with() -> None:
+    text = (
+        "`mean(values)` returns it:\n1. sum\n\nClass `Gate`:\n- a\n\n`mean(x)`\n\n`m.py`:\n\nOf `a`"
+    )
+
+    assert paragraphs(text) == {
+        "mean": "`mean(values)` returns it:\n1. sum",
+        "Gate": "Class `Gate`:\n- a",
+        "a": "Of `a`",
+    }

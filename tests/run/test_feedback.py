@@ -71,6 +71,23 @@ def test_only_what_is_concerned_is_asked_for() -> None:
     )
 
 
+def test_an_error_is_told_with_what_the_prompt_says_of_its_function() -> None:
+    prompt = f"{BULLETS}\nClass `Two`:\n1. has three\n\n`one()`, a number:\n1. `a` is 1\n\n{PROMPT}"
+    faults = [Fault(("x", "y"), (), f"RuntimeError: {n}", f"m.py:{n}") for n in (5, 6, 11)]
+
+    said = verdict_prompt(faults, {"m.py": TEXT}, OUTPUTS, prompt)
+
+    assert said.partition("\n\n")[2].startswith(
+        "1. Found: RuntimeError: 5 (m.py:5)\n"
+        "   Asked for: `one()`, a number:\n"
+        "   1. `a` is 1\n"
+        "2. Found: RuntimeError: 6 (m.py:6)\n"
+        "3. Found: RuntimeError: 11 (m.py:11)\n"
+        "   Asked for: Class `Two`:\n"
+        "   1. has three\n"
+    )
+
+
 def test_a_torn_function_is_shown_and_asked_for_alone() -> None:
     torn = TEXT.replace("    a = 1", "    a = {1: }")
     fault = Fault((), (), "SyntaxError: expression expected", "m.py:5")

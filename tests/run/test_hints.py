@@ -72,6 +72,8 @@ TORCH_CASES = {
     "at the padding, the stride and the order of dimensions",
     "torch.cat([torch.zeros(1, 3), torch.zeros(2, 4)])": "make the two equal in shape before they "
     "are joined: look at the padding, the stride and the order of dimensions",
+    "torch.cat([torch.tensor(1.0)])": "torch.cat joins tensors of one dimension and more: append() "
+    "keeps a batch whole, extend() takes it apart",
     "torch.zeros(1).mean().backward()": "the loss must come from the model's output, not under "
     "no_grad and not detached",
     "torch.zeros(1, requires_grad=True).numpy()": "use .detach().cpu().numpy()",
