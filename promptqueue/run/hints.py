@@ -108,6 +108,10 @@ _HINTS = (
         "takes it apart",
     ),
     (
+        r"KeyError: '(\w+)'",
+        "no {0} was put into that dict: give it the same key where it is made and where it is read",
+    ),
+    (
         r"ZeroDivisionError",
         "say what comes out where the divisor is 0: a / b if b else what the task says",
     ),
