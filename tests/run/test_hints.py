@@ -51,8 +51,8 @@ CASES = {
     "file is written into it",
     "float([1])": "list is no number: take one item of it, or sum it up",
     "1 / 0": "say what comes out where the divisor is 0: a / b if b else what the task says",
-    "{}['size']": "no size was put into that dict: give it the same key where it is made and where it "
-    "is read",
+    "{}['size']": "no size was put into that dict: give it the same key where it is made "
+    "and where it is read",
     "int('x')": "",
 }
 
