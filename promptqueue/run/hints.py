@@ -59,6 +59,10 @@ _HINTS = (
         "this is {0}, no function: do not call it, and give no variable a function's name",
     ),
     (
+        r"'(\w+)' object has no attribute '(append|extend)'",
+        "{0} has no {1}: the name must begin as an empty list, []",
+    ),
+    (
         r"'(int|float|bool|str|list|tuple|dict|set|Tensor|[\w.]*ndarray)' object has no attribute "
         r"'(\w+)'",
         "{0} has no {1}: convert it first, or use what it has",

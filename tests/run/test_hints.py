@@ -53,6 +53,7 @@ CASES = {
     "1 / 0": "say what comes out where the divisor is 0: a / b if b else what the task says",
     "{}['size']": "no size was put into that dict: give it the same key where it is made "
     "and where it is read",
+    "(0).append(1)": "int has no append: the name must begin as an empty list, []",
     "int('x')": "",
 }
 
