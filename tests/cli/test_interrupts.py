@@ -143,7 +143,7 @@ def test_no_moment_gives_a_traceback_and_every_run_goes_on(shell: Shell, moment_
         FakeEndpoint(default=lambda asked: answer_to(asked).then(delay_s=0.01)) as server,
         in_a_pipe(shell, "run", "q.yaml", "--base-url", server.base_url) as process,
     ):
-        process.wait_for(lambda: has_begun(process.popen.pid))  # before, it is Python's to answer
+        process.wait_for(beginning_of(process.popen.pid))  # before, it is Python's to answer
         time.sleep(moment_s)
         for _ in range(3):
             process.send(signal.SIGINT)
@@ -157,13 +157,25 @@ def test_no_moment_gives_a_traceback_and_every_run_goes_on(shell: Shell, moment_
         assert done.returncode == 0, done.stderr
 
 
-def has_begun(pid: int) -> bool:
-    """Tell whether a command has taken Ctrl-C, or SIGTERM, from Python's own handlers."""
-    status = Path(f"/proc/{pid}/status").read_text().splitlines()
-    masks = dict(line.split(":") for line in status if line.startswith("Sig"))
-    caught, ignored = (int(masks[name], 16) for name in ("SigCgt", "SigIgn"))
-    loading = ignored >> signal.SIGPIPE - 1 & 1 and not caught >> signal.SIGINT - 1 & 1
-    return bool(loading or caught >> signal.SIGTERM - 1 & 1)
+def beginning_of(pid: int) -> Callable[[], bool]:
+    """Return what tells whether a command has taken Ctrl-C, or SIGTERM, from Python's handlers.
+
+    Before Python sets its own, the signals look as they do behind it.
+    """
+    pythons = False
+
+    def has_begun() -> bool:
+        nonlocal pythons
+        status = Path(f"/proc/{pid}/status").read_text().splitlines()
+        masks = dict(line.split(":") for line in status if line.startswith("Sig"))
+        caught = int(masks["SigCgt"], 16)
+        takes_ctrl_c, takes_sigterm = (
+            bool(caught >> number - 1 & 1) for number in (signal.SIGINT, signal.SIGTERM)
+        )
+        pythons |= takes_ctrl_c
+        return takes_sigterm or (pythons and not takes_ctrl_c)
+
+    return has_begun
 
 
 def answer_to(asked) -> Answer:
