@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 _BULLET = re.compile(r"\s*[-*]\s*(\w+):\s*(.+)")
-
 _SPEAKS_OF = re.compile(r"(?:\w+ )?`(\w+)[`(]")
 
 

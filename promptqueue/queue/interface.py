@@ -5,6 +5,10 @@ from __future__ import annotations
 import ast
 import warnings
 
+UNPARSABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
+"""What parsing foreign text can raise."""
+Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+
 
 def interface_of(source: str) -> str:
     """Return `source` reduced to what a caller needs to know.
@@ -20,7 +24,7 @@ def interface_of(source: str) -> str:
         tree = parse_quietly(source)
         body = [_reduced(node) for node in tree.body if not _is_main_guard(node)]
         return ast.unparse(ast.Module(body=body, type_ignores=[])) + "\n"
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    except UNPARSABLE:
         return source
 
 
@@ -56,7 +60,7 @@ def _is_main_guard(node: ast.stmt) -> bool:
     )
 
 
-def _docstring(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> list[ast.stmt]:
+def _docstring(node: Definition) -> list[ast.stmt]:
     return [node.body[0]] if node.body and _is_docstring(node.body[0]) else []
 
 

@@ -10,12 +10,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from promptqueue.queue.bullets import bullets, paragraphs
+from promptqueue.queue.interface import UNPARSABLE, Definition
 from promptqueue.queue.model import Output
 from promptqueue.queue.templates import fenced
 from promptqueue.run.ending import files_wanted, inserted, parts_wanted
 from promptqueue.run.hints import hint_for, import_for, undefined_in
 from promptqueue.run.splice import Unit, unit_at
-from promptqueue.run.torn import UNPARSABLE, parse_torn
+from promptqueue.run.torn import parse_torn
 from promptqueue.run.verdict import Fault
 
 _MOST_FAULTS = 5
@@ -23,7 +24,6 @@ _MOST_FAULTS = 5
 _MOST_LINES = 40
 """Of a function that is shown."""
 _MARK = "  # <-- look here"
-_Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
 def verdict_prompt(
@@ -212,7 +212,7 @@ def _around(text: str, line: int) -> tuple[int, int]:
     return line, line
 
 
-def _definitions_around(text: str, line: int) -> list[_Definition]:
+def _definitions_around(text: str, line: int) -> list[Definition]:
     """Return the functions and classes around a line, the innermost first."""
     try:
         tree = parse_torn(text)
@@ -221,6 +221,6 @@ def _definitions_around(text: str, line: int) -> list[_Definition]:
     found = [
         node
         for node in ast.walk(tree)
-        if isinstance(node, _Definition) and node.lineno <= line <= (node.end_lineno or node.lineno)
+        if isinstance(node, Definition) and node.lineno <= line <= (node.end_lineno or node.lineno)
     ]
     return sorted(found, key=lambda node: node.lineno, reverse=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator, Mapping
 
-from promptqueue.queue.interface import parse_quietly
+from promptqueue.queue.interface import UNPARSABLE, parse_quietly
 
 
 def imported(paths: Iterable[str], texts: Mapping[str, str]) -> set[str]:
@@ -24,7 +24,7 @@ def _modules(text: str) -> Iterator[str]:
     """Yield the modules that a text may import, as paths without their suffix."""
     try:
         tree = parse_quietly(text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    except UNPARSABLE:
         return
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

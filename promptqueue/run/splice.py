@@ -6,9 +6,9 @@ import ast
 import copy
 from typing import NamedTuple, TypeGuard
 
-from promptqueue.run.torn import UNPARSABLE, lines_of, parse_torn
+from promptqueue.queue.interface import UNPARSABLE, Definition
+from promptqueue.run.torn import lines_of, parse_torn
 
-_Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 _IMPORTS = ast.Import | ast.ImportFrom
 
 
@@ -70,7 +70,7 @@ def unit_at(text: str, line: int) -> Unit | None:
     return None
 
 
-def _opening(node: _Definition | ast.Assign) -> str:
+def _opening(node: Definition | ast.Assign) -> str:
     if isinstance(node, ast.Assign):
         return f"{ast.unparse(node.targets[0])} ="
     bare = copy.copy(node)  # decorators and signature, however many lines they take
@@ -84,11 +84,11 @@ def _is_wanted(node: ast.stmt) -> bool:
     return isinstance(node, _IMPORTS) and not in_front
 
 
-def _definitions(tree: ast.Module) -> dict[str, _Definition]:
-    return {node.name: node for node in tree.body if isinstance(node, _Definition)}
+def _definitions(tree: ast.Module) -> dict[str, Definition]:
+    return {node.name: node for node in tree.body if isinstance(node, Definition)}
 
 
-def _units(tree: ast.Module) -> dict[str, _Definition | ast.Assign]:
+def _units(tree: ast.Module) -> dict[str, Definition | ast.Assign]:
     """Return what can be replaced by its name: definitions, and constants that are set alone."""
     constants = {
         name: node
@@ -105,7 +105,7 @@ def _new_statements(old: ast.Module, new: ast.Module) -> list[ast.stmt]:
     return [
         node
         for node in new.body
-        if (isinstance(node, _Definition) and node.name not in definitions)
+        if (isinstance(node, Definition) and node.name not in definitions)
         or (isinstance(node, ast.Assign) and not constants & {*_names(node)})
     ]
 
@@ -136,7 +136,7 @@ def _names(node: ast.Assign) -> list[str]:
 
 def _span(node: ast.stmt) -> tuple[int, int]:
     """Return first and last line, decorators included."""
-    decorators = node.decorator_list if isinstance(node, _Definition) else []
+    decorators = node.decorator_list if isinstance(node, Definition) else []
     return min([node.lineno, *(each.lineno for each in decorators)]), node.end_lineno or node.lineno
 
 

@@ -6,10 +6,8 @@ import ast
 import re
 from collections.abc import Sequence
 
-from promptqueue.queue.interface import parse_quietly
+from promptqueue.queue.interface import UNPARSABLE, parse_quietly
 
-UNPARSABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
-"""What parsing foreign text can raise."""
 _OPENS = re.compile(r"(?:def|async def|class)\s")
 _GOES_ON = " \t)]}#"
 """What a line of a definition begins with, after the first."""
