@@ -14,6 +14,7 @@ from typing import Any
 
 _TOO_DEEP = "nested too deeply to be parsed"
 _MESSAGE_CAP = 200
+_LINE_CAP = 80
 _DEFINING = (
     ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Import | ast.ImportFrom | ast.Assign
 )
@@ -27,7 +28,7 @@ def parse_problem(path: str, text: str) -> str | None:
         text: content of the file.
 
     Returns:
-        None if it parses, else one line such as `line 12: unterminated string literal`.
+        None if it parses, else one line such as ``line 12: expected ':', in `def main()` ``.
         Nothing is ever raised: whatever a parser does is an answer.
     """
     parse = _PARSERS.get(PurePosixPath(path).suffix.lower())
@@ -107,7 +108,9 @@ _PARSERS: Mapping[str, Callable[[str], Any]] = {
 
 def _described(exc: Exception) -> str:
     if isinstance(exc, SyntaxError):
-        return _at(exc.lineno, re.sub(r" \(detected at line \d+\)", "", exc.msg))
+        said = re.sub(r" \(detected at line \d+\)", "", exc.msg)
+        line = one_line(exc.text or "", _LINE_CAP)  # a small model cannot count lines
+        return _at(exc.lineno, f"{said}, in `{line}`" if line else said)
     if isinstance(exc, json.JSONDecodeError):
         return _at(exc.lineno, exc.msg)
     if isinstance(exc, tomllib.TOMLDecodeError):

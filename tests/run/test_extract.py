@@ -703,7 +703,10 @@ MESSAGES = {
     "syntax": (
         "```python path=model.py\nNet = 1\nx = (\n```",
         "stop",
-        ["model.py: line 2: '(' was never closed; send the whole file with this corrected"],
+        [
+            "model.py: line 2: '(' was never closed, in `x = (`; "
+            "send the whole file with this corrected"
+        ],
     ),
     "symbols": (
         "```python path=model.py\nx = 1\n```",

@@ -65,7 +65,14 @@ def test_says_what_does_not_parse(path: str, text: str, problem: str | None):
 
 
 def test_a_problem_is_one_line_with_its_number_first():
-    assert parse_problem("a.py", "x = (\n") == "line 1: '(' was never closed"
+    assert parse_problem("a.py", "y = 1\nx = (\n") == "line 2: '(' was never closed, in `x = (`"
+
+
+def test_a_long_line_is_quoted_by_its_beginning():
+    found = parse_problem("a.py", f"    def f({'a' * 500})\n        return 1\n") or ""
+    assert "in `def f(aaa" in found
+    assert found.endswith("a`")
+    assert len(found) <= 200
 
 
 def test_an_alias_bomb_is_only_composed():
