@@ -86,6 +86,10 @@ class Output(Strict):
     path: OutputPath
     symbols: tuple[Symbol, ...] = ()
     """What the file must define at its top level: names, or names with arguments."""
+    parts: bool = False
+    """Whether the reply may hold some of its functions, classes and constants only: the rest of
+    this Python file stays as an earlier step left it.
+    """
 
 
 class Refine(Strict):

@@ -75,11 +75,23 @@ def _review_identities(queue: Queue, document: Document) -> None:
                 document.complain(location, f"{path!r} is the folder of another output, too")
             if path in paths[:number]:
                 document.complain(location, f"{path!r} is declared twice in this step")
+            if step.outputs[number].parts:
+                _review_parts(queue, index, path, document, (*location[:-1], "parts"))
         if step.refine is not None and step.refine.samples > 1 and not step.checks:
             location = ("steps", index, "refine", "samples")
             document.complain(location, _SAMPLES, severity="warning")
     if queue.defaults.refine.samples > 1 and not any(step.checks for step in queue.steps):
         document.complain(("defaults", "refine", "samples"), _SAMPLES, severity="warning")
+
+
+def _review_parts(
+    queue: Queue, index: int, path: str, document: Document, location: Location
+) -> None:
+    if not path.endswith(".py"):
+        document.complain(location, f"{path!r} is no Python file; only of these parts can be told")
+    elif not any(path in step.paths() for step in queue.steps[:index]):
+        text = f"no earlier step writes {path!r}, whose other parts would stay; leave this out"
+        document.complain(location, text)
 
 
 def _review_inputs(queue: Queue, document: Document) -> None:

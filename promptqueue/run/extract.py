@@ -75,21 +75,22 @@ def extract_modules(
         outputs: the files that the step declares; no other path is ever returned.
         previous: path to the text of the version before, to notice a file that lost its body.
         finish_reason: `stop`, `length` or `degenerate`.
-        parts: functions and classes alone were asked for; they go into the version before.
+        parts: functions and classes alone were asked for, of whatever file; they go into the
+            version before, as those of an output with `parts` always do.
     """
     answer = answer_of(reply)
     found_blocks = find_blocks(answer.text, outputs, cut=finish_reason in _CUT)
     declared = [output.path for output in outputs]
     blocks = [_without_label(part, declared)
               for block in found_blocks for part in split_block(block, declared)]  # fmt: skip
-    if parts:
-        blocks = [_put_in_place(block, previous or {}) for block in blocks]
-    shelf = _sort(_with_sole_output(blocks, outputs), outputs)
+    before = previous or {}
+    amended = {o.path: before.get(o.path, "") for o in outputs if parts or o.parts}
+    shelf = _sort(_put_in_place(_with_sole_output(blocks, outputs), amended), outputs)
     found = chain(
         [issues.degenerate()] if finish_reason == "degenerate" else [],
         _block_issues(shelf, outputs),
         _missing(shelf, outputs, thinking=answer.thinking),
-        _file_issues(shelf, outputs, previous or {}),
+        _file_issues(shelf, outputs, before),
     )
     modules = {path: _module(path, versions[-1]) for path, versions in shelf.versions.items()}
     return Extraction(modules, tuple(found))
@@ -119,10 +120,19 @@ def _without_label(block: Block, declared: Sequence[str]) -> Block:
     return replace(block, text=rest, claim=block.claim or Claim(path, FIRST))
 
 
-def _put_in_place(block: Block, previous: Mapping[str, str]) -> Block:
-    """Make a whole file of a block with some of its definitions; others stay as they are."""
-    whole = None if block.left_open else spliced(previous.get(_path_of(block), ""), block.text)
-    return block if whole is None else replace(block, text=whole)
+def _put_in_place(blocks: Sequence[Block], amended: Mapping[str, str]) -> list[Block]:
+    """Make one whole file of the blocks with some of its definitions; others stay as they are."""
+    texts, whole = dict(amended), dict[str, Block]()
+    others = []
+    for block in blocks:
+        path = _path_of(block)
+        known = texts.get(path)
+        text = None if known is None or block.left_open else spliced(known, block.text)
+        if text is None:
+            others.append(block)
+        else:
+            texts[path], whole[path] = text, replace(block, text=text)
+    return [*others, *whole.values()]
 
 
 def _module(path: str, block: Block) -> Module:
