@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 
 from jinja2 import ChoiceLoader, DictLoader
 
@@ -13,7 +14,7 @@ from promptqueue.compare.arms import MONOLITH
 from promptqueue.errors import UsageError
 from promptqueue.queue.inputs import Value
 from promptqueue.queue.load import LoadedQueue
-from promptqueue.queue.model import Queue, Refine, Step, StepResult, Turn
+from promptqueue.queue.model import Output, Queue, Refine, Step, StepResult, Turn
 from promptqueue.queue.render import render_step
 from promptqueue.queue.templates import LAYOUT, fenced, make_environment
 from promptqueue.run.attribution import INFO
@@ -58,7 +59,8 @@ def as_monolith(
     """Return a queue of one step that asks for everything, in the words of the steps.
 
     Of their answer formats it keeps the outline of each file, as the last step that returns the
-    file has it; what the prompt ends with is one answer format for all files. A template that
+    whole file has it, and what later steps change; what the prompt ends with is one answer format
+    for all files. A template that
     does not extend the layout of promptqueue cannot be told from its answer format, and is kept
     whole.
 
@@ -81,7 +83,7 @@ def as_monolith(
         id=MONOLITH,
         title="All at once",
         template=MONOLITH,
-        outputs=tuple({output.path: output for s in steps for output in s.outputs}.values()),
+        outputs=_outputs(queue),
         requirements={k: v for step in steps for k, v in step.requirements.items()},
         checks=tuple(dict.fromkeys(check for step in steps for check in step.checks)),
         context="none",
@@ -123,18 +125,29 @@ def _tasks(queue: Queue, prompts: Mapping[str, str]) -> Iterator[str]:
         yield f"{title}\n\n{prompts[step.id]}"
 
 
+def _outputs(queue: Queue) -> tuple[Output, ...]:
+    """Return the files of all steps, each whole: there is no version before."""
+    last = {output.path: output for step in queue.steps for output in step.outputs}
+    return tuple(output.model_copy(update={"parts": False}) for output in last.values())
+
+
 def _outlines(queue: Queue, formats: Mapping[str, str]) -> Iterator[str]:
     """Yield the outline of each file that an answer format has one of."""
-    found: dict[str, str] = {}
+    found: dict[str, list[str]] = {}
     for step in queue.steps:
         blocks = find_blocks(formats.get(step.id, ""), step.outputs, cut=False)
-        for path in step.paths():
-            outline = _outline(blocks, path)
-            if outline:
-                found[path] = f"`{path}`:\n\n{outline}"
+        for output in step.outputs:
+            outline = _outline(blocks, output.path)
+            if not outline:
+                continue
+            if not output.parts:
+                found.pop(output.path, None)
+            earlier = found.setdefault(output.path, [])
+            what = f"`{output.path}`, as a later task changes it:" if earlier else f"`{output.path}`:"
+            earlier.append(f"{what}\n\n{outline}")
     if found:
         yield "# Outlines of the files, with exactly these names and signatures"
-        yield from found.values()
+        yield from chain.from_iterable(found.values())
 
 
 def _outline(blocks: Sequence[Block], path: str) -> str:

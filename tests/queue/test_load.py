@@ -351,7 +351,7 @@ def test_wrong_values_are_named_in_words_of_the_file(refuse, added, column, mess
         ("id: b", "id: a", "q.yaml:8:9: the step id 'a' is taken by step 1; ids are unique"),
         (
             "{path: a.py}", "a.py",
-            "q.yaml:7:9: a mapping with the keys path, symbols is needed here, not 'a.py'",
+            "q.yaml:7:9: a mapping with the keys path, symbols, parts is needed here, not 'a.py'",
         ),
         ("\n      - {path: a.py}", " a.py", f"q.yaml:6:14: {A_LIST}, not 'a.py'"),
         ("\n      - {path: a.py}", " {path: a.py}", f"q.yaml:6:14: {A_LIST}, not a mapping"),
@@ -429,7 +429,7 @@ steps:
         "5:9: 'my step' is no name;",
         "6:36: the variable 'wrong' is undefined;",
         "7:22: '/a.py' is not a plain relative path;",
-        "7:30: a mapping with the keys path, symbols is needed here, not 'b.py'",
+        "7:30: a mapping with the keys path, symbols, parts is needed here, not 'b.py'",
         "8:15: the key 'step' is missing here",
         "8:20: this must be 'reply', 'files' or 'interface', not 'code'",
         "9:5: `template` excludes `data`, `task` and `answer_format`; keep one way",

@@ -19,7 +19,7 @@ KEYS = {
     "": "promptqueue name reference role inputs endpoint defaults limits verify steps",
     "Step": "id title template data task answer_format outputs requirements checks context refine "
     "model params",
-    "Output": "path symbols",
+    "Output": "path symbols parts",
     "Input": "type default choices min max description",
     "Limits": "calls tokens wall usd",
     "Verification": "preload question limits pipeline",
