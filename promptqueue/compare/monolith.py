@@ -143,7 +143,9 @@ def _outlines(queue: Queue, formats: Mapping[str, str]) -> Iterator[str]:
             if not output.parts:
                 found.pop(output.path, None)
             earlier = found.setdefault(output.path, [])
-            what = f"`{output.path}`, as a later task changes it:" if earlier else f"`{output.path}`:"
+            what = (
+                f"`{output.path}`, as a later task changes it:" if earlier else f"`{output.path}`:"
+            )
             earlier.append(f"{what}\n\n{outline}")
     if found:
         yield "# Outlines of the files, with exactly these names and signatures"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from pathlib import Path
 
 import pytest
@@ -43,15 +44,21 @@ def test_the_monolith_has_one_answer_format_with_each_name_once() -> None:
     tasks, _, answer_format = prompt.partition("# ANSWER FORMAT")
 
     assert "# ANSWER FORMAT" not in answer_format
-    assert "only" not in answer_format  # a step's says `only the file`, or `only these three`
+    assert "only" not in answer_format  # a step's says `only the file`, or `only the functions`
     assert "Template of the reply" not in prompt
     fences = [
         f"```python path={name}.py" for name in ("preprocessing", "model", "training", "main")
     ]
     assert [line for line in prompt.splitlines() if "path=" in line] == fences
-    for signature in ("class ASPP(", "def train_model(", "def high_pass(", "def load_model("):
+    for signature in ("class ASPP(", "def high_pass(", "def load_model("):
         assert tasks.count(signature) == 1, signature
-    assert "use_amp=False, accumulation_steps=1)\n" in tasks  # as the last step has it
+    assert re.findall(r"`training.py`.*:\n|use_amp=False, accumulation_steps=1\)\n", tasks)[
+        -3:
+    ] == [
+        "`training.py`:\n",
+        "`training.py`, as a later task changes it:\n",
+        "use_amp=False, accumulation_steps=1)\n",
+    ]
 
 
 def written(tmp_path: Path, steps: str) -> LoadedQueue:
@@ -108,6 +115,7 @@ def test_the_monolith_may_be_refined_as_often_as_all_steps_together() -> None:
 def test_the_monolith_declares_every_file_and_may_be_as_long_as_all_replies() -> None:
     (step,) = variant(LUNAR, parse_arm("monolith"), INPUTS, seed=1).queue.steps
     assert step.paths() == ("preprocessing.py", "model.py", "training.py", "main.py")
+    assert not any(output.parts for output in step.outputs)  # there is nothing that could stay
     assert step.params.max_tokens == 3 * 4096 + 6144
     assert list(step.requirements) == [r for s in LUNAR.queue.steps for r in s.requirements]
 

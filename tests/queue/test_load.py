@@ -362,6 +362,14 @@ def test_wrong_values_are_named_in_words_of_the_file(refuse, added, column, mess
             "q.yaml:8:16: 'a.py' is declared twice in this step",
         ),
         (
+            "{path: a.py}", "{path: a.py, parts: true}",
+            "q.yaml:7:29: no earlier step writes 'a.py', whose other parts would stay;",
+        ),
+        (
+            "{path: a.py}", "{path: a.md, parts: true}",
+            "q.yaml:7:29: 'a.md' is no Python file; only of these parts can be told",
+        ),
+        (
             "    task: Write a.\n", "",
             "q.yaml:4:5: the step has no prompt; give it `template: FILE` or `task: |`",
         ),

@@ -205,6 +205,32 @@ def test_the_answer_format_names_every_file_and_its_symbols(load):
     )
 
 
+@pytest.mark.parametrize(
+    ("outputs", "asked"),
+    [
+        (
+            "[{path: a.py, parts: true}]",
+            "Return this file, in a fence that begins with its path:\n\n",
+        ),
+        (
+            "[{path: a.py, parts: true}, {path: b.md}]",
+            "Return these files, each in a fence of its own that begins with its path:\n\n",
+        ),
+    ],
+)
+def test_the_answer_format_asks_for_what_changes(load, outputs: str, asked: str):
+    queue = (
+        f"{TWO_STEPS}  - id: c\n    task: Change it.\n    context: none\n    outputs: {outputs}\n"
+    )
+
+    (message,) = render_queue(load(queue), {})["c"]
+
+    assert (
+        f"{asked}```python path=a.py\n"
+        "...only the functions and classes that change, each of them whole...\n```\n"
+    ) in message.content
+
+
 def test_the_role_is_the_system_message(load):
     loaded = load(
         TWO_STEPS + "role: r.j2\ninputs: {lang: {type: str, default: ru}}\n",

@@ -748,6 +748,53 @@ def test_says_how_much_a_file_shrank():
     ]
 
 
+WHOLE = "import os\n\n\ndef f():\n    return 1\n\n\ndef g():\n    return os\n"
+F, G = "def f():\n    return 2\n", "def g():\n    return os.sep\n"
+AMENDED = Output(path="model.py", symbols=("f", "g"), parts=True)
+
+
+@pytest.mark.parametrize(
+    ("reply", "text"),
+    [
+        pytest.param(f"```python path=model.py\n{F}```\n", WHOLE.replace("1", "2"), id="one"),
+        pytest.param(f"```python\n{F}```\n", WHOLE.replace("1", "2"), id="without its path"),
+        pytest.param(
+            f"```python path=model.py\n{F}```\n\n```python path=model.py\n{G}```\n",
+            WHOLE.replace("1", "2").replace("return os", "return os.sep"),
+            id="each in a block of its own",
+        ),
+        pytest.param(
+            f"```python path=model.py\nimport os\n\n{F}\n{G}```\n",
+            f"import os\n\n{F}\n{G}",
+            id="the whole file all the same",
+        ),
+    ],
+)
+def test_what_changes_goes_into_the_version_before(reply: str, text: str):
+    found = extract_modules(reply, (AMENDED,), previous={"model.py": WHOLE})
+
+    assert found.modules["model.py"].text == text
+    assert found.issues == ()
+
+
+def test_without_a_version_before_what_changes_is_all_there_is():
+    found = extract_modules(f"```python path=model.py\n{F}```\n", (AMENDED,))
+
+    assert found.modules["model.py"].text == F
+    assert [issue.kind for issue in found.issues] == [IssueKind.SYMBOLS]
+
+
+def test_of_another_file_the_whole_is_wanted():
+    found = extract_modules(
+        f"```python path=utils.py\n{F}```\n\n```python path=model.py\n{G}```\n",
+        (AMENDED, Output(path="utils.py", symbols=("f", "g"))),
+        previous={"model.py": WHOLE, "utils.py": WHOLE},
+    )
+
+    assert found.modules["utils.py"].text == F
+    assert found.modules["model.py"].text == WHOLE.replace("return os", "return os.sep")
+
+
 def test_an_issue_of_a_foreign_path_keeps_it_as_data():
     found = extract_modules("```python path=../x.py\ny\n```", (MODEL,))
 

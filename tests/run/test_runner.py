@@ -184,6 +184,21 @@ def test_a_later_step_cannot_ruin_a_file_of_an_earlier_one(tmp_path: Path) -> No
     assert bench.finished().incomplete == ("two",)
 
 
+def test_a_step_may_send_only_what_it_changes(tmp_path: Path) -> None:
+    bench = Bench(
+        tmp_path,
+        QUEUE.replace("[{path: two.py}]", "[{path: one.py, parts: true}, {path: two.py}]"),
+    )
+    before = fence(
+        "one.py", "LIMIT = 3\n\n\ndef one():\n    return 1\n\n\ndef more():\n    return 2"
+    )
+    bench.run(before, fence("one.py", "def more():\n    return LIMIT") + TWO)
+    assert bench.finished().complete
+    assert bench.text("one.py") == (
+        "LIMIT = 3\n\n\ndef one():\n    return 1\n\n\ndef more():\n    return LIMIT\n"
+    )
+
+
 def test_the_same_useless_reply_twice_starts_the_step_afresh_with_another_seed(
     bench: Bench,
 ) -> None:

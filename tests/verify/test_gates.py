@@ -75,7 +75,9 @@ def test_a_file_that_does_not_parse_stops_only_what_needs_it(
 
     report = verify(loaded, folder)
 
-    assert errors(report, "parse") == ["report.py:2: does not parse: invalid syntax, in `this is no code`"]
+    assert errors(report, "parse") == [
+        "report.py:2: does not parse: invalid syntax, in `this is no code`"
+    ]
     assert verdicts(report) == {"mean": "met", "median": "met", "report": "not met"}
 
 
