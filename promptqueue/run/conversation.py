@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 
 from promptqueue.chat.message import Message, Reply, Request
@@ -164,13 +164,19 @@ def _refine(
         talk.start_afresh(faults)
     elif torn or (board.standing is not None and judged):
         texts = board.latest()
-        files = files_sent({path: texts[path] for path in step.paths()})
+        files = files_sent({path: texts[path] for path in _concerned(step, torn or faults)})
         wanted = verdict_prompt(torn or faults, texts, step.outputs, talk.prompt, judged=judged)
         talk.mend(files, wanted)
     else:
         outputs = [output for output in step.outputs if output.path in board.open_paths()]
         issues = _open_issues(talk, extraction)
         talk.answer_with(reply, refinement_prompt(issues, outputs, talk.prompt))
+
+
+def _concerned(step: Step, faults: Sequence[Fault]) -> Sequence[str]:
+    """Return the files that are to be mended; all, where one of the faults may lie in any."""
+    paths = {fault.path for fault in faults}
+    return [p for p in step.paths() if p in paths] if paths <= {*step.paths()} else step.paths()
 
 
 def _is_open(job: Job, step: Step, talk: Talk) -> bool:

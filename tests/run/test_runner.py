@@ -199,6 +199,18 @@ def test_a_step_may_send_only_what_it_changes(tmp_path: Path) -> None:
     )
 
 
+def test_of_several_files_only_those_to_be_mended_are_shown(tmp_path: Path) -> None:
+    queue = QUEUE.replace("[{path: two.py}]", "[{path: one.py}, {path: two.py}]")
+    bench = Bench(tmp_path, queue)
+    torn = fence("two.py", "def f():\n    return 1\n\n\ndef g():\n    return (")
+    bench.run(ONE, ONE + torn, fence("two.py", "def g():\n    return 2"))
+    shown = bench.chat.asked[2].messages[-2]
+    assert shown.role == "assistant"
+    assert "path=two.py" in shown.content
+    assert "path=one.py" not in shown.content
+    assert bench.text("two.py") == "def f():\n    return 1\n\n\ndef g():\n    return 2\n"
+
+
 def test_the_same_useless_reply_twice_starts_the_step_afresh_with_another_seed(
     bench: Bench,
 ) -> None:
