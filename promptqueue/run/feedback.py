@@ -91,7 +91,7 @@ def _warning(fault: Fault, texts: Mapping[str, str]) -> str:
     lines = texts.get(fault.path, "").split("\n")
     known = not fault.measured and 0 < fault.line <= len(lines)
     line = lines[fault.line - 1].strip() if known else ""
-    hint = hint_for(fault.seen)
+    hint = hint_for(fault.seen, _down_to(texts.get(fault.path, ""), fault.line))
     return f"- {f'`{line}` failed: ' if line else ''}{fault.seen}{f' ({hint})' if hint else ''}"
 
 
@@ -170,7 +170,7 @@ def _told(
         yield f"   {found}"
     else:
         yield f"{number}. {found}"
-    if hint := hint_for(fault.seen):
+    if hint := hint_for(fault.seen, _down_to(texts.get(fault.path, ""), fault.line)):
         yield f"   Hint: {hint}."
     if fault.measured:
         return
@@ -210,6 +210,12 @@ def _around(text: str, line: int) -> tuple[int, int]:
     for node in _definitions_around(text, line):
         return node.lineno, node.end_lineno or node.lineno
     return line, line
+
+
+def _down_to(text: str, line: int) -> str:
+    """Return the innermost function or class around a line, as far as that line."""
+    first, _ = _around(text, line)
+    return "\n".join(text.split("\n")[first - 1 : line]) if line else ""
 
 
 def _definitions_around(text: str, line: int) -> list[Definition]:

@@ -142,6 +142,20 @@ _HINTS = (
 what the prompt asks for, it says itself."""
 
 
+def _outside_of_its_if(seen: str, code: str) -> str:
+    """Return what to do where a line asks of every object what only those of a type have."""
+    lacks = re.search(r"'(\w+)' object has no attribute '(\w+)'", seen)
+    if not lacks:
+        return ""
+    owner = re.search(rf"\b(\w+)\.{lacks[2]}\b", code.rpartition("\n")[2])
+    if not owner or f"isinstance({owner[1]}," not in code:
+        return ""
+    return (
+        f"{owner[1]} is {lacks[1]} here, which has no {lacks[2]}: indent this line, so that it "
+        f"stands inside the `if isinstance({owner[1]}, ...)` above it"
+    )
+
+
 def undefined_in(seen: str) -> str:
     """Return the name that an error misses, or nothing."""
     match = re.search(_UNDEFINED, seen)
@@ -154,10 +168,17 @@ def import_for(seen: str) -> str:
     return f"import {name}" if name in _MODULES else _ALIASES.get(name, "")
 
 
-def hint_for(seen: str) -> str:
-    """Return what usually mends an error, or nothing where nobody knows."""
+def hint_for(seen: str, code: str = "") -> str:
+    """Return what usually mends an error, or nothing where nobody knows.
+
+    Args:
+        seen: the error.
+        code: the function that it came up in, down to its line, where they are known.
+    """
     if line := import_for(seen):
         return f"add the line `{line}` at the top of the file"
+    if hint := _outside_of_its_if(seen, code):
+        return hint
     for pattern, hint in _HINTS:
         if match := re.search(pattern, seen):
             return hint.format(*filter(None, match.groups()))

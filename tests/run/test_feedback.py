@@ -198,6 +198,17 @@ def test_an_error_comes_with_what_mends_it() -> None:
     assert "(m.py:5)\n   Hint: add the line `import os` at the top of the file." in said
 
 
+def test_what_mends_an_error_depends_on_the_function_around_it() -> None:
+    text = (
+        "def init(parts):\n    for m in parts:\n        if isinstance(m, dict):\n"
+        "            m.clear()\n        m.bias = m.bias + 1\n"
+    )
+    fault = Fault(("a",), (), "AttributeError: 'Gate' object has no attribute 'bias'", "m.py:5")
+    said = verdict_prompt([fault], {"m.py": text}, OUTPUTS, PROMPT)
+    assert "Hint: m is Gate here, which has no bias: indent this line" in said
+    assert "m is Gate here" in warned(PROMPT, [fault], {"m.py": text})
+
+
 def test_an_import_that_a_file_lacks_is_shown_where_it_is_to_be_sent() -> None:
     json, os = (
         Fault((), (), f"ruff: Undefined name `{name}`", "m.py:5") for name in ("json", "os")

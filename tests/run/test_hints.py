@@ -124,3 +124,26 @@ def test_so_does_an_error_of_torch(code: str) -> None:
 )
 def test_so_does_what_others_find(seen: str, hint: str) -> None:
     assert hint_for(seen) == hint
+
+
+OUTSIDE = """\
+def init_weights(self):
+    for m in self.modules():
+        if isinstance(m, nn.Linear):
+            nn.init.zeros_(m.weight)
+        if m.bias is not None:"""
+
+
+@pytest.mark.parametrize(
+    ("code", "start"),
+    [
+        (OUTSIDE, "m is ASPP here, which has no bias: indent this line"),
+        (OUTSIDE.replace("if isinstance(m, nn.Linear)", "if True"), "set self.bias in __init__"),
+        (OUTSIDE.replace("if m.bias", "if self.bias"), "set self.bias in __init__"),
+        (OUTSIDE.replace("m.bias", "bias_of(m)"), "set self.bias in __init__"),
+        ("", "set self.bias in __init__"),
+    ],
+)
+def test_a_line_outside_of_its_if_is_told_to_go_into_it(code: str, start: str) -> None:
+    """Seen from the embedded model, which was told to set self.bias and sent the same again."""
+    assert hint_for("AttributeError: 'ASPP' object has no attribute 'bias'", code).startswith(start)
