@@ -147,12 +147,16 @@ def _outside_of_its_if(seen: str, code: str) -> str:
     lacks = re.search(r"'(\w+)' object has no attribute '(\w+)'", seen)
     if not lacks:
         return ""
-    owner = re.search(rf"\b(\w+)\.{lacks[2]}\b", code.rpartition("\n")[2])
-    if not owner or f"isinstance({owner[1]}," not in code:
+    line = code.rpartition("\n")[2].strip()
+    owner = re.search(rf"\b(\w+)\.{lacks[2]}\b", line)
+    guard = owner and re.search(rf"\bif (isinstance\({owner[1]}, .*\)):", code)
+    if not owner or not guard:
         return ""
-    return (
-        f"{owner[1]} is {lacks[1]} here, which has no {lacks[2]}: indent this line, so that it "
-        f"stands inside the `if isinstance({owner[1]}, ...)` above it"
+    condition = re.fullmatch(r"if (.+):", line)
+    return f"{owner[1]} is {lacks[1]} here, which has no {lacks[2]}: " + (
+        f"write `if {guard[1]} and {condition[1]}:`"  # what is to be copied beats what to do
+        if condition
+        else f"indent this line, so that it stands inside `if {guard[1]}:`"
     )
 
 

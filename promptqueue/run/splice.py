@@ -25,6 +25,8 @@ def spliced(whole: str, part: str) -> str | None:
 
     What `part` defines takes the place of what has the same name at the top level of `whole`;
     what is new there stands before the first of them, and imports that are new after the others.
+    Of a class that comes with some of its methods the others stay: small models end at the one
+    that they were asked about.
 
     Args:
         whole: text of a Python module; one of its definitions may be torn, and mended by this.
@@ -40,7 +42,7 @@ def spliced(whole: str, part: str) -> str | None:
         return None
     known, sent = _units(old), _units(new)
     replaced = [name for name in sent if name in known]
-    if not replaced or (_definitions(old).keys() <= sent.keys() and not _leans_on(new, old)):
+    if not replaced or _is_anew(old, new):
         return None
     lines, texts = lines_of(whole), lines_of(part)
     starts = {name: _span(known[name])[0] for name in replaced}
@@ -50,12 +52,55 @@ def spliced(whole: str, part: str) -> str | None:
     for name in sorted(replaced, key=lambda name: -starts[name]):  # from the end
         start, end = _span(known[name])
         before = [line for text in added for line in (*text, "", "")] if name == first else []
-        lines[start - 1 : end] = [*before, *_text(texts, sent[name])]
+        lines[start - 1 : end] = [*before, *_renewed(lines, texts, known[name], sent[name])]
     imports = {ast.unparse(node) for node in old.body if isinstance(node, _IMPORTS)}
     wanted = [node for node in new.body if _is_wanted(node) and ast.unparse(node) not in imports]
     at = min(_after_imports(old), *(start - 1 for start in starts.values()))  # no line has moved
     lines[at:at] = [ast.unparse(node) for node in wanted]
     return "\n".join(lines) + "\n"
+
+
+def _is_anew(old: ast.Module, new: ast.Module) -> bool:
+    """Tell whether `new` is the whole file: every definition, and all that they name."""
+    known, sent = _definitions(old), _definitions(new)
+    if not known.keys() <= sent.keys() or _leans_on(new, old):
+        return False
+    return not any(_kept(node, sent[name]) for name, node in known.items())
+
+
+def _renewed(
+    lines: list[str],
+    texts: list[str],
+    old: Definition | ast.Assign,
+    new: Definition | ast.Assign,
+) -> list[str]:
+    """Return the lines of a definition as it was sent, with the methods that were not."""
+    renewed = _text(texts, new)
+    for method, shift in _kept(old, new):
+        own = _text(lines, method)
+        renewed += ["", *(_moved(line, shift) for line in own)]
+    return renewed
+
+
+def _moved(line: str, shift: int) -> str:
+    """Return a line so many columns further to the right; nothing but blanks is cut off."""
+    if shift >= 0:
+        return " " * shift + line if line else line
+    return line[-shift:] if not line[:-shift].strip() else line
+
+
+def _kept(old: ast.stmt, new: ast.stmt) -> list[tuple[Definition, int]]:
+    """Return the methods of a class that stay where it was sent with others of them.
+
+    Each comes with the columns that it has to move, to stand as those do.
+    """
+    if not isinstance(old, ast.ClassDef) or not isinstance(new, ast.ClassDef):
+        return []
+    known, sent = _definitions(old), _definitions(new)
+    if not known.keys() & sent.keys():  # torn, or another class of that name
+        return []
+    column = new.body[-1].col_offset
+    return [(node, column - node.col_offset) for name, node in known.items() if name not in sent]
 
 
 def unit_at(text: str, line: int) -> Unit | None:
@@ -84,7 +129,7 @@ def _is_wanted(node: ast.stmt) -> bool:
     return isinstance(node, _IMPORTS) and not in_front
 
 
-def _definitions(tree: ast.Module) -> dict[str, Definition]:
+def _definitions(tree: ast.Module | ast.ClassDef) -> dict[str, Definition]:
     return {node.name: node for node in tree.body if isinstance(node, Definition)}
 
 

@@ -137,7 +137,16 @@ def init_weights(self):
 @pytest.mark.parametrize(
     ("code", "start"),
     [
-        (OUTSIDE, "m is ASPP here, which has no bias: indent this line"),
+        (
+            OUTSIDE,
+            "m is ASPP here, which has no bias: "
+            "write `if isinstance(m, nn.Linear) and m.bias is not None:`",
+        ),
+        (
+            OUTSIDE.replace("if m.bias is not None:", "nn.init.zeros_(m.bias)"),
+            "m is ASPP here, which has no bias: indent this line, so that it stands inside "
+            "`if isinstance(m, nn.Linear):`",
+        ),
         (OUTSIDE.replace("if isinstance(m, nn.Linear)", "if True"), "set self.bias in __init__"),
         (OUTSIDE.replace("if m.bias", "if self.bias"), "set self.bias in __init__"),
         (OUTSIDE.replace("m.bias", "bias_of(m)"), "set self.bias in __init__"),

@@ -107,6 +107,61 @@ def test_a_future_import_stays_in_front() -> None:
     compile(mended, "mended.py", "exec")
 
 
+CLASS = '''import math
+
+
+class Gate(Base):
+    def __init__(self):
+        self.scale = 2
+
+    @property
+    def area(self):
+        """Two lines,
+both of them."""
+        return math.pi
+
+    def forward(self, x):
+        return x
+'''
+
+
+@pytest.mark.parametrize(
+    ("part", "expected"),
+    [
+        pytest.param(
+            "class Gate(Base):\n    def forward(self, x):\n        return 2 * x\n",
+            "class Gate(Base):\n    def forward(self, x):\n        return 2 * x\n\n"
+            "    def __init__(self):\n        self.scale = 2\n\n"
+            '    @property\n    def area(self):\n        """Two lines,\nboth of them."""\n'
+            "        return math.pi\n",
+            id="others stay",
+        ),
+        pytest.param(
+            "class Gate(Base):\n  def forward(self, x):\n    return 2 * x\n",
+            "class Gate(Base):\n  def forward(self, x):\n    return 2 * x\n\n"
+            "  def __init__(self):\n      self.scale = 2\n\n"
+            '  @property\n  def area(self):\n      """Two lines,\nboth of them."""\n'
+            "      return math.pi\n",
+            id="moved to the left",
+        ),
+    ],
+)
+def test_methods_that_were_not_sent_stay(part: str, expected: str) -> None:
+    mended = spliced(CLASS, part)
+
+    assert mended == f"import math\n\n\n{expected}"
+    compile(mended, "mended.py", "exec")
+
+
+def test_a_class_with_another_life_takes_the_place_of_the_old_one() -> None:
+    part = "class Second:\n    def other(self):\n        return 1\n"
+
+    assert spliced(WHOLE, part) == WHOLE.replace(
+        'class Second:\n    """With a method."""\n\n    def third(self):\n        return SIZE\n',
+        part,
+    )
+
+
 TORN = WHOLE.replace("return SIZE", "return {'size'")
 
 
