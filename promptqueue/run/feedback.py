@@ -151,7 +151,7 @@ def _told(
     spoken: dict[str, str],
     texts: Mapping[str, str],
 ) -> Iterator[str]:
-    """Yield a fault with what was asked: of an error, a single requirement, or else the function.
+    """Yield a fault with what was asked, or else with what the prompt says of its function.
 
     Args:
         number: of the fault in this turn.
@@ -172,11 +172,10 @@ def _told(
         yield f"{number}. {found}"
     if hint := hint_for(fault.seen, _down_to(texts.get(fault.path, ""), fault.line)):
         yield f"   Hint: {hint}."
-    if fault.measured:
-        return
-    if sentence:
+    if sentence and not fault.measured:
         yield f"   Asked for: {alone}: {sentence}"
         yield from _indented(below)
+    if below if fault.measured else sentence:
         return
     names = [node.name for node in _definitions_around(texts.get(fault.path, ""), fault.line)]
     if name := next((name for name in names if name in spoken), ""):

@@ -149,6 +149,15 @@ def test_a_warning_names_what_mends_it() -> None:
     )
 
 
+def test_what_was_measured_comes_with_the_function_where_its_bullet_has_no_lines() -> None:
+    lines = "`three(self)` of Two:\n1. it returns 3\n"
+    prompt = f"## TASK\n\n- x: do x\n- y: do y\n  1. so\n\n{lines}"
+    found = [Fault((name,), (f"do {name}",), f"no {name}", "m.py:11") for name in "xy"]
+    for fault, told_too in zip(found, (True, False), strict=True):
+        said = verdict_prompt([fault], {"m.py": TEXT}, OUTPUTS, prompt)
+        assert ("   1. it returns 3\n" in said) == told_too
+
+
 def test_what_the_prompt_says_below_a_bullet_is_said_again() -> None:
     fault = Fault(("x",), ("do x",), "no x", "m.py:5")
 
