@@ -60,9 +60,8 @@ def as_monolith(
 
     Of their answer formats it keeps the outline of each file, as the last step that returns the
     whole file has it, and what later steps change; what the prompt ends with is one answer format
-    for all files. A template that
-    does not extend the layout of promptqueue cannot be told from its answer format, and is kept
-    whole.
+    for all files. A template that does not extend the layout of promptqueue cannot be told from
+    its answer format, and is kept whole.
 
     Args:
         loaded: the queue; no step has a context.
@@ -143,10 +142,8 @@ def _outlines(queue: Queue, formats: Mapping[str, str]) -> Iterator[str]:
             if not output.parts:
                 found.pop(output.path, None)
             earlier = found.setdefault(output.path, [])
-            what = (
-                f"`{output.path}`, as a later task changes it:" if earlier else f"`{output.path}`:"
-            )
-            earlier.append(f"{what}\n\n{outline}")
+            when = ", as a later task changes it" if earlier else ""
+            earlier.append(f"`{output.path}`{when}:\n\n{outline}")
     if found:
         yield "# Outlines of the files, with exactly these names and signatures"
         yield from chain.from_iterable(found.values())
