@@ -179,6 +179,8 @@ class FakeEndpoint:
         """The chat requests so far."""
         self.disconnects = 0
         """How often the client went away before the answer was complete."""
+        self.connections = 0
+        """How many were opened to this server."""
         self._script = list(script)
         self._default = default
         self._models = models
@@ -283,6 +285,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def setup(self) -> None:
         self.server.open.add(self.request)
+        self.server.fake.connections += 1
         super().setup()
 
     def finish(self) -> None:

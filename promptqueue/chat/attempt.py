@@ -14,7 +14,7 @@ from promptqueue.chat.quirks import Classified, classify
 from promptqueue.chat.reading import Piece, Reading
 from promptqueue.chat.repetition import RepetitionWatch
 from promptqueue.chat.stream import BodyParser, StreamError
-from promptqueue.chat.transport import AttemptError, Transport
+from promptqueue.chat.transport import AttemptError, Body, Transport
 
 _LENGTH = frozenset({"length", "max_tokens", "model_length", "MAX_TOKENS"})
 _FILTERED = frozenset({"content_filter", "safety", "SAFETY", "refusal"})
@@ -72,8 +72,8 @@ class Attempt:
             AttemptError: there is no answer; it carries the text and the usage so far.
         """
         try:
-            with transport.stream(body, extra) as chunks:
-                yield from self._read(chunks)
+            with transport.stream(body, extra) as response:
+                yield from self._read(response)
         except (StreamError, AttemptError) as exc:
             self._settle(exc)
             yield from self._emit(self._reading.finish(), last=True)
@@ -100,10 +100,11 @@ class Attempt:
         if not (self._reading.finish_reason and found.failure in _BREAKS):
             self._fail(found)
 
-    def _read(self, chunks: Iterator[bytes]) -> Iterator[Delta | Continued]:
-        for data in chunks:
+    def _read(self, body: Body) -> Iterator[Delta | Continued]:
+        for data in body:
             yield from self._emit(self._reading.take(self._parser.feed(data)))
-            if self._parser.done:  # some servers keep the line open
+            if self._parser.done:
+                body.end()
                 break
         else:
             yield from self._emit(self._reading.take(self._parser.finish()))

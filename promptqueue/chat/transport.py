@@ -5,11 +5,12 @@ from __future__ import annotations
 import ipaddress
 import json
 import math
+import socket
 import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -44,6 +45,9 @@ _RUSH_S = 0.005
 """To be woken so often within so short a time is a rush, which is let gather: to wake up for each
 piece takes as long as to read it."""
 _REST_S = 0.01
+_IDLE_S = 4.0
+_END_S = 0.05
+"""A server that ends its stream does so at once; one that does not costs this much."""
 _LISTING_TIMEOUT_S = 30.0
 """/models is answered from memory; nobody wants to wait for it as long as for a reply."""
 
@@ -66,6 +70,44 @@ class AttemptError(Exception):
         self.seconds = seconds
 
 
+class Body:
+    """The bytes of a response, as they arrive."""
+
+    def __init__(self, response: httpx2.Response) -> None:
+        self._bytes = response.iter_bytes()
+        self._gathered = gathered(self._bytes)
+        self._stream = response.extensions.get("network_stream")
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Return what has not been read so far, piece by piece."""
+        return self._gathered
+
+    def end(self) -> None:
+        """Read to the end, so that the connection serves the next request, too.
+
+        Servers that hold the line open behind the last event are not waited for: there the
+        connection is closed.
+        """
+        import httpx2
+
+        if self._stream is None:
+            return
+        line: socket.socket = self._stream.get_extra_info("socket")
+        watch = threading.Timer(_END_S, _shut, [line])
+        watch.daemon = True
+        watch.start()
+        try:
+            with suppress(httpx2.HTTPError, httpx2.StreamError):
+                deque(self._bytes, maxlen=0)
+        finally:
+            watch.cancel()
+
+
+def _shut(line: socket.socket) -> None:
+    with suppress(OSError):
+        line.shutdown(socket.SHUT_RDWR)
+
+
 class Transport:
     """One connection pool to one endpoint; the openai package is loaded with the first request."""
 
@@ -80,12 +122,11 @@ class Transport:
         self._lock = threading.Lock()
 
     @contextmanager
-    def stream(
-        self, body: Mapping[str, Any], extra: Mapping[str, Any]
-    ) -> Iterator[Iterator[bytes]]:
+    def stream(self, body: Mapping[str, Any], extra: Mapping[str, Any]) -> Iterator[Body]:
         """Send a chat request and give the bytes of the response as they arrive.
 
-        Leaving the block, in whatever way, closes the response.
+        Leaving the block, in whatever way, closes the response; unless it was read to its end,
+        the connection as well.
 
         Raises:
             AttemptError: no connection, an error status, or the stream broke.
@@ -96,7 +137,7 @@ class Transport:
             create = self._client().chat.completions.with_streaming_response.create
             with create(**{**body, "messages": []}, extra_body=extra) as response:
                 # Not through openai's own stream: its parser takes 75 µs per event, ours 10.
-                yield gathered(response.http_response.iter_bytes())
+                yield Body(response.http_response)
 
     def prepare(self) -> None:
         """Load the openai package now (half a second), so that no reply's time includes it."""
@@ -164,6 +205,9 @@ class Transport:
                 timeout=httpx2.Timeout(
                     self._policy.idle_timeout_s, connect=self._policy.connect_timeout_s, pool=None
                 ),
+                # How many calls run at once is not decided here. An idle connection is given up
+                # before servers do so (uvicorn: after 5 s), lest a request meets their farewell.
+                limits=httpx2.Limits(keepalive_expiry=_IDLE_S),
                 follow_redirects=False,  # neither the key nor the prompt goes to another host
                 trust_env=not local,  # a proxy of the environment cannot reach this machine
                 # Loading the certificates takes 50 ms; plain HTTP without a proxy needs none.

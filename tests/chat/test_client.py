@@ -863,6 +863,22 @@ def test_a_redirect_carries_neither_key_nor_prompt_away():
     assert "redirects to" in asked.error
 
 
+def test_one_connection_serves_one_call_after_the_other():
+    with FakeEndpoint(default=stream("hello")) as server, connected(server) as chat:
+        for _ in range(3):
+            list(chat.ask(request()))
+        assert len(server.requests) == 3
+        assert server.connections == 1
+
+
+def test_a_server_that_holds_the_line_open_is_asked_on_another():
+    with FakeEndpoint(default=stream("hello").then(hangs=True)) as server:
+        with connected(server) as chat:
+            answers = [list(chat.ask(request()))[-1] for _ in range(2)]
+        assert [answer.reply.text for answer in answers] == ["hello", "hello"]
+        assert server.connections == 2
+
+
 def test_closing_the_generator_closes_the_connection():
     hanging = Answer(stream("hello").pieces[:2], hangs=True)
     with FakeEndpoint([hanging]) as server, connected(server) as chat:
