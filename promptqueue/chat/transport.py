@@ -46,6 +46,9 @@ _RUSH_S = 0.005
 piece takes as long as to read it."""
 _REST_S = 0.01
 _IDLE_S = 4.0
+_IDLE_CONNECTIONS = 20
+"""Each is looked at whenever one is wanted, so that hundreds of them would cost more than they
+save."""
 _END_S = 0.05
 """A server that ends its stream does so at once; one that does not costs this much."""
 _LISTING_TIMEOUT_S = 30.0
@@ -207,7 +210,9 @@ class Transport:
                 ),
                 # How many calls run at once is not decided here. An idle connection is given up
                 # before servers do so (uvicorn: after 5 s), lest a request meets their farewell.
-                limits=httpx2.Limits(keepalive_expiry=_IDLE_S),
+                limits=httpx2.Limits(
+                    max_keepalive_connections=_IDLE_CONNECTIONS, keepalive_expiry=_IDLE_S
+                ),
                 follow_redirects=False,  # neither the key nor the prompt goes to another host
                 trust_env=not local,  # a proxy of the environment cannot reach this machine
                 # Loading the certificates takes 50 ms; plain HTTP without a proxy needs none.
