@@ -38,10 +38,11 @@ def hear(transport: Transport, body: Mapping[str, Any], extra: Mapping[str, Any]
     text = ""
     error: Classified | None = None
     try:
-        with transport.stream(body, extra) as chunks:
-            for data in chunks:
+        with transport.stream(body, extra) as response:
+            for data in response:
                 text += reading.take(parser.feed(data)).text
                 if parser.done:
+                    response.end()
                     break
             else:
                 text += reading.take(parser.finish()).text
