@@ -50,7 +50,7 @@ def run_step(
         extraction = extract_modules(
             unmarked(reply.text),
             step.outputs,
-            previous=talk.board.latest(),
+            previous=talk.before(),
             finish_reason=reply.finish_reason,
             parts=talk.mending,
         )

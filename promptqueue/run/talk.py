@@ -51,6 +51,11 @@ class Talk:
         """Tell whether what was found in a reply is being talked about."""
         return len(self.messages) > len(self.first)
 
+    def before(self) -> dict[str, str]:
+        """Return the files that the reply changes: a first answer knows nothing of other starts."""
+        latest = self.board.latest()
+        return latest if self.told else {**latest, **self.board.earlier}
+
     def hear(self, reply: Reply) -> None:
         """Take note of a reply."""
         self.usage += reply.usage

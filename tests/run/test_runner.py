@@ -199,6 +199,18 @@ def test_a_step_may_send_only_what_it_changes(tmp_path: Path) -> None:
     )
 
 
+def test_what_a_fresh_start_sends_goes_into_the_file_as_it_was(tmp_path: Path) -> None:
+    bench = Bench(
+        tmp_path,
+        QUEUE.replace("[{path: two.py}]", "[{path: one.py, parts: true}, {path: two.py}]"),
+    )
+    before = fence("one.py", "def one():\n    return 1\n\n\ndef more():\n    return 2")
+    useless = fence("one.py", "def one():\n    return 9")  # and no two.py
+    bench.run(before, useless, useless, fence("one.py", "def more():\n    return 3") + TWO)
+    assert [e.fresh for e in bench.events if isinstance(e, Refining)] == [False, True]
+    assert bench.text("one.py") == "def one():\n    return 1\n\n\ndef more():\n    return 3\n"
+
+
 def test_of_several_files_only_those_to_be_mended_are_shown(tmp_path: Path) -> None:
     queue = QUEUE.replace("[{path: two.py}]", "[{path: one.py}, {path: two.py}]")
     bench = Bench(tmp_path, queue)
