@@ -139,11 +139,9 @@ def _outlines(queue: Queue, formats: Mapping[str, str]) -> Iterator[str]:
             outline = _outline(blocks, output.path)
             if not outline:
                 continue
-            if not output.parts:
-                found.pop(output.path, None)
-            earlier = found.setdefault(output.path, [])
+            earlier = found.get(output.path, []) if output.parts else []
             when = ", as a later task changes it" if earlier else ""
-            earlier.append(f"`{output.path}`{when}:\n\n{outline}")
+            found[output.path] = [*earlier, f"`{output.path}`{when}:\n\n{outline}"]
     if found:
         yield "# Outlines of the files, with exactly these names and signatures"
         yield from chain.from_iterable(found.values())

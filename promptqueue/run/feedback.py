@@ -91,7 +91,7 @@ def _warning(fault: Fault, texts: Mapping[str, str]) -> str:
     lines = texts.get(fault.path, "").split("\n")
     known = not fault.measured and 0 < fault.line <= len(lines)
     line = lines[fault.line - 1].strip() if known else ""
-    hint = hint_for(fault.seen, _down_to(texts.get(fault.path, ""), fault.line))
+    hint = _hint(fault, texts)
     return f"- {f'`{line}` failed: ' if line else ''}{fault.seen}{f' ({hint})' if hint else ''}"
 
 
@@ -170,7 +170,7 @@ def _told(
         yield f"   {found}"
     else:
         yield f"{number}. {found}"
-    if hint := hint_for(fault.seen, _down_to(texts.get(fault.path, ""), fault.line)):
+    if hint := _hint(fault, texts):
         yield f"   Hint: {hint}."
     if sentence and not fault.measured:
         yield f"   Asked for: {alone}: {sentence}"
@@ -211,10 +211,11 @@ def _around(text: str, line: int) -> tuple[int, int]:
     return line, line
 
 
-def _down_to(text: str, line: int) -> str:
-    """Return the innermost function or class around a line, as far as that line."""
-    first, _ = _around(text, line)
-    return "\n".join(text.split("\n")[first - 1 : line]) if line else ""
+def _hint(fault: Fault, texts: Mapping[str, str]) -> str:
+    """Return what usually mends a fault, by its words and the function down to its line."""
+    text = texts.get(fault.path, "")
+    first, _ = _around(text, fault.line)
+    return hint_for(fault.seen, "\n".join(text.split("\n")[first - 1 : fault.line]))
 
 
 def _definitions_around(text: str, line: int) -> list[Definition]:

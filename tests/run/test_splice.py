@@ -125,31 +125,37 @@ both of them."""
 '''
 
 
+KEPT = '''
+    def __init__(self):
+        self.scale = 2
+
+    @property
+    def area(self):
+        """Two lines,
+both of them."""
+        return math.pi
+'''
+
+
 @pytest.mark.parametrize(
-    ("part", "expected"),
+    ("part", "kept"),
     [
         pytest.param(
             "class Gate(Base):\n    def forward(self, x):\n        return 2 * x\n",
-            "class Gate(Base):\n    def forward(self, x):\n        return 2 * x\n\n"
-            "    def __init__(self):\n        self.scale = 2\n\n"
-            '    @property\n    def area(self):\n        """Two lines,\nboth of them."""\n'
-            "        return math.pi\n",
+            KEPT,
             id="others stay",
         ),
         pytest.param(
             "class Gate(Base):\n  def forward(self, x):\n    return 2 * x\n",
-            "class Gate(Base):\n  def forward(self, x):\n    return 2 * x\n\n"
-            "  def __init__(self):\n      self.scale = 2\n\n"
-            '  @property\n  def area(self):\n      """Two lines,\nboth of them."""\n'
-            "      return math.pi\n",
+            KEPT.replace("\n    ", "\n  "),
             id="moved to the left",
         ),
     ],
 )
-def test_methods_that_were_not_sent_stay(part: str, expected: str) -> None:
+def test_methods_that_were_not_sent_stay(part: str, kept: str) -> None:
     mended = spliced(CLASS, part)
 
-    assert mended == f"import math\n\n\n{expected}"
+    assert mended == f"import math\n\n\n{part}{kept}"
     compile(mended, "mended.py", "exec")
 
 
