@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
@@ -85,7 +85,8 @@ def extract_modules(
               for block in found_blocks for part in split_block(block, declared)]  # fmt: skip
     before = previous or {}
     amended = {o.path: before.get(o.path, "") for o in outputs if parts or o.parts}
-    shelf = _sort(_put_in_place(_with_sole_output(blocks, outputs), amended), outputs)
+    adding = {output.path for output in outputs if output.parts}
+    shelf = _sort(_put_in_place(_with_sole_output(blocks, outputs), amended, adding), outputs)
     found = chain(
         [issues.degenerate()] if finish_reason == "degenerate" else [],
         _block_issues(shelf, outputs),
@@ -120,14 +121,21 @@ def _without_label(block: Block, declared: Sequence[str]) -> Block:
     return replace(block, text=rest, claim=block.claim or Claim(path, FIRST))
 
 
-def _put_in_place(blocks: Sequence[Block], amended: Mapping[str, str]) -> list[Block]:
-    """Make one whole file of the blocks with some of its definitions; others stay as they are."""
+def _put_in_place(
+    blocks: Sequence[Block], amended: Mapping[str, str], adding: Container[str]
+) -> list[Block]:
+    """Make one whole file of the blocks with some of its definitions; others stay as they are.
+
+    Blocks of the files in `adding` may have new definitions alone.
+    """
     texts, whole = dict(amended), dict[str, Block]()
     others = []
     for block in blocks:
         path = _path_of(block)
         known = texts.get(path)
-        text = None if known is None or block.left_open else spliced(known, block.text)
+        text = None
+        if known is not None and not block.left_open:
+            text = spliced(known, block.text, adding=path in adding)
         if text is None:
             others.append(block)
         else:

@@ -20,21 +20,24 @@ class Unit(NamedTuple):
     """Its lines before the body or value, such as `def mean(values):` or `LIMIT =`."""
 
 
-def spliced(whole: str, part: str) -> str | None:
+def spliced(whole: str, part: str, *, adding: bool = False) -> str | None:
     """Return a file with some of its definitions and constants replaced.
 
     What `part` defines takes the place of what has the same name at the top level of `whole`;
-    what is new there stands before the first of them, and imports that are new after the others.
+    what is new there stands before the first of them, or else behind all that the file defines,
+    and imports that are new after the others.
     Of a class that comes with some of its methods the others stay: small models end at the one
     that they were asked about.
 
     Args:
         whole: text of a Python module; one of its definitions may be torn, and mended by this.
         part: text with some of its functions, classes and constants; one may be torn.
+        adding: `part` may consist of new definitions alone.
 
     Returns:
         None if `part` is no part of the file: one of the two does not parse, nothing of it is
-        known there, or it is the file anew, with every definition and all that they name.
+        known there (with `adding`: it defines no function or class, or the file nothing), or it is
+        the file anew, with every definition and all that they name.
     """
     try:
         old, new = parse_torn(whole), parse_torn(part)
@@ -42,20 +45,25 @@ def spliced(whole: str, part: str) -> str | None:
         return None
     known, sent = _units(old), _units(new)
     replaced = [name for name in sent if name in known]
-    if not replaced or _is_anew(old, new):
+    adds = adding and known and _definitions(new)  # constants alone are an example of its use
+    if not (replaced or adds) or _is_anew(old, new):
         return None
     lines, texts = lines_of(whole), lines_of(part)
     starts = {name: _span(known[name])[0] for name in replaced}
     # what is new may need the constants: it stands behind them
-    first = min(_definitions(old).keys() & starts.keys() or starts, key=lambda name: starts[name])
+    first = min(_definitions(old).keys() & starts.keys() or starts,
+                key=lambda name: starts[name], default=None)  # fmt: skip
     added = [_text(texts, node) for node in _new_statements(old, new)]
+    if first is None:
+        end = max(_span(node)[1] for node in known.values())
+        lines[end:end] = [line for text in added for line in ("", "", *text)]
     for name in sorted(replaced, key=lambda name: -starts[name]):  # from the end
         start, end = _span(known[name])
         before = [line for text in added for line in (*text, "", "")] if name == first else []
         lines[start - 1 : end] = [*before, *_renewed(lines, texts, known[name], sent[name])]
     imports = {ast.unparse(node) for node in old.body if isinstance(node, _IMPORTS)}
     wanted = [node for node in new.body if _is_wanted(node) and ast.unparse(node) not in imports]
-    at = min(_after_imports(old), *(start - 1 for start in starts.values()))  # no line has moved
+    at = min([_after_imports(old), *(start - 1 for start in starts.values())])  # no line has moved
     lines[at:at] = [ast.unparse(node) for node in wanted]
     return "\n".join(lines) + "\n"
 

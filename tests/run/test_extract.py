@@ -759,6 +759,11 @@ AMENDED = Output(path="model.py", symbols=("f", "g"), parts=True)
         pytest.param(f"```python path=model.py\n{F}```\n", WHOLE.replace("1", "2"), id="one"),
         pytest.param(f"```python\n{F}```\n", WHOLE.replace("1", "2"), id="without its path"),
         pytest.param(
+            "```python path=model.py\ndef h():\n    return 3\n```\n",
+            f"{WHOLE}\n\ndef h():\n    return 3\n",
+            id="nothing but a new one",
+        ),
+        pytest.param(
             f"```python path=model.py\n{F}```\n\n```python path=model.py\n{G}```\n",
             WHOLE.replace("1", "2").replace("return os", "return os.sep"),
             id="each in a block of its own",

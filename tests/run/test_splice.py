@@ -98,6 +98,30 @@ def test_the_only_function_with_all_that_it_names_is_the_file_anew() -> None:
     assert spliced(whole, "def show():\n    return 4\n") is None
 
 
+def test_a_function_that_is_new_stands_behind_what_the_file_defines() -> None:
+    whole = f"{WHOLE}\n\nif __name__ == '__main__':\n    last()\n"
+
+    mended = spliced(whole, "import os\nimport math\n\ndef other(): return os.sep\n", adding=True)
+
+    assert mended == whole.replace("import math\n", "import math\nimport os\n").replace(
+        "    return 4\n", "    return 4\n\n\ndef other(): return os.sep\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("whole", "part"),
+    [
+        pytest.param("", "def other(): ...", id="there is no file"),
+        pytest.param("import math\n", "def other(): ...", id="the file defines nothing"),
+        pytest.param(WHOLE, "result = last()\n", id="it uses the file"),
+        pytest.param(WHOLE, "import os\n", id="it defines nothing"),
+        pytest.param("def a(): ...\n", "def a(): ...\ndef b(): ...\n", id="it has all of the file"),
+    ],
+)
+def test_what_is_no_addition_is_left_alone(whole: str, part: str) -> None:
+    assert spliced(whole, part, adding=True) is None
+
+
 def test_a_future_import_stays_in_front() -> None:
     part = "from __future__ import annotations\n\ndef last():\n    return 5\n"
 
