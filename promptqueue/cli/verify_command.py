@@ -84,7 +84,7 @@ def verify(
     """
     from promptqueue.queue.load import load_queue
     from promptqueue.reports.terminal import heading
-    from promptqueue.run.manifest import find_targets
+    from promptqueue.run.manifest import find_targets, refuse_own_judge
     from promptqueue.verify.contract import Selection
     from promptqueue.verify.gates import verify as judge
 
@@ -99,13 +99,14 @@ def verify(
     reports = []
     for target in targets:
         loaded = load_queue(target.queue_file)
+        refuse_own_judge(path, target, loaded)
         for name in [*(only or ()), *([explain] if explain else ())]:
             _check_name(loaded, name)
         _warn_of_change(loaded, target)
         told: list[Finding] = []
         values = _inputs(loaded, target, settings or [], inputs)
         if not json:
-            typer.echo(heading(target.folder, loaded.queue.name, values))
+            typer.echo(heading(target.folder, _judged_by(loaded, target), values))
         report = judge(
             loaded,
             target.folder,
@@ -127,6 +128,13 @@ def verify(
     ]
     if red:
         raise ChecksFailed(f"not green: {', '.join(map(str, red))}")
+
+
+def _judged_by(loaded: LoadedQueue, target: Target) -> str:
+    """Return the queue's name, and its file where the user did not name it."""
+    from promptqueue.run.prepare import relative
+
+    return loaded.queue.name + ("" if target.named else f" ({relative(loaded.path)})")
 
 
 def _inputs(

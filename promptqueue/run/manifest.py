@@ -9,6 +9,7 @@ from pathlib import Path
 
 from promptqueue.errors import UsageError
 from promptqueue.queue.inputs import Value
+from promptqueue.queue.load import LoadedQueue
 from promptqueue.run.workspace import MANIFEST, SHRUNK_FROM
 
 
@@ -24,6 +25,8 @@ class Target:
     """That the prompts were made with; empty where nobody knows."""
     shrunk: Mapping[str, int]
     """Lines that the version before had, of each file that lost most of them."""
+    named: bool = False
+    """The user named the queue; else the manifest did, which came with the code."""
 
 
 def find_targets(path: Path, queue: Path | None = None) -> list[Target]:
@@ -39,7 +42,7 @@ def find_targets(path: Path, queue: Path | None = None) -> list[Target]:
     if not path.is_dir():
         raise UsageError(f"{path} is no folder; name one that holds generated files")
     if queue is not None:
-        return [Target(path, queue, "", _inputs_of(path), _shrunk_of(path))]
+        return [Target(path, queue, "", _inputs_of(path), _shrunk_of(path), named=True)]
     if (path / MANIFEST).exists():
         return [_target(path)]
     below = sorted(manifest.parent for manifest in path.glob(f"*/{MANIFEST}"))
@@ -49,6 +52,30 @@ def find_targets(path: Path, queue: Path | None = None) -> list[Target]:
             "(promptqueue run QUEUE), or say what it answers to with --queue QUEUE"
         )
     return [_target(folder) for folder in below]
+
+
+def refuse_own_judge(path: Path, target: Target, loaded: LoadedQueue) -> None:
+    """Refuse code that brings its own contract, which would run outside of the sandbox.
+
+    Args:
+        path: what the user wants to be judged.
+        target: a folder of it.
+        loaded: the queue that it answers to.
+
+    Raises:
+        UsageError: the manifest chose a queue whose files lie below `path`.
+    """
+    queue = loaded.queue
+    checks = [check for step in queue.steps for check in step.checks]
+    brought = [queue.reference] if queue.reference else []
+    judges = [loaded.path, *(loaded.folder / each for each in (*checks, *brought))]
+    own = next((each for each in judges if each.resolve().is_relative_to(path.resolve())), None)
+    if own is not None and not target.named:
+        raise UsageError(
+            f"{target.folder / MANIFEST} has the code judged by {own}, which came with it: "
+            "checks run with your rights, outside of the sandbox; read them, then name the queue: "
+            f"promptqueue verify {target.folder} --queue {loaded.path}"
+        )
 
 
 def _inputs_of(folder: Path) -> Mapping[str, Value]:

@@ -147,6 +147,55 @@ def test_bad_input_is_told(shell: Shell, arguments: list[str], code: int, words:
     assert "Traceback" not in done.stdout + done.stderr
 
 
+@pytest.fixture
+def foreign(shell: Shell) -> Shell:
+    """A stranger's folder whose checks take any code, and leave a trace when they run."""
+    (shell.folder / "foreign" / "checks").mkdir(parents=True)
+    shell.write("foreign/stats.py", "mean = median = None\n")
+    shell.write("foreign/checks/test_evil.py", f"open({str(shell.folder / 'ran')!r}, 'w')\n")
+    steps = "steps: [{id: a, task: A., outputs: [{path: stats.py}], checks: [checks/test_evil.py]}]"
+    shell.write("foreign/evil.yaml", f"promptqueue: 1\nname: evil\n{steps}\n")
+    shell.write("foreign/manifest.json", '{"queue_file": "evil.yaml", "queue_digest": ""}')
+    return shell
+
+
+@pytest.mark.parametrize("arguments", [["foreign"], ["."], ["foreign/../foreign", "--json"]])
+def test_code_does_not_choose_a_judge_that_it_brings(foreign: Shell, arguments: list[str]) -> None:
+    done = foreign.run("verify", *arguments)
+
+    assert done.returncode == 2
+    assert "evil.yaml, which came with it" in done.stderr
+    assert "--queue" in done.stderr
+    assert not (foreign.folder / "ran").exists()
+
+
+def test_nor_does_it_bring_the_checks_of_a_queue_that_lies_elsewhere(foreign: Shell) -> None:
+    queue = (foreign.folder / "foreign/evil.yaml").read_text()
+    (foreign.folder / "other").mkdir()
+    foreign.write("other/evil.yaml", queue.replace("checks/test", "../foreign/checks/test"))
+    told = '{"queue_file": "../other/evil.yaml", "queue_digest": ""}'
+    foreign.write("foreign/manifest.json", told)
+
+    done = foreign.run("verify", "foreign")
+
+    assert done.returncode == 2
+    assert "test_evil.py, which came with it" in done.stderr
+    assert not (foreign.folder / "ran").exists()
+
+
+def test_a_judge_in_the_folder_that_the_user_names_counts(foreign: Shell) -> None:
+    done = foreign.run("verify", "foreign", "--queue", "foreign/evil.yaml")
+
+    assert done.stdout.startswith("foreign: judged by the queue evil\n")
+    assert (foreign.folder / "ran").exists()
+
+
+def test_a_queue_that_the_manifest_names_is_shown_with_its_file(shell: Shell) -> None:
+    done = shell.run("verify", "generated/tiny")
+
+    assert done.stdout.startswith("generated/tiny: judged by the queue tiny (pack/tiny.yaml)\n")
+
+
 @pytest.mark.parametrize(
     "manifest",
     ["", "{", "[]", '{"queue_file": 5}', '{"queue_file": "gone.yaml", "queue_digest": ""}'],
