@@ -142,8 +142,9 @@ def bwrap_command(
 def landlock_paths(plan: Plan, readable: Sequence[Path], places: Places) -> dict[str, Any]:
     """Return what Landlock leaves open, for either backend."""
     own = [str(path) for path in (*interpreter_paths(), *readable)]
-    devices = [f"/dev/{name}" for name in ("null", "zero", "full", "random", "urandom")]
-    facts = ["/proc/cpuinfo", "/proc/meminfo"]
+    devices = [f"/dev/{name}" for name in ("null", "full", "random", "urandom")]
+    # what may write into /dev/zero may map it as memory that is shared, and no process's own
+    facts = ["/proc/cpuinfo", "/proc/meminfo", "/dev/zero"]
     write = [places.scratch, *devices]
     if plan.backend == "bwrap":
         write += ["/tmp", "/dev/shm"]  # noqa: S108 - the sandbox's own

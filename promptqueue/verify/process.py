@@ -215,7 +215,7 @@ class Process:
     def _watch(self) -> None:
         while self._popen.poll() is None:
             pids = watch.tree(self.pid)
-            usage = watch.usage(pids)
+            usage = watch.usage(pids, alone=self._init)
             self._peak = max(self._peak, usage.memory_mib)
             if time.monotonic() - self._begin > self._limits.wall_s:
                 return self.stop("time")

@@ -11,7 +11,7 @@ import platform
 import struct
 
 _LOAD, _JUMP_EQ, _JUMP_GE, _JUMP_SET, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
-_NR, _ARCH, _ARG0, _ARG1, _ARG2 = 0, 4, 16, 24, 32
+_NR, _ARCH, _ARG0, _ARG1, _ARG2, _ARG3 = 0, 4, 16, 24, 32, 40
 """Offsets in struct seccomp_data; of the arguments the low halves (both machines little-endian)."""
 _ALLOW, _ERRNO, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
 _X32 = 0x40000000
@@ -19,6 +19,7 @@ _X32 = 0x40000000
 _NAMESPACES = 0x7E020080
 """CLONE_NEW{NS,CGROUP,UTS,IPC,USER,PID,NET,TIME} of sched.h."""
 _AF_UNIX = 1
+_MAP_SHARED, _MAP_ANONYMOUS = 0x01, 0x20
 _TERMINAL_INPUT = (0x5412, 0x541C)
 """TIOCSTI and TIOCLINUX type into the terminal of the user (CVE-2017-5226)."""
 
@@ -41,6 +42,8 @@ _SHARED_BY_ALL = {
 }
 _DENIED = {  # name: (x86_64, aarch64)
     "socket": (41, 198),
+    "setsockopt": (54, 208),  # makes a pair of sockets hold more than the watch counts for them
+    "vmsplice": (278, 75),  # puts pages into a pipe, which holds them when they are unmapped
     "memfd_create": (319, 279),  # memory that no limit of a process counts
     "shmget": (29, 194),
     "shmat": (30, 196),
@@ -120,7 +123,7 @@ _IDLE = {  # answered "done", and nothing is done: Landlock does not see them; N
     "sched_setattr": (314, 274),
 }
 _CLONE, _CLONE3, _SOCKETPAIR, _IOCTL = (56, 220), (435, 435), (53, 199), (16, 29)
-_PRLIMIT, _UTIMENSAT = (302, 261), (280, 88)
+_PRLIMIT, _UTIMENSAT, _MMAP = (302, 261), (280, 88), (9, 222)
 
 
 def filter_program(machine: str = "") -> bytes | None:
@@ -168,9 +171,12 @@ def _argument_rules(column: int) -> list[bytes]:
     limits = [_line(_LOAD, _ARG0), _line(_JUMP_EQ, 0, then=1), deny]  # only its own
     # Idle as well; but "now" is what Path.touch tries first, and only if refused makes the file.
     times = [_line(_LOAD, _ARG2), _line(_JUMP_EQ, 0, otherwise=1), deny, _line(_RETURN, _ERRNO)]
+    # Shared memory without a file stays when it is unmapped in part, and is then nobody's.
+    shared = [_line(_LOAD, _ARG3), _line(_JUMP_SET, _MAP_SHARED, otherwise=2)]
+    shared += [_line(_JUMP_SET, _MAP_ANONYMOUS, otherwise=1), deny]
     blocks = (
         *((_CLONE, clone), (_SOCKETPAIR, pair), (_IOCTL, terminal)),
-        *((_PRLIMIT, limits), (_UTIMENSAT, times)),
+        *((_PRLIMIT, limits), (_UTIMENSAT, times), (_MMAP, shared)),
     )
     lines: list[bytes] = []
     for numbers, body in blocks:

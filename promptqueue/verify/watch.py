@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import signal
 import time
@@ -12,6 +13,8 @@ from pathlib import Path
 from promptqueue.queue.verification import SandboxLimits
 
 _MIB = 1 << 20
+_MEMORY = (b"RssAnon:", b"RssShmem:", b"VmSwap:", b"VmPTE:")
+"""What counts of /proc/PID/status; tables of pages as well, which a large map of nothing needs."""
 
 
 def tree(root: int) -> list[int]:
@@ -35,22 +38,43 @@ class Usage:
     """What processes take together."""
 
     memory_mib: float
-    """Private and shared anonymous memory, forked pages counted in each process."""
+    """Private and shared anonymous memory, forked pages counted in each process, and sockets."""
     threads: int
     """Each process has at least one."""
 
 
-def usage(pids: list[int]) -> Usage:
-    """Add up what these processes take; those that are gone take nothing."""
-    kib = threads = 0
+def usage(pids: list[int], alone: int | None = None) -> Usage:
+    """Add up what these processes take; those that are gone take nothing.
+
+    Args:
+        pids: of the processes.
+        alone: one of them, if they have a network namespace of their own.
+    """
+    kib, threads = _socket_bytes(alone) / 1024 if alone else 0.0, 0
     for pid in pids:
         with contextlib.suppress(OSError), open(f"/proc/{pid}/status", "rb") as file:
             for line in file:
-                if line.startswith((b"RssAnon:", b"RssShmem:")):
+                if line.startswith(_MEMORY):
                     kib += int(line.split()[1])
                 elif line.startswith(b"Threads:"):
                     threads += int(line.split()[1])
     return Usage(kib / 1024, threads)
+
+
+def _socket_bytes(pid: int) -> int:
+    """Return what the sockets of a network namespace can hold: that is no process's memory."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/net/unix", "rb") as file:
+        return max(0, sum(1 for _ in file) - 1) * _room_of_a_socket()
+    return 0
+
+
+@functools.cache
+def _room_of_a_socket() -> int:
+    """Return how much a socket takes that nobody reads; seccomp.py lets nobody raise it.
+
+    It takes messages until it is full, and the last may be as large as all of its room.
+    """
+    return 2 * int(Path("/proc/sys/net/core/wmem_default").read_text("ascii"))
 
 
 def crowd(folders: list[str], limits: SandboxLimits) -> str:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
+import socket
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -102,6 +106,7 @@ class Look:
     """Its folder on the host."""
     begun: dict[str, Path] = field(default_factory=dict)
     """Where its links led before it tried anything."""
+    shared_kib: int = field(default_factory=lambda: _shared_kib())
 
     def __post_init__(self) -> None:
         for what in ("ns/user", "ns/net", "ns/mnt", "root"):
@@ -124,12 +129,34 @@ class Look:
         """Tell whether it has a file descriptor whose link names this."""
         return any(what in str(path.readlink()) for path in Path(f"/proc/{self.pid}/fd").iterdir())
 
+    def shared_mib(self) -> int:
+        """Return the shared memory of the host that came since it began and no process shows."""
+        shown = sum(int(self.status("RssShmem", pid).split()[0]) for pid in self.tree())
+        return (_shared_kib() - self.shared_kib - shown) >> 10
+
+    def in_sockets_mib(self) -> int:
+        """Return what its sockets hold, as the kernel tells who holds one of them."""
+        process, found = os.pidfd_open(self.pid), 0
+        for number in (int(path.name) for path in Path(f"/proc/{self.pid}/fd").iterdir()):
+            if "socket:" in str(Path(f"/proc/{self.pid}/fd/{number}").readlink()):
+                held = ctypes.CDLL(None).syscall(_PIDFD_GETFD, process, number, 0)
+                with socket.socket(fileno=held) as end:
+                    found += struct.unpack("=9I", end.getsockopt(socket.SOL_SOCKET, 55, 36))[2]
+        os.close(process)
+        return found >> 20
+
     def hard_limit(self, name: str) -> float:
         lines = Path(f"/proc/{self.pid}/limits").read_text().splitlines()
         words = next(line for line in lines if line.startswith(name))[26:].split()
         return float("inf") if words[1] == "unlimited" else int(words[1])
 
 
+def _shared_kib() -> int:
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("Shmem:"))
+
+
+_PIDFD_GETFD = 438
 _NEW_USER, _NEW_NET, _NEW_MOUNTS = 0x10000000, 0x40000000, 0x00020000
 MEANWHILE: dict[str, tuple[str, Callable[[Look], bool]]] = {
     # the kernel's doors
@@ -194,6 +221,22 @@ MEANWHILE: dict[str, tuple[str, Callable[[Look], bool]]] = {
     "reserves memory": (
         "import mmap; kept = mmap.mmap(-1, 3 << 30, mmap.MAP_PRIVATE)",
         lambda it: int(it.status("VmData").split()[0]) > LIMITS.memory_mib << 10,
+    ),
+    "leaves shared memory that no process shows": (
+        "import mmap\nkept = mmap.mmap(-1, 96 << 20)\n"
+        "for _ in range(96): kept.write(b'x' * (1 << 20)); kept.madvise(mmap.MADV_DONTNEED)",
+        lambda it: it.shared_mib() > 64,
+    ),
+    "shares pages of /dev/zero": (
+        "import mmap\nkept = mmap.mmap(os.open('/dev/zero', os.O_RDWR), 96 << 20)\n"
+        "for _ in range(96): kept.write(b'x' * (1 << 20)); kept.madvise(mmap.MADV_DONTNEED)",
+        lambda it: it.shared_mib() > 64,
+    ),
+    "keeps memory in sockets": (
+        "kept = [socket.socketpair() for _ in range(30)]\n"
+        "for pair in kept:\n    pair[0].setsockopt(1, 7, 1 << 30)\n    pair[0].setblocking(False)\n"
+        "    try:\n        while True: pair[0].send(bytes(1 << 16))\n    except OSError: pass",
+        lambda it: it.in_sockets_mib() > 30,
     ),
     "locks memory": (
         "kept = ctypes.create_string_buffer(4 << 20); C.mlock(kept, 4 << 20)",

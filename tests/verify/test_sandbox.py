@@ -133,6 +133,13 @@ UNSEEN = {  # prints LEAK when it worked: from outside, it would be seen by the 
     "sysrq": "open('/proc/sysrq-trigger', 'w').write('h'); print('LEAK')",
     "core_pattern": "open('/proc/sys/kernel/core_pattern', 'w'); print('LEAK')",
     "setuid": "import os; os.setuid(0); print('LEAK')",
+    "pages in a pipe": """
+import ctypes, os
+class Piece(ctypes.Structure):
+    _fields_ = [("base", ctypes.c_void_p), ("size", ctypes.c_size_t)]
+held = ctypes.create_string_buffer(4096)
+piece = Piece(ctypes.addressof(held), 4096)
+if ctypes.CDLL(None).vmsplice(os.pipe()[1], ctypes.byref(piece), 1, 0) > 0: print('LEAK')""",
 }
 """All others are judged by what the host sees: test_canaries.py."""
 
@@ -157,6 +164,54 @@ for _ in range(4):
         x = bytearray(b'x') * (300 << 20); time.sleep(60)
 time.sleep(60)""",
 }
+
+
+UNCOUNTED = {  # by the kernel, for a process
+    "tables of pages": """
+import mmap, time
+m = mmap.mmap(-1, 1 << 40, mmap.MAP_PRIVATE | 0x4000, mmap.PROT_READ)
+for place in range(0, 1 << 38, 2 << 20): m[place]
+print('LEAK', flush=True); time.sleep(60)""",
+    "sockets": """
+import os, socket, time
+for _ in range(9):
+    if not os.fork():
+        kept = [socket.socketpair() for _ in range(100)]
+        for one, other in kept:
+            one.setblocking(False)
+            try:
+                while True: one.send(bytes(1 << 16))
+            except OSError: pass
+        time.sleep(60)
+time.sleep(2); print('LEAK', flush=True); time.sleep(60)""",
+}
+
+
+@pytest.mark.sandbox
+@pytest.mark.parametrize("name", UNCOUNTED)
+def test_memory_that_no_process_shows_counts(full: Sandbox, name: str, tmp_path: Path) -> None:
+    limits = LIMITS.model_copy(update={"memory_mib": 128})
+
+    outcome = judge(full, UNCOUNTED[name], tmp_path, limits)
+
+    assert (outcome.stopped, outcome.stdout) == ("memory", b"")
+
+
+@pytest.mark.sandbox
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import asyncio; asyncio.run(asyncio.sleep(0))",
+        "from multiprocessing import Pipe, Value; Pipe(); Value('i', 1).value += 1",
+        "from multiprocessing import Pool; Pool(2).map(abs, [1, 2])",
+        "import os; os.read(os.open('/dev/zero', os.O_RDONLY), 9)",
+    ],
+    ids=["asyncio", "pipe", "pool", "zero"],
+)
+def test_honest_ways_to_share_work(full: Sandbox, text: str, tmp_path: Path) -> None:
+    outcome = judge(full, text, tmp_path)
+
+    assert outcome.exit_code == 0, outcome.stderr
 
 
 @pytest.mark.sandbox
