@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 import zlib
@@ -107,7 +108,7 @@ class Candidate:
             IsolationError: the sandbox did not start.
         """
         if self._process is not None and self._process.stopped:
-            self.close()  # its time ran out while nobody asked; that of questions is counted here
+            self.close()  # for what it did after its answer; the next question begins anew
         if self._process is None:
             self._process, self._worker = self._launched(), None
 
@@ -183,20 +184,24 @@ class Candidate:
 
     def _exchanged(self, question: dict[str, Any]) -> Reply:
         """Send a question and return the reply; a worker that is in no state to go on is ended."""
-        if self._spent_s > self.settings.limits.wall_s:
-            text = f"the time of all questions, {self.settings.limits.wall_s:g} s, is used up"
-            return Failed(failed="time over", text=text)
+        left_s = self.settings.limits.wall_s - self._spent_s
+        if left_s <= 0:
+            return self._time_over()
         try:
             frame = wire.encode(question)
         except wire.WireError as error:  # a fault of the check, and no verdict on the code
             raise TypeError(f"{question['name']}: the question cannot be sent: {error}") from error
         process, worker = self._started()
         patience, begin = float(question["time_s"]) + _GRACE_S, time.monotonic()
+        end = begin + left_s
         try:
-            wire.write_all(process.stdin.fileno(), frame, deadline=begin + patience)
-            reply = wire.receive(process.stdout.fileno(), deadline=time.monotonic() + patience)
+            wire.write_all(process.stdin.fileno(), frame, deadline=min(begin + patience, end))
+            deadline = min(time.monotonic() + patience, end)
+            reply = wire.receive(process.stdout.fileno(), deadline=deadline)
         except wire.WireTimeout as error:
-            return Failed(failed="time", text=self._end() or str(error))
+            text = self._end() or str(error)
+            over = time.monotonic() >= end
+            return self._time_over() if over else Failed(failed="time", text=text)
         except wire.WireError as error:
             return Failed(failed="worker", text=self._end() or str(error))
         finally:
@@ -204,6 +209,10 @@ class Candidate:
         if not self._alone:
             process.sweep(keep=worker)
         return read_reply(reply)
+
+    def _time_over(self) -> Failed:
+        text = f"the time of all questions, {self.settings.limits.wall_s:g} s, is used up"
+        return Failed(failed="time over", text=text)
 
     @property
     def _alone(self) -> bool:
@@ -231,6 +240,7 @@ class Candidate:
         return self._process, self._worker
 
     def _launched(self) -> Process:
+        """Start a worker, whose wall time is that of its questions: idle time is not the code's."""
         config = {
             "preload": list(self.settings.preload),
             "code": "{code}",
@@ -241,7 +251,7 @@ class Candidate:
         return self.sandbox.start(
             ["python", "-I", str(_TRAVELS[0]), json.dumps(config)],
             code=self.code.root,
-            limits=self.settings.limits,
+            limits=self.settings.limits.model_copy(update={"wall_s": math.inf}),
             readable=_TRAVELS,
             env={"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"},
         )

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from promptqueue.queue.verification import Verification
-from promptqueue.verify.candidate import Candidate
+from promptqueue.verify.candidate import Candidate, CandidateError
 from promptqueue.verify.replies import Answered, Failed, Raised, read_reply
-from promptqueue.verify.sandbox import open_sandbox
+from promptqueue.verify.sandbox import SandboxLimits, open_sandbox
 from promptqueue.verify.snapshot import Copy
 
 STAY = """
@@ -31,6 +31,10 @@ def daemon(token):
 
 def seven():
     return 7
+
+def late(seconds):
+    time.sleep(seconds)
+    return 7
 """
 PROBES = """
 def daemon(candidate, token):
@@ -38,6 +42,9 @@ def daemon(candidate, token):
 
 def seven(candidate):
     return candidate.stay.seven()
+
+def late(candidate, seconds):
+    return candidate.stay.late(seconds)
 """
 
 
@@ -99,6 +106,27 @@ def test_a_worker_that_nobody_asked_ends_with_the_checks(tmp_path: Path) -> None
         assert seen(str(tmp_path))
 
     assert not named(str(tmp_path))
+
+
+def test_time_in_which_nobody_asks_is_not_the_codes(tmp_path: Path) -> None:
+    with asked("none", tmp_path) as candidate:
+        candidate.settings = Verification(limits=SandboxLimits(wall_s=1.5))
+        candidate.ask("probes.seven")
+        time.sleep(1.3)
+
+        assert candidate.ask("probes.late", seconds=0.5) == 7
+
+
+def test_the_time_of_all_questions_is_that_of_the_questions(tmp_path: Path) -> None:
+    over = r"no usable answer: the time of all questions, 1\.5 s, is used up"
+    with asked("none", tmp_path) as candidate:
+        candidate.settings = Verification(limits=SandboxLimits(wall_s=1.5))
+        assert candidate.ask("probes.late", seconds=0.7) == 7
+
+        for _ in range(2):
+            with pytest.raises(CandidateError, match=over):
+                candidate.ask("probes.late", seconds=2)
+        assert candidate._spent_s < 2.5
 
 
 def test_a_missing_module_is_told_at_the_question_and_leaves_nothing(tmp_path: Path) -> None:
