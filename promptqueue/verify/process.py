@@ -78,6 +78,7 @@ class Process:
         self._begin, self._seconds = time.monotonic(), 0.0
         self._head, self._tail = b"", b""
         self._init: int | None = None
+        self._blind: Exception | None = None
         self._threads: list[threading.Thread] = []
 
     def __enter__(self) -> Self:
@@ -90,7 +91,7 @@ class Process:
         """End everything that runs in the sandbox; once is enough, more does no harm.
 
         Raises:
-            IsolationError: a process is there still, although it was killed.
+            IsolationError: a process is there still, although it was killed; or it ran unwatched.
         """
         self.kill()
         try:
@@ -102,6 +103,12 @@ class Process:
             ) from None
         finally:
             self._release()
+        if self._blind is not None:
+            told = f"{type(self._blind).__name__}: {self._blind}"
+            raise IsolationError(
+                f"the watch over the sandbox broke ({told}), so that no limit held; "
+                "what ran in it was ended, and nothing of its verdict counts"
+            ) from self._blind
 
     def _release(self) -> None:
         for thread in self._threads:
@@ -213,6 +220,13 @@ class Process:
                     self.files[name] = control.read(size)
 
     def _watch(self) -> None:
+        try:
+            self._hold_to_limits()
+        except Exception as error:
+            self._blind = error
+            self.stop("watch")
+
+    def _hold_to_limits(self) -> None:
         while self._popen.poll() is None:
             pids = watch.tree(self.pid)
             usage = watch.usage(pids, alone=self._init)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import functools
+import itertools
 import os
-import shutil
+import secrets
+import stat
 import sys
 import tempfile
 import time
@@ -41,7 +43,7 @@ def scratch_folder() -> Iterator[Path]:
 def remove_abandoned() -> None:
     """Remove the folders of this user that nobody holds; one look per process is enough."""
     for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-        with contextlib.suppress(OSError):  # another one was faster
+        with contextlib.suppress(Exception):  # whatever is wrong with one; or another was faster
             there = folder.lstat()
             if there.st_uid == os.geteuid() and time.time() - there.st_mtime > _YOUNG_S:
                 _remove_unless_held(folder)
@@ -57,19 +59,66 @@ def _remove_unless_held(folder: Path) -> None:
 
 
 def _remove(folder: Path) -> None:
-    """Remove a folder, and those in it that judged code closed even to their owner."""
-    if sys.platform == "linux":
-        for _, names, _, place in os.fwalk(folder):
-            for name in names:
-                with contextlib.suppress(OSError):  # a link, too
-                    _open_up(name, place)
-    shutil.rmtree(folder, ignore_errors=True)
+    """Remove a folder, however deep it is, and what in it is closed even to its owner.
+
+    Judged code may have made more folders in folders than calls may be nested, or a path may be
+    long. So each moves to the top before it is looked into; by descriptors, so that no link leads
+    astray meanwhile.
+    """
+    with contextlib.suppress(OSError):
+        top = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            waiting, names = os.listdir(top), _fresh_names()
+            while waiting:
+                name = waiting.pop()
+                with contextlib.suppress(OSError):
+                    waiting += _lifted(name, top, names)
+                with contextlib.suppress(OSError):
+                    os.rmdir(name, dir_fd=top)
+        finally:
+            os.close(top)
+        folder.rmdir()
 
 
-def _open_up(name: str, place: int) -> None:
-    """Let the owner enter a folder; by descriptors, so that no link leads astray meanwhile."""
-    inner = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=place)
+def _lifted(name: str, top: int, names: Iterator[str]) -> list[str]:
+    """Remove the files of a folder in `top`, or that file; return the new names of its folders."""
+    lifted: list[str] = []
+    if _is_unlinked(name, top):
+        return lifted
+    inner = _opened_up(name, top)
     try:
-        os.chmod(f"/proc/self/fd/{inner}", 0o700)  # noqa: PTH101 - chmod of O_PATH needs this name
+        for each in os.listdir(inner):
+            with contextlib.suppress(OSError):
+                if not _is_unlinked(each, inner):
+                    os.close(_opened_up(each, inner))  # what moves changes, too: its ".."
+                    os.rename(each, new := next(names), src_dir_fd=inner, dst_dir_fd=top)
+                    lifted.append(new)
     finally:
         os.close(inner)
+    return lifted
+
+
+def _is_unlinked(name: str, place: int) -> bool:
+    """Remove what is no folder; return whether it was none."""
+    if stat.S_ISDIR(os.stat(name, dir_fd=place, follow_symlinks=False).st_mode):
+        return False
+    os.unlink(name, dir_fd=place)
+    return True
+
+
+def _opened_up(name: str, place: int) -> int:
+    """Open a folder, and let its owner in before."""
+    flags = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    if sys.platform == "linux":
+        inner = os.open(name, os.O_PATH | flags, dir_fd=place)
+        try:
+            os.chmod(f"/proc/self/fd/{inner}", 0o700)  # noqa: PTH101 - O_PATH needs this name
+        finally:
+            os.close(inner)
+    return os.open(name, os.O_RDONLY | flags, dir_fd=place)
+
+
+def _fresh_names() -> Iterator[str]:
+    """Yield names that nobody has given."""
+    prefix = secrets.token_hex(16)
+    return (f"{prefix}-{number}" for number in itertools.count())

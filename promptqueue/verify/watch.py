@@ -7,6 +7,7 @@ import functools
 import os
 import signal
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from promptqueue.queue.verification import SandboxLimits
 _MIB = 1 << 20
 _MEMORY = (b"RssAnon:", b"RssShmem:", b"VmSwap:", b"VmPTE:")
 """What counts of /proc/PID/status; tables of pages as well, which a large map of nothing needs."""
+_DEEPEST = 64
+"""Folders in folders that are looked into: each is held open, and no program needs more."""
 
 
 def tree(root: int) -> list[int]:
@@ -90,16 +93,45 @@ def crowd(folders: list[str], limits: SandboxLimits) -> str:
 
 
 def folder_crowd(folder: Path, limits: SandboxLimits) -> str:
-    """Say the same of a plain folder, where nothing but counting helps."""
+    """Say the same of a plain folder, where nothing but counting helps; too deep is too many."""
     count = size = 0
-    for place, _, names in os.walk(folder):
-        count += len(names) + 1
-        for name in names:
-            with contextlib.suppress(OSError):
-                size += os.lstat(os.path.join(place, name)).st_blocks * 512
-        if count > limits.files or size > limits.disk_mib * _MIB:
-            break
-    return "files" if count > limits.files else "disk" if size > limits.disk_mib * _MIB else ""
+    try:
+        for taken in _sizes(str(folder), None, _DEEPEST):
+            count, size = count + 1, size + taken
+            if count > limits.files:
+                return "files"
+            if size > limits.disk_mib * _MIB:
+                return "disk"
+    except RecursionError:
+        return "files"
+    return ""
+
+
+def _sizes(name: str, place: int | None, depth: int) -> Iterator[int]:
+    """Yield the bytes of each entry in a folder and below it.
+
+    It goes by descriptors, for the path of what lies deep may be too long to be opened.
+
+    Raises:
+        RecursionError: there are folders in folders beyond that depth.
+    """
+    if not depth:
+        raise RecursionError
+    with contextlib.suppress(OSError), _opened(name, place) as inner, os.scandir(inner) as entries:
+        for entry in entries:
+            with contextlib.suppress(OSError):  # it is gone meanwhile
+                yield entry.stat(follow_symlinks=False).st_blocks * 512
+            if entry.is_dir(follow_symlinks=False):
+                yield from _sizes(entry.name, inner, depth - 1)
+
+
+@contextlib.contextmanager
+def _opened(name: str, place: int | None) -> Iterator[int]:
+    inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=place)
+    try:
+        yield inner
+    finally:
+        os.close(inner)
 
 
 def kill(pid: int, number: int = signal.SIGKILL) -> None:

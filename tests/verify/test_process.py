@@ -130,3 +130,20 @@ def test_a_process_that_outlives_its_death_is_no_verdict(
         with pytest.raises(IsolationError, match=f"process {supervisor} .* still there"):
             ends_within(20, started.close)
     watch.kill_tree(supervisor, 5)
+
+
+def test_code_that_runs_unwatched_is_ended_and_no_verdict(
+    weaker: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(*_: object) -> str:
+        raise RecursionError("too deep")
+
+    monkeypatch.setattr(watch, "folder_crowd", breaks)
+    before = set(watch.tree(os.getpid()))
+    started = start(weaker, tmp_path, "import time; time.sleep(600)")
+
+    ends_within(15, started.wait)
+
+    assert not (set(watch.tree(os.getpid())) - before)
+    with pytest.raises(IsolationError, match=r"the watch .* broke \(RecursionError: too deep\)"):
+        started.close()

@@ -166,6 +166,16 @@ time.sleep(60)""",
 }
 
 
+def test_folders_in_folders_are_held_as_well(tmp_path: Path) -> None:
+    text = "import os, time\nfor _ in range(1500): os.mkdir('a'); os.chdir('a')\ntime.sleep(60)"
+    weaker = open_sandbox("landlock")
+
+    outcome = judge(weaker, text, tmp_path)
+
+    assert outcome.stopped == "files"
+    assert run(weaker, ["python", "-c", ""], code=tmp_path / "code", limits=LIMITS).exit_code == 0
+
+
 UNCOUNTED = {  # by the kernel, for a process
     "tables of pages": """
 import mmap, time

@@ -7,11 +7,15 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from promptqueue.queue.verification import SandboxLimits
+from promptqueue.verify import scratch
 from promptqueue.verify.scratch import remove_abandoned, scratch_folder
+from promptqueue.verify.watch import folder_crowd
 
 _OWNER = """
 from promptqueue.verify.scratch import scratch_folder
@@ -24,10 +28,12 @@ with scratch_folder() as folder:
 
 
 @pytest.fixture(autouse=True)
-def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(tempfile, "tempdir", None)
     remove_abandoned.cache_clear()
+    yield
+    subprocess.run(["rm", "-rf", tmp_path], check=True)  # pytest breaks at what is too deep
 
 
 def owner() -> tuple[subprocess.Popen[str], Path]:
@@ -82,6 +88,56 @@ def test_what_may_be_somebody_elses_stays(tmp_path: Path, age: str) -> None:
     remove_abandoned()
 
     assert place.exists()
+
+
+def nested(folder: Path, depth: int, *, closed: bool = False) -> None:
+    """Make folders in folders, with a file in each, deeper than a path may be long."""
+    place = os.open(folder, os.O_RDONLY)
+    for _ in range(depth):
+        os.mkdir("a", dir_fd=place)
+        os.close(os.open("file", os.O_CREAT | os.O_WRONLY, dir_fd=place))
+        place, outer = os.open("a", os.O_RDONLY, dir_fd=place), place
+        if closed:
+            os.fchmod(outer, 0)
+        os.close(outer)
+    os.close(place)
+
+
+@pytest.mark.parametrize("closed", [False, True], ids=["open", "closed"])
+def test_folders_in_folders_go_however_deep_they_are(closed: bool) -> None:
+    with scratch_folder() as folder:
+        nested(folder, 2200, closed=closed)
+        (folder / "away").symlink_to(folder.parent)
+    assert not folder.exists()
+    assert folder.parent.exists()
+
+
+def test_one_that_cannot_be_removed_keeps_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in "abc":
+        (tmp_path / f"promptqueue-scratch-{name}").mkdir()
+        os.utime(tmp_path / f"promptqueue-scratch-{name}", (1, 1))
+    remove = scratch._remove
+
+    def fails(folder: Path) -> None:
+        if folder.name.endswith("b"):
+            raise RecursionError
+        remove(folder)
+
+    monkeypatch.setattr(scratch, "_remove", fails)
+    remove_abandoned()
+
+    assert [each.name for each in tmp_path.iterdir()] == ["promptqueue-scratch-b"]
+
+
+def test_a_folder_too_deep_to_be_looked_into_has_too_many_files(tmp_path: Path) -> None:
+    (tmp_path / "some").mkdir()
+    nested(tmp_path / "some", 20)
+    nested(tmp_path, 1500)
+
+    assert folder_crowd(tmp_path, SandboxLimits()) == "files"
+    assert folder_crowd(tmp_path / "some", SandboxLimits()) == ""
 
 
 def test_a_folder_that_nobody_may_enter_goes_as_well() -> None:
