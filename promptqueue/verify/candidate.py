@@ -24,14 +24,18 @@ from promptqueue.verify.replies import (
     Ready,
     Reply,
     read_reply,
+    told_place,
     told_status,
 )
 from promptqueue.verify.sandbox import Process, Sandbox
 from promptqueue.verify.snapshot import Copy
+from promptqueue.verify.tamper import WATCHED
 
 _IMPORT = "_import"
 _IMPORT_SOURCE = "def module(candidate, name):\n    candidate.module(name)\n"
-_TRAVELS = tuple(Path(__file__).with_name(f"{name}.py") for name in ("worker", "wire", "exercised"))
+_TRAVELS = tuple(
+    Path(__file__).with_name(f"{name}.py") for name in ("worker", "wire", "exercised", "tamper")
+)
 _MESSAGE_CAP = 500
 _BOOT_S = 120.0
 """Patience while the worker starts and preloads."""
@@ -264,9 +268,9 @@ class Candidate:
             case Raised(raised=error):
                 self._note(reply.lines)
                 text = one_line(f"{error.kind}: {error.text}", _MESSAGE_CAP)
-                raise CandidateError(text, one_line(error.at))
+                raise CandidateError(text, told_place(error.at))
             case Answered(answer=answer):
-                self.tampered.update(reply.tampered)
+                self.tampered |= {*WATCHED} & {*reply.tampered}
                 self._note(reply.lines)
                 return Answer(answer) if isinstance(answer, dict) else answer
 

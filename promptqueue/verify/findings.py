@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Generator, Iterable, Mapping
@@ -24,7 +25,11 @@ _WAITING = pytest.StashKey[dict[str, pytest.Item]]()
 """Of the configuration: the tests that have not run yet."""
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 """Differs from run to run; the same code and seed give the same report."""
-_FRAME = re.compile(r'^ +File "(?P<file>[^"]+)", line (?P<line>\d+)', re.MULTILINE)
+_FRAME = re.compile(
+    r'^ +File "(?P<file>[^"\n]+)", line (?P<line>\d{1,6})\b', re.MULTILINE | re.ASCII
+)
+_DEEPEST = 20
+"""Folders in folders of the code; judged programs may print any path."""
 _IMPORT = re.compile(r"\s*(?:from|import)\s")
 _EVIDENCE_CAP = 2000
 _OUTCOMES = {"passed": "passed", "failed": "failed", "skipped": "skipped"}
@@ -95,11 +100,12 @@ def _plain_lines(text: str) -> str:
 def last_place(printed: str, folder: Path) -> str:
     """Return the last line of the code that a program's traceback names, as file:line, or ""."""
     for frame in reversed([*_FRAME.finditer(printed)]):
-        parts = Path(frame["file"]).parts
-        for start in range(1, len(parts)):
+        parts = Path(frame["file"]).parts[1:][-_DEEPEST:]
+        for start in range(len(parts)):
             path = Path(*parts[start:])
-            if (folder / path).is_file():
-                return f"{path}:{frame['line']}"
+            with contextlib.suppress(OSError):  # no file can have such a name
+                if ".." not in parts and (folder / path).is_file():
+                    return f"{path}:{frame['line']}"
     return ""
 
 

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from promptqueue.queue.types import Strict
+
+_PLACE = re.compile(r"[^:]{1,1000}:\d{1,6}", re.ASCII)
+_Lines = dict[
+    Annotated[str, Field(max_length=1000)], list[Annotated[int, Field(ge=0, lt=1_000_000)]]
+]
+"""File to line numbers, as large as those of a file can be that is judged."""
 
 
 class _Exact(Strict):
@@ -33,7 +40,7 @@ class Answered(_Exact):
     answer: Any
     tampered: list[str]
     """Functions of other libraries that the code replaced."""
-    lines: dict[str, list[int]] = Field(default_factory=dict)
+    lines: _Lines = Field(default_factory=dict)
     """File to the lines of its functions that ran."""
 
 
@@ -50,7 +57,7 @@ class Raised(_Exact):
     """The code or the probe raised an exception."""
 
     raised: ToldException
-    lines: dict[str, list[int]] = Field(default_factory=dict)
+    lines: _Lines = Field(default_factory=dict)
     """As in `Answered`."""
 
 
@@ -58,9 +65,9 @@ class Failed(_Exact):
     """There is no answer."""
 
     failed: Literal["time", "time over", "ended", "worker", "garbage"]
-    stage: str = ""
+    stage: str = Field("", max_length=200)
     """What it was doing: `answering`, or `importing model`."""
-    status: int | None = None
+    status: int | None = Field(None, ge=0, le=0xFFFF)
     """Of waitpid, where it ended."""
     text: str = ""
 
@@ -75,6 +82,11 @@ def read_reply(message: object) -> Reply:
         return _REPLY.validate_python(message)
     except ValidationError:
         return Failed(failed="garbage", text="the answer is garbage")
+
+
+def told_place(at: str) -> str:
+    """Return where an exception came from, if that can be a file and a line; nothing else is."""
+    return at if _PLACE.fullmatch(at) and at.isprintable() else ""
 
 
 def told_status(status: int | None) -> str:

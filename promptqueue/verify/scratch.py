@@ -68,7 +68,7 @@ def _remove(folder: Path) -> None:
     with contextlib.suppress(OSError):
         top = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
-            waiting, names = os.listdir(top), _fresh_names()
+            waiting, names = _listed(top), _fresh_names()
             while waiting:
                 name = waiting.pop()
                 with contextlib.suppress(OSError):
@@ -87,7 +87,7 @@ def _lifted(name: str, top: int, names: Iterator[str]) -> list[str]:
         return lifted
     inner = _opened_up(name, top)
     try:
-        for each in os.listdir(inner):
+        for each in _listed(inner):
             with contextlib.suppress(OSError):
                 if not _is_unlinked(each, inner):
                     os.close(_opened_up(each, inner))  # what moves changes, too: its ".."
@@ -96,6 +96,11 @@ def _lifted(name: str, top: int, names: Iterator[str]) -> list[str]:
     finally:
         os.close(inner)
     return lifted
+
+
+def _listed(place: int) -> list[str]:
+    with os.scandir(place) as entries:
+        return [entry.name for entry in entries]
 
 
 def _is_unlinked(name: str, place: int) -> bool:

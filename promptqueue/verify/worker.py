@@ -40,18 +40,8 @@ def _beside(name: str) -> Any:
 
 _NUMBERS = itertools.count(1)
 """Of the questions."""
-wire, exercised = _beside("wire"), _beside("exercised")
+wire, exercised, tamper = _beside("wire"), _beside("exercised"), _beside("tamper")
 _PR_SET_DUMPABLE, _PR_SET_CHILD_SUBREAPER = 4, 36
-_WATCHED = (
-    *("builtins.abs", "builtins.len", "builtins.sum", "builtins.isinstance", "builtins.open"),
-    *("math.sqrt", "math.isfinite", "json.dumps", "json.loads", "os.write", "time.time"),
-    *("numpy.allclose", "numpy.array_equal", "numpy.isfinite", "numpy.asarray", "random.random"),
-    *("torch.allclose", "torch.equal", "torch.isfinite", "torch.tensor", "torch.manual_seed"),
-    *("torch.nn.Module.__call__", "torch.nn.Module.named_parameters", "torch.nn.Module.train"),
-    *("torch.nn.functional.conv2d", "torch.nn.functional.cross_entropy", "torch.save"),
-    *("torch.testing.assert_close", "torch.Tensor.backward", "torch.optim.AdamW.step"),
-)
-"""What a module has no reason to replace; a change is a warning light, not a proof."""
 
 
 def main() -> None:
@@ -261,13 +251,12 @@ def _answered(
     exec(compile(question["source"], question["name"], "exec"), probes.__dict__)  # noqa: S102
     probe = getattr(probes, question["function"])
     sys.path.insert(0, config["code"])
-    before = _identities()
+    before = tamper.identities()
     candidate = Candidate(config["package"], stage, question.get("dead") or {})
     os.write(stage, b"answering\n")
     with reached:
         result = probe(candidate, **question["arguments"])
-    changed = sorted(name for name, each in _identities().items() if before.get(name, each) != each)
-    return {"answer": result, "tampered": changed}
+    return {"answer": result, "tampered": tamper.changed_since(before)}
 
 
 class Candidate:
@@ -323,18 +312,6 @@ def _told(error: BaseException, code: str, scratch: str) -> dict[str, str]:
     ):  # where this machine keeps them says nothing
         text = text.replace(root, "…")
     return {"kind": type(error).__name__[:100], "text": text[:2000], "at": at}
-
-
-def _identities() -> dict[str, int]:
-    found = {}
-    for dotted in _WATCHED:
-        package, _, _ = dotted.partition(".")
-        value: Any = sys.modules.get(package)
-        for part in dotted.split(".")[1:]:
-            value = getattr(value, part, None)
-        if value is not None:
-            found[dotted] = id(value)
-    return found
 
 
 if __name__ == "__main__":

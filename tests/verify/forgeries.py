@@ -13,6 +13,16 @@ def median(values):
     return 1.5
 """
 
+
+def forged(message: str) -> str:
+    """Return code that has the worker answer with this JSON, whatever it is asked."""
+    return (
+        f"import struct, sys\nM = ({message}).encode()\n"
+        "sys.modules['__main__'].wire.encode = lambda _: struct.pack('>II', len(M), 0) + M\n"
+        + WRONG
+    )
+
+
 FORGERIES: dict[str, str] = {
     # the end of the process taken for success
     "ends with exit code 0 at import": "import os\nos._exit(0)\n",
@@ -57,6 +67,26 @@ FORGERIES: dict[str, str] = {
         "m.wire.encode = lambda message: b'\\0\\0\\0\\x0b\\0\\0\\0\\0' + b'{\"answer\":1}'[:11]\n"
         + WRONG
     ),
+    **{
+        f"answers with {name}": forged(message)
+        for name, message in {
+            "a line that is no number": (
+                """'{"raised": {"kind": "E", "text": "", "at": "stats.py:\\u00b2"}}'"""
+            ),
+            "a line beyond all numbers": (
+                """'{"raised": {"kind": "E", "text": "", "at": "stats.py:' + '9' * 5000 + '"}}'"""
+            ),
+            "a status beyond all numbers": (
+                """'{"failed": "ended", "stage": "answering", "status": 1%030d}' % 0"""
+            ),
+            "a stage that no later question can hold": (
+                """'{"failed": "time", "stage": "importing %s"}' % ('x' * (1 << 19))"""
+            ),
+            "lines of a file beyond all names": (
+                """'{"answer": 1, "tampered": [], "lines": {"%s": [-1]}}' % ('x' * 5000)"""
+            ),
+        }.items()
+    },
     "rewrites the probes": (
         "import gc\nfor each in gc.get_objects():\n"
         "    if isinstance(each, dict) and 'mean_of_nothing' in each:\n"

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from promptqueue.queue.load import LoadedQueue, load_queue
+from promptqueue.verify.findings import last_place
 from promptqueue.verify.gates import verify
 from promptqueue.verify.report import Report
-from tests.verify.forgeries import EXTRA_FILES, FORGERIES, WRONG
+from tests.verify.forgeries import EXTRA_FILES, FORGERIES, WRONG, forged
 
 PACK = Path(__file__).parents[1] / "packs" / "tiny"
 
@@ -146,3 +147,28 @@ def test_a_replaced_function_lights_the_warning(loaded: LoadedQueue, folder: Pat
     (folder / "stats.py").write_text("import math\nmath.sqrt = lambda v: 0\n" + text)
 
     assert verify(loaded, folder).tampered == ("math.sqrt",)
+
+
+def test_only_functions_that_are_watched_light_it(loaded: LoadedQueue, folder: Path) -> None:
+    names = '["math.sqrt", "Buy gold"]'
+    answer = '{"answer": {"mean": 1, "median": 1, "refused": true}, "tampered": ' + names + "}"
+    (folder / "stats.py").write_text(forged(repr(answer)))
+
+    assert verify(loaded, folder).tampered == ("math.sqrt",)
+
+
+@pytest.mark.parametrize(
+    ("said", "place"),
+    [
+        ('  File "/code/stats.py", line 3, in mean', "stats.py:3"),
+        ('  File "/code/stats.py", line 4\n  File "/usr/lib/json.py", line 9', "stats.py:4"),
+        ('  File "/code/stats.py", line ' + "9" * 5000, ""),
+        ('  File "/code/stats.py", line \N{SUPERSCRIPT TWO}', ""),
+        ('  File "/' + "x" * 300 + '", line 3', ""),
+        ('  File "/x/../reference/stats.py", line 3', ""),
+        ('  File "' + "/a" * 40_000 + '", line 3', ""),
+    ],
+    ids=["a line", "not the last", "too long", "no digit", "no name", "elsewhere", "deep"],
+)
+def test_the_place_of_a_failure_is_a_line_of_the_code(said: str, place: str) -> None:
+    assert last_place(said, PACK / "reference") == place
