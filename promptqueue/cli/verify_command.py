@@ -95,7 +95,7 @@ def verify(
     names = (explain,) if explain else tuple(only or ())
     selection = Selection(keyword, first_only)
     if names:
-        selection = Selection(keyword, first_only, names, gates=("contract",))
+        selection = Selection(keyword, first_only, names, gates=())
     reports = []
     for target in targets:
         loaded = load_queue(target.queue_file)

@@ -40,6 +40,7 @@ class Selection:
     requirements: Sequence[str] = ()
     """Of the gate contract, only tests that guard one of these; all if empty."""
     gates: Sequence[Gate] = ("import", "contract", "pipeline")
+    """Only these; of none, all tests of the pack that guard one of `requirements`."""
 
 
 @dataclass(slots=True)
@@ -142,7 +143,7 @@ def _files(loaded: LoadedQueue, selection: Selection) -> list[str]:
     files = []
     if "import" in selection.gates:
         files.append(str(_BUILTIN / "import_check.py"))
-    if "contract" in selection.gates:
+    if "contract" in selection.gates or not selection.gates:
         files += [str((loaded.folder / check).resolve()) for check in checks]
     if "pipeline" in selection.gates and loaded.queue.verify.pipeline is not None:
         files.append(str(_BUILTIN / "pipeline_check.py"))

@@ -37,14 +37,19 @@ _OUTCOMES = {"passed": "passed", "failed": "failed", "skipped": "skipped"}
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Remember all tests, before -k leaves some out, and keep what was asked for."""
+    """Remember all tests, before -k leaves some out, and keep what was asked for.
+
+    Of requirements, that is what guards them, whatever its gate; and of the gates that are named,
+    all that is no part of the contract.
+    """
     gates, asked = config.getoption("--gate"), set(config.getoption("--requirement"))
     items[:] = [item for item in items if not gates or _gate_of(item) in gates]
     config.stash[_WAITING] = {item.nodeid: item for item in items}
     if asked:
+        whole = {*gates} - {"contract"}
         items[:] = [
             item for item in items
-            if _gate_of(item) != "contract" or asked & {*_requirements_of(item)}
+            if _gate_of(item) in whole or asked & {*_requirements_of(item)}
         ]  # fmt: skip
 
 

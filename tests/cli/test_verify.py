@@ -98,6 +98,21 @@ def test_of_a_part_the_checks_beside_those_of_other_steps_count_as_well(shell: S
     assert shell.run("verify", "--only", "median").returncode == 0
 
 
+@pytest.mark.parametrize("flag", ["--only", "--explain"])
+@pytest.mark.parametrize(("said", "code"), [("assert False", 100), ("pass", 0)])
+def test_of_a_part_the_checks_of_the_whole_program_count_as_well(
+    shell: Shell, flag: str, said: str, code: int
+) -> None:
+    check = shell.folder / "pack/checks/test_report.py"
+    late = (
+        f'@pytest.mark.requirement("mean")\n@pytest.mark.gate("pipeline")\ndef test_more(): {said}'
+    )
+    idle = '@pytest.mark.gate("pipeline")\ndef test_of_nothing_asked(): raise RuntimeError'
+    check.write_text(f"{check.read_text()}\n\n{late}\n\n{idle}\n")
+
+    assert shell.run("verify", flag, "mean").returncode == code
+
+
 def test_a_chosen_check_leaves_the_others_unverified(shell: Shell) -> None:
     done = shell.run("verify", "--json", "-k", "test_median")
     verdicts = {each["id"]: each["verdict"] for each in json.loads(done.stdout)["requirements"]}
