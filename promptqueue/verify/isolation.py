@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import functools
 import os
 import random
 import shutil
@@ -22,6 +24,9 @@ _SYSTEM = ("/bin", "/sbin", "/lib", "/lib32", "/lib64")
 _ETC = ("/etc/ld.so.cache", "/etc/localtime", "/etc/alternatives")
 _UNUSED_UIDS = range(61184, 65184)
 """systemd's range of dynamic users: nobody's files."""
+_LANDLOCK_CREATE = 444
+TRUNCATION, SIGNALS = 3, 6
+"""The versions of Landlock's ABI (Linux 6.2 and 6.12) that hold these back."""
 _OTHERS = 256
 """Threads that the user may start elsewhere while the code runs."""
 NAMESPACES = {"mount": "mnt", "pid": "pid", "network": "net", "ipc": "ipc"}
@@ -93,6 +98,12 @@ def places(plan: Plan, code: Path, outside: Path | None) -> Places:
     if "mount" not in plan.off:
         return Places("/code", "/scratch")
     return Places("/tmp/code", "/tmp")  # noqa: S108 - the ablated sandbox has no other
+
+
+@functools.cache
+def landlock_abi() -> int:
+    """Return the version of the ABI of this kernel's Landlock; 0 where there is none."""
+    return max(0, int(ctypes.CDLL(None).syscall(_LANDLOCK_CREATE, None, 0, 1)))
 
 
 def interpreter_paths() -> list[Path]:

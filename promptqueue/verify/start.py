@@ -107,7 +107,7 @@ def _command_line(plan: Plan, errand: Errand, config_fd: int, status_fd: int) ->
 def _config(plan: Plan, errand: Errand, places: Places) -> dict[str, Any]:
     """Return all that the launcher is told, but for the pipe that it answers by."""
     guarded = plan.backend != "none"
-    program = seccomp.filter_program() if guarded and "seccomp" not in plan.off else None
+    program = _filter() if guarded and "seccomp" not in plan.off else None
     paths = isolation.landlock_paths(plan, errand.readable, places)
     rlimits = isolation.resource_limits(plan, errand.limits)
     home = "/tmp/home" if plan.backend == "bwrap" else places.scratch  # noqa: S108 - inside
@@ -128,6 +128,10 @@ def _config(plan: Plan, errand: Errand, places: Places) -> dict[str, Any]:
         "landlock": paths if guarded and "landlock" not in plan.off else None,
         "test": {**errand.test, "limits": rlimits} if errand.test else {},
     }
+
+
+def _filter() -> bytes | None:
+    return seccomp.filter_program(truncates=isolation.landlock_abi() >= isolation.TRUNCATION)
 
 
 def _words(command: Sequence[str], places: Places) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -116,6 +117,51 @@ def test_the_self_test_notices_a_missing_layer(backend: str, layers: tuple[str, 
         pytest.skip("only root has them to begin with")
     plan = open_sandbox(backend).plan
     assert set(self_test(dataclasses.replace(plan, off=frozenset(layers)))) >= set(layers)
+
+
+@pytest.fixture
+def old_kernel(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A launcher that uses no more of Landlock than an older kernel has."""
+    asks = "int(_LIBC.syscall(_LANDLOCK_CREATE, None, 0, 1))"
+    text = isolation.LAUNCHER.read_text()
+    assert asks in text
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "launcher.py").write_text(text.replace(asks, str(request.param)))
+    shutil.copy(isolation.SELF_TEST, tmp_path / "old")
+    monkeypatch.setattr(isolation, "LAUNCHER", tmp_path / "old" / "launcher.py")
+
+
+@pytest.mark.usefixtures("old_kernel")
+@pytest.mark.parametrize("old_kernel", [2, 5], indirect=True, ids=["truncation", "signals"])
+def test_the_self_test_notices_what_landlock_does_not_hold() -> None:
+    with pytest.raises(IsolationError, match="landlock does not hold"):
+        open_sandbox("landlock")
+
+
+@pytest.mark.usefixtures("old_kernel")
+@pytest.mark.parametrize("old_kernel", [2], indirect=True)
+def test_a_kernel_that_lets_anyone_truncate_is_told_and_made_up_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(isolation, "landlock_abi", lambda: 2)
+    (tmp_path / "secret").write_text("canary")
+    weaker = open_sandbox("landlock")
+
+    judge(weaker, f"import os; os.truncate({str(tmp_path / 'secret')!r}, 0)", tmp_path)
+
+    assert (tmp_path / "secret").read_text() == "canary"
+    assert "may end your processes" in weaker.isolation.told()
+
+
+def test_a_kernel_that_holds_signals_back_leaves_honest_code_its_files(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    text = "import os; open('out.txt', 'w').write('abc'); os.truncate('out.txt', 1)"
+
+    assert judge(sandbox, text, tmp_path).files == {"out.txt": b"a"}
+    assert "may end your processes" not in sandbox.isolation.told()
 
 
 def test_every_layer_that_is_promised_has_its_ablation() -> None:
