@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterator
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from shutil import which
+from typing import IO, cast
 
 from promptqueue.errors import UsageError
 from promptqueue.extras import install_command
@@ -23,6 +27,8 @@ STYLE = ("F", "E7", "B", "W6")
 _OFF = ("E701", "E702", "E741", "B905")
 """Taste."""
 _TIME_S = 60
+_MOST, _MOST_BYTES = 1000, 4 << 20
+"""Problems, and bytes of them, that are read: nobody reads more, and 16 KiB can have 16,000."""
 
 
 def _version() -> str:
@@ -38,23 +44,42 @@ def ruff_findings(folder: Path) -> Iterator[Finding]:
     """
     command = [
         *(_ruff(), "check", "--isolated", "--ignore-noqa", "--no-cache", "--quiet"),
-        *("--exit-zero", "--output-format", "json", "--target-version", _version()),
+        *("--exit-zero", "--output-format", "json-lines", "--target-version", _version()),
         *("--config", "exclude=[]"),  # a declared file may lie in a folder called build
         *("--select", ",".join(FATAL + STYLE), "--ignore", ",".join(_OFF), "."),
     ]
-    kept = {"PATH": os.environ.get("PATH", "")}
-    try:
-        done = subprocess.run(
-            command, cwd=folder, env=kept, capture_output=True, timeout=_TIME_S, check=False
-        )
-    except subprocess.TimeoutExpired:
+    told = _told(command, folder)
+    if told is None:
         yield Finding("ruff", f"the files keep ruff busy for more than {_TIME_S} s")
         return
-    if done.returncode:
-        raise UsageError(f"ruff failed: {done.stderr.decode(errors='replace').strip()[:500]}")
-    root = folder.resolve()
-    found = [_finding(entry, root) for entry in json.loads(done.stdout)]
+    root, lines = folder.resolve(), told.splitlines(keepends=True)
+    whole = [line for line in lines[:_MOST] if line.endswith(b"\n")]
+    found = [_finding(json.loads(line), root) for line in whole]
     yield from sorted(found, key=lambda each: (each.path, each.line, each.rule, each.message))
+    if len(whole) < len(lines) or len(told) == _MOST_BYTES:
+        yield Finding("ruff", f"too many problems: {len(whole):,} are told, and there are more")
+
+
+def _told(command: Sequence[str], folder: Path) -> bytes | None:
+    """Return what ruff prints, or only its beginning; None if it takes too long."""
+    kept = {"PATH": os.environ.get("PATH", "")}
+    with (
+        tempfile.TemporaryFile() as errors,
+        subprocess.Popen(
+            command, cwd=folder, env=kept, stdout=subprocess.PIPE, stderr=errors
+        ) as ruff,
+    ):
+        late = threading.Timer(_TIME_S, ruff.kill)
+        late.start()
+        told = cast(IO[bytes], ruff.stdout).read(_MOST_BYTES)
+        if len(told) == _MOST_BYTES:
+            ruff.kill()
+        code = ruff.wait()
+        late.cancel()
+        if code and code != -signal.SIGKILL:
+            errors.seek(0)
+            raise UsageError(f"ruff failed: {errors.read(500).decode(errors='replace').strip()}")
+    return told if code == 0 or len(told) == _MOST_BYTES else None
 
 
 def _finding(entry: dict[str, object], folder: Path) -> Finding:
