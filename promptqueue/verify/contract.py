@@ -20,10 +20,13 @@ from promptqueue.extras import install_command
 from promptqueue.queue.inputs import Value
 from promptqueue.queue.load import LoadedQueue
 from promptqueue.queue.review import marked_requirements
+from promptqueue.queue.verification import Verification
 from promptqueue.verify.report import Check, Gate
 from promptqueue.verify.scratch import scratch_folder
 
 _BUILTIN = Path(__file__).with_name("builtin")
+_SLACK_S = 1800.0
+"""What checks may take for themselves, such as a reference that they train on a slow machine."""
 _NOTHING_RAN = 5
 _FINE = (0, 1, _NOTHING_RAN)
 """All passed, some failed, none were there."""
@@ -63,21 +66,42 @@ class Completed:
 class Runner(Protocol):
     """Whatever runs the trusted pytest, in a session of its own."""
 
-    def __call__(self, arguments: Sequence[str], cwd: Path, env: Mapping[str, str]) -> Completed:
-        """Run `python -m pytest` with these arguments to its end."""
+    def __call__(
+        self,
+        arguments: Sequence[str],
+        cwd: Path,
+        env: Mapping[str, str],
+        time_s: float | None = None,
+    ) -> Completed:
+        """Run `python -m pytest` with these arguments to its end.
+
+        Raises:
+            TookTooLong: after `time_s` it was ended.
+        """
         ...
 
 
-def run_pytest(arguments: Sequence[str], cwd: Path, env: Mapping[str, str]) -> Completed:
-    """Run pytest in a process that is started for it."""
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", *arguments],
-        cwd=cwd,
-        env=env,
-        capture_output=True,
-        check=False,
-        start_new_session=True,  # Ctrl-C is the business of who called, who ends it if need be
-    )
+class TookTooLong(Exception):
+    """The trusted pytest used up its time."""
+
+
+def run_pytest(
+    arguments: Sequence[str], cwd: Path, env: Mapping[str, str], time_s: float | None = None
+) -> Completed:
+    """Run pytest in a process that is started for it; raises as `Runner` does."""
+    parent = str(os.getpid())
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "promptqueue.verify.pytest_process", parent, *arguments],
+            cwd=cwd,
+            env=env,
+            capture_output=True,
+            check=False,
+            timeout=time_s,
+            start_new_session=True,  # Ctrl-C is the business of who called, who ends it if need be
+        )
+    except subprocess.TimeoutExpired as error:
+        raise TookTooLong from error
     return Completed(done.returncode, (done.stdout + done.stderr).decode("utf-8", "replace"))
 
 
@@ -104,7 +128,7 @@ def run_contract(
 
     Raises:
         UsageError: pytest is not installed, or a file of the contract cannot be collected.
-        PromptQueueError: pytest itself broke.
+        PromptQueueError: pytest itself broke, or never ended.
     """
     files = _files(loaded, selection)
     if not files:
@@ -123,12 +147,28 @@ def run_contract(
             *(("-x",) if selection.first_only else ()),
             *files,
         ]
-        done = runner(arguments, scratch, _environment())
+        done = _ran(runner, arguments, scratch, loaded.queue.verify)
         if done.code == _NOTHING_RAN and selection.keyword:
             raise UsageError(f"-k {selection.keyword!r} fits no check; see their names with --json")
         if done.code not in _FINE:
             raise _broken(done.code, done.output)
         return _read(findings)
+
+
+def _ran(
+    runner: Runner, arguments: Sequence[str], scratch: Path, settings: Verification
+) -> Completed:
+    """Run pytest; the code has limits of its own, so that only a check can hang."""
+    pipeline_s = settings.pipeline.wall if settings.pipeline else 0
+    time_s = settings.limits.wall_s + pipeline_s + _SLACK_S
+    try:
+        return runner(arguments, scratch, _environment(), time_s)
+    except TookTooLong as error:
+        raise PromptQueueError(
+            f"the trusted pytest did not end within {time_s:g} s, of which the code has "
+            f"{time_s - _SLACK_S:g} s (verify: limits and pipeline): a check hangs; "
+            "find it with -k or -x"
+        ) from error
 
 
 def _files(loaded: LoadedQueue, selection: Selection) -> list[str]:

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import ctypes
 import importlib
 import json
 import os
-import runpy
 import select
 import signal
 import subprocess
@@ -25,14 +23,11 @@ from pathlib import Path
 from typing import IO, Any, NoReturn
 
 from promptqueue.errors import PromptQueueError
-from promptqueue.verify.contract import Completed
+from promptqueue.verify.contract import Completed, TookTooLong
+from promptqueue.verify.pytest_process import BROKEN, die_with, run_here
 
 _OWN = ("pytest", "promptqueue.verify.findings", "promptqueue.verify.static")
 """What the plugin imports; pytest wants to read the plugin itself."""
-_PR_SET_PDEATHSIG = 1
-"""Of prctl(2): the signal that the kernel sends when the parent is gone."""
-_BROKEN = 3
-"""As pytest says it of itself."""
 
 
 class ServerGone(PromptQueueError):
@@ -50,15 +45,22 @@ class WarmPytest:
         self._preload = preload
         self._server: subprocess.Popen[bytes] | None = None
 
-    def __call__(self, arguments: Sequence[str], cwd: Path, env: Mapping[str, str]) -> Completed:
+    def __call__(
+        self,
+        arguments: Sequence[str],
+        cwd: Path,
+        env: Mapping[str, str],
+        time_s: float | None = None,
+    ) -> Completed:
         """Run pytest with these arguments.
 
         Raises:
             ServerGone: it does not answer.
+            TookTooLong: after `time_s` it was ended.
         """
         job = {"arguments": [*arguments], "cwd": str(cwd), "env": dict(env)}
         try:
-            answer = self._asked(json.dumps(job).encode() + b"\n", env)
+            answer = self._asked(json.dumps(job).encode() + b"\n", env, time_s)
         except BaseException as error:
             self.close()  # nobody waits for a verdict that is under way
             if isinstance(error, OSError):
@@ -81,7 +83,7 @@ class WarmPytest:
             server.stdout.read()  # it ends when both of them have
         server.wait()
 
-    def _asked(self, line: bytes, env: Mapping[str, str]) -> bytes:
+    def _asked(self, line: bytes, env: Mapping[str, str], time_s: float | None) -> bytes:
         if self._server is None:
             self._server = subprocess.Popen(
                 [sys.executable, "-P", "-m", __name__, *self._preload],
@@ -99,6 +101,8 @@ class WarmPytest:
         view = memoryview(line)
         while view:
             view = view[stdin.write(view) :]
+        if not select.select([stdout], [], [], time_s)[0]:
+            raise TookTooLong
         with os.fdopen(os.dup(stdout.fileno()), "rb") as answers:
             answer = answers.readline()
         return answer if answer.endswith(b"\n") else b""
@@ -135,9 +139,9 @@ def _forked(job: dict[str, Any], out: IO[bytes], err: IO[bytes]) -> int:
 
 def _become(job: dict[str, Any], out: int, err: int, server: int) -> NoReturn:
     """Do what `python -m pytest` does, and end: nothing returns into the server."""
-    code: Any = _BROKEN
+    code = BROKEN
     try:
-        _die_with(server)
+        die_with(server)
         os.setsid()
         null = os.open(os.devnull, os.O_RDONLY)
         for source, target in ((null, 0), (out, 1), (err, 2)):
@@ -145,11 +149,8 @@ def _become(job: dict[str, Any], out: int, err: int, server: int) -> NoReturn:
         os.chdir(job["cwd"])
         os.environ.clear()
         os.environ.update(job["env"])
-        sys.argv = ["pytest", *job["arguments"]]
         sys.path.insert(0, job["cwd"])
-        runpy.run_module("pytest", run_name="__main__", alter_sys=True)
-    except SystemExit as ended:
-        code = ended.code
+        code = run_here(job["arguments"])
     except BaseException:
         traceback.print_exc()
     finally:
@@ -157,14 +158,7 @@ def _become(job: dict[str, Any], out: int, err: int, server: int) -> NoReturn:
             atexit._run_exitfuncs()
             sys.stdout.flush()
             sys.stderr.flush()
-        os._exit(int(code or 0))
-
-
-def _die_with(server: int) -> None:
-    """Have the kernel end this process with the server, whatever that died of."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != server:
-        os._exit(1)
+        os._exit(code)
 
 
 def _text(*files: IO[bytes]) -> str:

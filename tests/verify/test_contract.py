@@ -1,0 +1,90 @@
+"""The trusted pytest ends: in its time, and with whoever asked for it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from promptqueue.errors import PromptQueueError
+from promptqueue.queue.load import load_queue
+from promptqueue.verify import contract
+from promptqueue.verify.contract import Runner, TookTooLong, run_pytest
+from promptqueue.verify.gates import verify
+from promptqueue.verify.warm import WarmPytest
+
+PACK = Path(__file__).parents[1] / "packs" / "tiny"
+SLOW = """
+import os, pathlib, time
+def test_slow():
+    pathlib.Path("pid.new").write_text(str(os.getpid()))
+    os.rename("pid.new", "pid")
+    time.sleep(60)
+"""
+ARGUMENTS = ["-p", "no:cacheprovider", "test_slow.py"]
+ASKS = f"""
+import os
+from pathlib import Path
+from promptqueue.verify.contract import run_pytest
+run_pytest({ARGUMENTS!r}, Path.cwd(), dict(os.environ))
+"""
+
+
+def wait_until_gone(pid: int, patience_s: float = 20) -> None:
+    deadline = time.monotonic() + patience_s
+    with contextlib.suppress(OSError):
+        while ") Z" not in Path(f"/proc/{pid}/stat").read_text():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+
+@pytest.fixture(params=["cold", "warm"])
+def runner(request: pytest.FixtureRequest) -> Iterator[Runner]:
+    with contextlib.closing(WarmPytest([])) as warm:
+        yield run_pytest if request.param == "cold" else warm
+
+
+def test_a_pytest_that_never_ends_is_ended(runner: Runner, tmp_path: Path) -> None:
+    (tmp_path / "test_slow.py").write_text(SLOW)
+
+    with pytest.raises(TookTooLong):
+        runner(ARGUMENTS, tmp_path, dict(os.environ), 8)
+
+    wait_until_gone(int((tmp_path / "pid").read_text()))
+
+
+def test_a_pytest_ends_with_whoever_asked_for_it(tmp_path: Path) -> None:
+    (tmp_path / "test_slow.py").write_text(SLOW)
+    with subprocess.Popen([sys.executable, "-c", ASKS], cwd=tmp_path) as asker:
+        while not (tmp_path / "pid").exists():
+            assert asker.poll() is None
+            time.sleep(0.02)
+        asker.send_signal(signal.SIGKILL)
+
+    wait_until_gone(int((tmp_path / "pid").read_text()))
+
+
+def test_a_check_that_hangs_is_told(
+    runner: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pack = Path(shutil.copytree(PACK, tmp_path / "pack"))
+    (pack / "checks/test_stats.py").write_text("import time\ntime.sleep(600)\n")
+    loaded = load_queue(pack / "tiny.yaml")
+    settings = loaded.queue.verify
+    assert settings.pipeline is not None
+    code_s = settings.limits.wall_s + settings.pipeline.wall
+    monkeypatch.setattr(contract, "_SLACK_S", 4 - code_s)
+    begin = time.monotonic()
+
+    with pytest.raises(PromptQueueError, match=r"did not end within 4 s.* a check hangs"):
+        verify(loaded, PACK / "reference", runner=runner)
+
+    assert time.monotonic() - begin < 60
