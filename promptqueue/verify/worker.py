@@ -103,12 +103,13 @@ def _answer_of_child(question: Any, config: dict[str, Any], host: tuple[int, int
     """Fork, wait for one frame of the child until its time is over, and end the child."""
     read, write = os.pipe()
     stage_read, stage_write = os.pipe()
-    folder = _fresh_folder(config["scratch"])
+    folder, temporary = (_fresh_folder(config["scratch"]) for _ in range(2))
     child = os.fork()
     if not child:
         for other in (read, stage_read, *host):
             os.close(other)
         os.chdir(folder)
+        _keep_temporary_files_in(temporary)
         _be_the_child(question, config, write, stage_write)
     os.close(write)
     os.close(stage_write)
@@ -123,7 +124,8 @@ def _answer_of_child(question: Any, config: dict[str, Any], host: tuple[int, int
     except wire.WireError as error:
         frame = wire.encode({"failed": "garbage", "text": str(error)})
     _end_all(child, alone=config["alone"])
-    shutil.rmtree(folder, ignore_errors=True)
+    for each in (folder, temporary):
+        shutil.rmtree(each, ignore_errors=True)
     os.close(read)
     os.close(stage_read)
     return frame
@@ -139,6 +141,13 @@ def _fresh_folder(scratch: str) -> str:
         with contextlib.suppress(FileExistsError):  # an earlier question may have made it
             os.mkdir(folder, 0o700)  # noqa: PTH102 - as the rest of this file does
             return folder
+
+
+def _keep_temporary_files_in(folder: str) -> None:
+    """Have them go with the question: a child ends before anything of its own removes them."""
+    os.environ["TMPDIR"] = folder
+    if "tempfile" in sys.modules:  # which has asked already
+        sys.modules["tempfile"].tempdir = None
 
 
 def _stage(pipe: int) -> str:

@@ -32,6 +32,12 @@ def daemon(token):
 def seven():
     return 7
 
+def litter(size):
+    import tempfile
+    with open(tempfile.mkdtemp() + "/file", "wb") as file:
+        file.write(bytes(size))
+    return os.listdir()
+
 def late(seconds):
     time.sleep(seconds)
     return 7
@@ -42,6 +48,9 @@ def daemon(candidate, token):
 
 def seven(candidate):
     return candidate.stay.seven()
+
+def litter(candidate, size):
+    return candidate.stay.litter(size)
 
 def late(candidate, seconds):
     return candidate.stay.late(seconds)
@@ -106,6 +115,17 @@ def test_a_worker_that_nobody_asked_ends_with_the_checks(tmp_path: Path) -> None
         assert seen(str(tmp_path))
 
     assert not named(str(tmp_path))
+
+
+@pytest.mark.parametrize("preload", [(), ("tempfile",)], ids=["", "preloaded"])
+def test_temporary_files_of_one_question_take_no_room_of_the_next(
+    tmp_path: Path, preload: tuple[str, ...]
+) -> None:
+    with asked("bwrap", tmp_path) as candidate:
+        candidate.settings = Verification(preload=preload, limits=SandboxLimits(disk_mib=16))
+
+        for _ in range(4):
+            assert candidate.ask("probes.litter", size=6 << 20) == []
 
 
 def test_time_in_which_nobody_asks_is_not_the_codes(tmp_path: Path) -> None:
