@@ -16,6 +16,8 @@ from promptqueue.queue.verification import SandboxLimits
 _MIB = 1 << 20
 _MEMORY = (b"RssAnon:", b"RssShmem:", b"VmSwap:", b"VmPTE:")
 """What counts of /proc/PID/status; tables of pages as well, which a large map of nothing needs."""
+_SOCKET_BYTES = 212_992
+"""The kernel's net.core.wmem_default, where a container does not show it."""
 _DEEPEST = 64
 """Folders in folders that are looked into: each is held open, and no program needs more."""
 
@@ -77,7 +79,10 @@ def _room_of_a_socket() -> int:
 
     It takes messages until it is full, and the last may be as large as all of its room.
     """
-    return 2 * int(Path("/proc/sys/net/core/wmem_default").read_text("ascii"))
+    room = _SOCKET_BYTES
+    with contextlib.suppress(OSError):
+        room = int(Path("/proc/sys/net/core/wmem_default").read_text("ascii"))
+    return 2 * room
 
 
 def crowd(folders: list[str], limits: SandboxLimits) -> str:

@@ -19,6 +19,7 @@ import random
 import shutil
 import signal
 import sys
+import tempfile
 import time
 import traceback
 import types
@@ -146,8 +147,7 @@ def _fresh_folder(scratch: str) -> str:
 def _keep_temporary_files_in(folder: str) -> None:
     """Have them go with the question: a child ends before anything of its own removes them."""
     os.environ["TMPDIR"] = folder
-    if "tempfile" in sys.modules:  # which has asked already
-        sys.modules["tempfile"].tempdir = None
+    tempfile.tempdir = None  # what was preloaded may have asked already
 
 
 def _stage(pipe: int) -> str:

@@ -117,12 +117,9 @@ def test_a_worker_that_nobody_asked_ends_with_the_checks(tmp_path: Path) -> None
     assert not named(str(tmp_path))
 
 
-@pytest.mark.parametrize("preload", [(), ("tempfile",)], ids=["", "preloaded"])
-def test_temporary_files_of_one_question_take_no_room_of_the_next(
-    tmp_path: Path, preload: tuple[str, ...]
-) -> None:
+def test_temporary_files_of_one_question_take_no_room_of_the_next(tmp_path: Path) -> None:
     with asked("bwrap", tmp_path) as candidate:
-        candidate.settings = Verification(preload=preload, limits=SandboxLimits(disk_mib=16))
+        candidate.settings = Verification(limits=SandboxLimits(disk_mib=16))
 
         for _ in range(4):
             assert candidate.ask("probes.litter", size=6 << 20) == []
@@ -130,7 +127,7 @@ def test_temporary_files_of_one_question_take_no_room_of_the_next(
 
 def test_time_in_which_nobody_asks_is_not_the_codes(tmp_path: Path) -> None:
     with asked("none", tmp_path) as candidate:
-        candidate.settings = Verification(limits=SandboxLimits(wall_s=1.5))
+        candidate.settings = Verification(limits=SandboxLimits(wall=1.5))
         candidate.ask("probes.seven")
         time.sleep(1.3)
 
@@ -140,7 +137,7 @@ def test_time_in_which_nobody_asks_is_not_the_codes(tmp_path: Path) -> None:
 def test_the_time_of_all_questions_is_that_of_the_questions(tmp_path: Path) -> None:
     over = r"no usable answer: the time of all questions, 1\.5 s, is used up"
     with asked("none", tmp_path) as candidate:
-        candidate.settings = Verification(limits=SandboxLimits(wall_s=1.5))
+        candidate.settings = Verification(limits=SandboxLimits(wall=1.5))
         assert candidate.ask("probes.late", seconds=0.7) == 7
 
         for _ in range(2):
