@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from shutil import which
-from typing import IO, cast
+from typing import IO, Literal, cast
 
 from promptqueue.errors import UsageError
 from promptqueue.extras import install_command
@@ -26,6 +26,7 @@ STYLE = ("F", "E7", "B", "W6")
 """Likely mistakes, such as unused imports and mutable defaults: shown, and nothing turns red."""
 _OFF = ("E701", "E702", "E741", "B905")
 """Taste."""
+Severity = Literal["error", "warning"]
 _TIME_S = 60
 _MOST, _MOST_BYTES = 1000, 4 << 20
 """Problems, and bytes of them, that are read: nobody reads more, and 16 KiB can have 16,000."""
@@ -42,22 +43,37 @@ def ruff_findings(folder: Path) -> Iterator[Finding]:
     Raises:
         UsageError: ruff is not installed.
     """
+    # one after the other, so that no flood of what is only shown hides what is red
+    fatal = _found(folder, FATAL, _OFF, "error")
+    style = _found(folder, STYLE, (*_OFF, *FATAL), "warning")
+    found = [*fatal, *style]
+    placed = [each for each in found if each.path]
+    yield from sorted(placed, key=lambda each: (each.path, each.line, each.rule, each.message))
+    yield from dict.fromkeys(each for each in found if not each.path)  # of ruff itself, and once
+
+
+def _found(
+    folder: Path, rules: Sequence[str], off: Sequence[str], severity: Severity
+) -> list[Finding]:
+    """Return the findings of some rules that are so severe, as many as anybody reads."""
     command = [
         *(_ruff(), "check", "--isolated", "--ignore-noqa", "--no-cache", "--quiet"),
         *("--exit-zero", "--output-format", "json-lines", "--target-version", _version()),
         *("--config", "exclude=[]"),  # a declared file may lie in a folder called build
-        *("--select", ",".join(FATAL + STYLE), "--ignore", ",".join(_OFF), "."),
+        *("--select", ",".join(rules), "--ignore", ",".join(off), "."),
     ]
     told = _told(command, folder)
     if told is None:
-        yield Finding("ruff", f"the files keep ruff busy for more than {_TIME_S} s")
-        return
+        words = f"the files keep ruff busy for more than {_TIME_S} s"
+        return [Finding("ruff", words, severity="error")]
     root, lines = folder.resolve(), told.splitlines(keepends=True)
     whole = [line for line in lines[:_MOST] if line.endswith(b"\n")]
     found = [_finding(json.loads(line), root) for line in whole]
-    yield from sorted(found, key=lambda each: (each.path, each.line, each.rule, each.message))
+    found = [each for each in found if each.severity == severity]  # what does not parse is in both
     if len(whole) < len(lines) or len(told) == _MOST_BYTES:
-        yield Finding("ruff", f"too many problems: {len(whole):,} are told, and there are more")
+        words = f"too many problems: {len(whole):,} are told, and there are more"
+        found.append(Finding("ruff", words, severity=severity))
+    return found
 
 
 def _told(command: Sequence[str], folder: Path) -> bytes | None:

@@ -29,14 +29,19 @@ def test_what_is_wrong_is_told_by_file_and_line(tmp_path: Path) -> None:
     assert found == sorted(found)
 
 
-def test_more_than_anybody_reads_is_one_finding(tmp_path: Path) -> None:
-    (tmp_path / "a.py").write_text("a\n" * 8192)
+@pytest.mark.parametrize(
+    ("line", "severity"), [("a", "error"), ("import a", "warning"), ("def f(:", "error")]
+)
+def test_more_than_anybody_reads_is_one_finding(tmp_path: Path, line: str, severity: str) -> None:
+    (tmp_path / "a.py").write_text(f"{line}\n" * 3000 + "x = nothing\n")
 
     found = [*ruff_findings(tmp_path)]
 
-    assert len(found) == 1001
-    assert found[-1].message == "too many problems: 1,000 are told, and there are more"
-    assert found[-1].severity == "error"
+    assert [each.message for each in found if not each.path and each.severity == severity] == [
+        "too many problems: 1,000 are told, and there are more"
+    ]
+    assert len(found) <= 2002
+    assert severity == "error" or "Undefined name `nothing`" in {each.message for each in found}
 
 
 def test_a_problem_of_great_length_is_not_read(
@@ -47,8 +52,8 @@ def test_a_problem_of_great_length_is_not_read(
 
     found = [*ruff_findings(tmp_path)]
 
-    assert 1 < len(found) < 10
-    assert found[-1].message.startswith("too many problems")
+    assert len(found) < 20
+    assert "too many problems" in found[-1].message
 
 
 def test_ruff_that_never_ends_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
