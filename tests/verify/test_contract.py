@@ -17,7 +17,7 @@ import pytest
 from promptqueue.errors import PromptQueueError
 from promptqueue.queue.load import load_queue
 from promptqueue.verify import contract
-from promptqueue.verify.contract import Runner, TookTooLong, run_pytest
+from promptqueue.verify.contract import Completed, Runner, TookTooLong, run_pytest
 from promptqueue.verify.gates import verify
 from promptqueue.verify.warm import WarmPytest
 
@@ -88,3 +88,12 @@ def test_a_check_that_hangs_is_told(
         verify(loaded, PACK / "reference", runner=runner)
 
     assert time.monotonic() - begin < 60
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_a_pytest_that_ran_nothing_is_no_verdict(code: int) -> None:
+    def starts_nothing(*_: object) -> Completed:
+        return Completed(code, "python: No module named so\n")
+
+    with pytest.raises(PromptQueueError, match=r"broke .* No module named so"):
+        verify(load_queue(PACK / "tiny.yaml"), PACK / "reference", runner=starts_nothing)
