@@ -31,7 +31,7 @@ def split_block(block: Block, declared: Collection[str]) -> Iterator[Block]:
     claim, start, lines = block.claim, 0, list[str]()
     for number, line in enumerate(block.text.splitlines(keepends=True)):
         match = _MARK.fullmatch(line.rstrip("\n"))
-        if match is None or match["path"] not in declared or _is_code(match, lines):
+        if match is None or match["path"] not in declared or _is_code(match, claim, lines):
             lines.append(line)
             continue
         if _is_other(claim, match["path"]) and _has_text(lines):
@@ -44,9 +44,10 @@ def split_block(block: Block, declared: Collection[str]) -> Iterator[Block]:
     yield _part(block, start, lines, claim, left_open=block.left_open)
 
 
-def _is_code(match: re.Match[str], before: list[str]) -> bool:
-    """Tell an assignment in the middle of a file, as `FILE = "report.json"`, from a mark."""
-    return not match["comment"] and bool(match["quote"]) and _has_text(before)
+def _is_code(match: re.Match[str], claim: Claim | None, before: list[str]) -> bool:
+    """Tell an assignment in a file, as `FILE = "report.json"`, from a mark."""
+    in_file = _has_text(before) or (claim is not None and claim.path != match["path"])
+    return not match["comment"] and bool(match["quote"]) and in_file
 
 
 def _is_other(claim: Claim | None, path: str) -> bool:

@@ -61,3 +61,10 @@ def test_of_a_cut_block_only_the_last_file_is_truncated() -> None:
 def test_an_assignment_does_not_cut_a_file_in_two() -> None:
     reply = '**a.py**\n```python\nimport json\n\nFILE = "b.py"\n\n\ndef a(): ...\n```\n'
     assert texts(reply) == {"a.py": 'import json\n\nFILE = "b.py"\n\n\ndef a(): ...\n'}
+
+
+@pytest.mark.parametrize("label", ["**a.py**", "Here is the code for a.py:"])
+def test_an_assignment_in_the_first_line_of_another_file_is_code(label: str) -> None:
+    text = 'FILE = "b.py"\n\n\ndef a(): ...\n'
+
+    assert texts(f"{label}\n```python\n{text}```\n") == {"a.py": text}
