@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from promptqueue.queue.model import Output
-from promptqueue.run.splice import Unit
+from promptqueue.run.units import Unit
 
 _HEADING = "\n## "
 _FENCE = re.compile(r"^```[^`\n]*\bpath=(\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

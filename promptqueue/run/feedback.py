@@ -15,8 +15,8 @@ from promptqueue.queue.model import Output
 from promptqueue.queue.templates import fenced
 from promptqueue.run.ending import files_wanted, inserted, parts_wanted
 from promptqueue.run.hints import hint_for, import_for, undefined_in
-from promptqueue.run.splice import Unit, unit_at
 from promptqueue.run.torn import parse_torn
+from promptqueue.run.units import Unit, unit_at
 from promptqueue.run.verdict import Fault
 
 _MOST_FAULTS = 5

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from promptqueue.queue.model import Output, Turn
 from promptqueue.run.ending import files_wanted
 from promptqueue.run.extract import Extraction, Issue, IssueKind
-from promptqueue.run.splice import unit_at
+from promptqueue.run.units import unit_at
 from promptqueue.run.verdict import Fault, Judgement
 from promptqueue.verify.lint import parse_problem
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import textwrap
 from collections.abc import Sequence
 
 from promptqueue.queue.interface import UNPARSABLE, parse_quietly
@@ -46,17 +47,18 @@ def _emptied(lines: Sequence[str], at: int) -> list[str] | None:
     end = next((n for n in rest if lines[n] and lines[n][0] not in _GOES_ON), len(lines))
     while not lines[end - 1].strip():
         end -= 1
-    body = _body_of(lines[start:end])
+    body = header_length(lines[start:end])
     if body is None or at >= end:
         return None
     return [*lines[: start + body], *["    pass"] * (end - start - body), *lines[end:]]
 
 
-def _body_of(definition: Sequence[str]) -> int | None:
-    """Return the index of the first line after the signature, if that is whole."""
+def header_length(definition: Sequence[str]) -> int | None:
+    """Return how many lines decorators and signature take, if they are whole and stand alone."""
     for length in range(1, min(len(definition), _LONGEST_HEADER)):
+        header = textwrap.dedent("\n".join(definition[:length]))
         try:
-            parse_quietly("\n".join([*definition[:length], "    pass"]))
+            parse_quietly(f"{header}\n    pass")
         except UNPARSABLE:
             continue
         return length

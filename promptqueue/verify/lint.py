@@ -60,15 +60,18 @@ def missing_symbols(text: str, symbols: Sequence[str]) -> tuple[str, ...]:
 def top_level_names(text: str) -> frozenset[str]:
     """Return every name that a Python module binds at its top level (none if it has an error)."""
     tree = _tree_or_none(text)
-    if tree is None:
-        return frozenset()
-    return frozenset(name for node in _statements(tree) for name in _bound_by(node))
+    return frozenset() if tree is None else names_bound(tree.body)
+
+
+def names_bound(body: Sequence[ast.stmt]) -> frozenset[str]:
+    """Return every name that statements bind; a star stands for all that an import may bring."""
+    return frozenset(name for node in _statements(body) for name in _bound_by(node))
 
 
 def top_level_definitions(text: str) -> frozenset[str]:
     """Return the functions and classes that a Python module defines at its top level."""
     tree = _tree_or_none(text)
-    nodes = () if tree is None else _statements(tree)
+    nodes = () if tree is None else _statements(tree.body)
     definitions = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
     return frozenset(node.name for node in nodes if isinstance(node, definitions))
 
@@ -139,10 +142,10 @@ def _tree_or_none(text: str) -> ast.Module | None:
         return None
 
 
-def _statements(tree: ast.Module) -> Iterator[ast.AST]:
+def _statements(body: Sequence[ast.stmt]) -> Iterator[ast.AST]:
     """Walk what runs at import: into if, try, with and loops, not into functions and classes."""
     # A stack, not recursion: a chain of a thousand elif is a tree a thousand levels deep.
-    waiting: list[ast.AST] = [*reversed(tree.body)]
+    waiting: list[ast.AST] = [*reversed(body)]
     while waiting:
         node = waiting.pop()
         yield node

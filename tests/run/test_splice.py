@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptqueue.run.splice import spliced, unit_at
+from promptqueue.run.splice import spliced
+from promptqueue.verify.lint import top_level_names
 
 WHOLE = '''"""A module."""
 import math
@@ -32,6 +33,12 @@ def last():
 '''
 
 
+def imported(text: str) -> dict[str, object]:
+    names: dict[str, object] = {"__name__": "mended"}
+    exec(compile(text, "mended.py", "exec", dont_inherit=True), names)
+    return names
+
+
 def test_a_function_takes_the_place_of_its_old_self() -> None:
     mended = spliced(WHOLE, "def first(x):\n    return x + 2\n")
 
@@ -47,8 +54,7 @@ def test_new_imports_helpers_and_constants_come_along() -> None:
     mended = spliced(WHOLE, part)
 
     assert mended is not None
-    names: dict[str, object] = {}
-    exec(mended.replace("@staticmethod\n", ""), names)
+    names = imported(mended.replace("@staticmethod\n", ""))
     assert (names["LIMIT"], names["SIZE"]) == (9, 9)
     assert names["last"]() == 5  # type: ignore[operator]
     assert mended.count("import math") == 1
@@ -98,6 +104,38 @@ def test_the_only_function_with_all_that_it_names_is_the_file_anew() -> None:
     assert spliced(whole, "def show():\n    return 4\n") is None
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        "LIMIT: int = 3",
+        "LIMIT, OTHER = 1, 2",
+        "try:\n    from limits import LIMIT\nexcept ImportError:\n    LIMIT = None",
+        "from limits import *",
+    ],
+)
+def test_the_only_function_leans_on_whatever_binds_its_names(head: str) -> None:
+    whole = f"{head}\n\n\ndef show():\n    return LIMIT\n"
+
+    assert spliced(whole, "def show():\n    return -LIMIT\n") == whole.replace(
+        "return LIMIT", "return -LIMIT"
+    )
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        pytest.param("if __name__ == '__main__':\n    main()\n", id="the main guard"),
+        pytest.param("main.done = True\n", id="an attribute is set"),
+    ],
+)
+def test_the_only_function_does_not_displace_what_runs_beside_it(run: str) -> None:
+    whole = f"import os\n\n\ndef main():\n    return 1\n\n\n{run}"
+    other = run.replace("True", "False").replace("main()", "print(main())")
+
+    assert spliced(whole, "import os\n\n\ndef main():\n    return 2\n") == whole.replace("1", "2")
+    assert spliced(whole, whole.replace("1", "2").replace(run, other)) is None
+
+
 def test_a_function_that_is_new_stands_behind_what_the_file_defines() -> None:
     whole = f"{WHOLE}\n\nif __name__ == '__main__':\n    last()\n"
 
@@ -135,52 +173,82 @@ CLASS = '''import math
 
 
 class Gate(Base):
+    # a remark
+    scale = 2
+    size: int
+
     def __init__(self):
-        self.scale = 2
+        self.size = self.scale
 
     @property
     def area(self):
         """Two lines,
 both of them."""
         return math.pi
+
+    @area.setter
+    def area(self, value):
+        self.size = value
 
     def forward(self, x):
         return x
 '''
 
 
-KEPT = '''
-    def __init__(self):
-        self.scale = 2
-
-    @property
-    def area(self):
-        """Two lines,
-both of them."""
-        return math.pi
-'''
-
-
 @pytest.mark.parametrize(
-    ("part", "kept"),
+    ("part", "expected"),
     [
         pytest.param(
             "class Gate(Base):\n    def forward(self, x):\n        return 2 * x\n",
-            KEPT,
-            id="others stay",
+            CLASS.replace("return x", "return 2 * x"),
+            id="a method",
         ),
         pytest.param(
             "class Gate(Base):\n  def forward(self, x):\n    return 2 * x\n",
-            KEPT.replace("\n    ", "\n  "),
-            id="moved to the left",
+            CLASS.replace("    return x", "  return 2 * x"),
+            id="moved to the right",
+        ),
+        pytest.param(
+            'class Gate(Other):\n    """A gate."""\n\n    scale = 3\n    size: int\n',
+            CLASS.replace("(Base):", '(Other):\n    """A gate."""').replace(
+                "scale = 2", "scale = 3"
+            ),
+            id="fields",
+        ),
+        pytest.param(
+            "class Gate(Base):\n    def back(self): ...\n\n    def forward(self, x): ...\n",
+            CLASS.replace(
+                "def forward(self, x):\n        return x",
+                "def back(self): ...\n\n    def forward(self, x): ...",
+            ),
+            id="a new method",
+        ),
+        pytest.param(
+            "class Gate(Base):\n    @property\n    def area(self):\n        return 1\n",
+            CLASS.replace('"""Two lines,\nboth of them."""\n        return math.pi', "return 1"),
+            id="half of a property",
         ),
     ],
 )
-def test_methods_that_were_not_sent_stay(part: str, kept: str) -> None:
+def test_of_a_class_what_was_not_sent_stays(part: str, expected: str) -> None:
     mended = spliced(CLASS, part)
 
-    assert mended == f"import math\n\n\n{part}{kept}"
+    assert mended == expected
     compile(mended, "mended.py", "exec")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param("    b: int\n\n    def norm(self):\n        return self.b\n", id="fields"),
+        pytest.param("    def other(self):\n        return 1\n", id="methods"),
+    ],
+)
+def test_a_class_that_has_all_it_needs_is_the_class_anew(body: str) -> None:
+    whole = "@data\nclass Point:\n    a: int\n\n    def norm(self):\n        return self.a\n"
+    part = f"@data\nclass Point:\n{body}"
+
+    assert spliced(f"{whole}\n\ndef last(): ...\n", part) == f"{part}\n\ndef last(): ...\n"
 
 
 def test_a_class_with_another_life_takes_the_place_of_the_old_one() -> None:
@@ -214,49 +282,10 @@ def test_what_is_torn_in_two_places_or_at_its_head_is_not_mended() -> None:
     assert spliced(WHOLE.replace("def last():", "def last(:"), part) is None
 
 
-def test_a_line_of_a_torn_definition_belongs_to_it() -> None:
-    unit = unit_at(TORN, 17)
-
-    assert unit is not None
-    assert unit.opening == "class Second:"
-
-
 @given(st.text(max_size=80), st.text(max_size=80))
 def test_no_text_breaks_it(whole: str, part: str) -> None:
     mended = spliced(whole, part)
     assert mended is None or isinstance(mended, str)
-
-
-@pytest.mark.parametrize(
-    ("line", "opening"),
-    [
-        (4, "SIZE ="),
-        (7, "@staticmethod\ndef first(x):"),
-        (10, "@staticmethod\ndef first(x):"),
-        (17, "class Second:"),
-        (21, "def last():"),
-    ],
-)
-def test_a_line_belongs_to_what_stands_around_it(line: int, opening: str) -> None:
-    unit = unit_at(WHOLE, line)
-
-    assert unit is not None
-    assert unit.opening == opening
-
-
-@pytest.mark.parametrize("line", [0, 1, 19, 99])
-def test_a_line_between_belongs_to_nothing(line: int) -> None:
-    assert unit_at(WHOLE, line) is None
-
-
-def test_an_opening_is_without_the_body_however_it_is_written() -> None:
-    one_line = unit_at("def f(x, y=(1, 2)) -> int: return x\n", 1)
-    several_lines = unit_at("class A(\n    B,\n    metaclass=C,\n):\n    x = 1\n", 2)
-
-    assert (one_line, several_lines) == (
-        ("f", "def f(x, y=(1, 2)) -> int:"),
-        ("A", "class A(B, metaclass=C):"),
-    )
 
 
 def test_an_import_below_what_is_replaced_does_not_lead_into_it() -> None:
@@ -267,8 +296,7 @@ def test_an_import_below_what_is_replaced_does_not_lead_into_it() -> None:
 
     mended = spliced(whole, part)
 
-    names: dict[str, object] = {}
-    exec(mended or "", names)
+    names = imported(mended or "")
     assert names["first"]() == "/"  # type: ignore[operator]
     assert "last" in names
 
@@ -278,3 +306,72 @@ def test_lines_are_those_that_the_parser_counts(odd: str) -> None:
     whole = f"TEXT = 'a{odd}b'\n\n\ndef first():\n    return 1\n"
 
     assert spliced(whole, "def first():\n    return TEXT\n") == whole.replace("1", "TEXT")
+
+
+@pytest.mark.parametrize(
+    ("whole", "part"),
+    [
+        pytest.param(
+            "class Base: ...\n\n\ndef g(): ...\n",
+            "class Base:\n    x = 2\n\n\nclass Child(Base): ...\n\n\nclass Last(Child): ...\n",
+            id="a base",
+        ),
+        pytest.param(
+            "def mark(f):\n    return name(f)\n\n\ndef name(f):\n    return f\n",
+            "def mark(f):\n    return name(f)\n\n\n@mark\ndef new(): ...\n",
+            id="a decorator, which calls what stands below it",
+        ),
+        pytest.param(
+            "def mean(v):\n    return sum(v)\n\n\ndef g(): ...\n",
+            "def mean(v):\n    return 1\n\n\nvalues = [1, 2]\nresult = mean(values)\n",
+            id="a function",
+        ),
+        pytest.param(
+            "LIMIT = 3\n\n\ndef a(): ...\n",
+            "LIMIT = 5\n\n\ndef b(n=LIMIT): ...\n",
+            id="a constant",
+        ),
+        pytest.param(
+            "LIMIT = 3\n\n\ndef a(): ...\n\n\ndef g(): ...\n",
+            "BASE = 2\nLIMIT = BASE + 1\n\n\ndef a(): ...\n",
+            id="a constant needs what is new",
+        ),
+        pytest.param(
+            "class Base: ...\n\n\nclass Child(Base): ...\n\n\ndef g(): ...\n",
+            "class Base: ...\n\n\nclass Mixin(Base): ...\n\n\nclass Child(Mixin): ...\n",
+            id="between two",
+        ),
+        pytest.param(
+            "import dataclasses\n\n\n@dataclasses.dataclass\nclass Point:\n    a: int\n\n"
+            "    def norm(self): ...\n",
+            "@dataclasses.dataclass\nclass Point:\n    a: int\n    b: int = 0\n",
+            id="a field behind those without a default",
+        ),
+    ],
+)
+def test_a_file_can_be_imported_after_something_was_added(whole: str, part: str) -> None:
+    assert imported(whole)
+
+    mended = spliced(whole, part)
+
+    assert mended is not None
+    assert imported(mended).keys() >= top_level_names(whole) | top_level_names(part)
+
+
+def test_constants_come_along_however_they_are_set() -> None:
+    whole = "LIMIT: int = 3\nX = Y = 1\nA, B = 1, 2\n\n\ndef f():\n    return 1\n\n\ndef g(): ...\n"
+    part = "LIMIT: int = 5\nNEW: int = 1\nX = Y = 2\nA = 7\n\n\ndef f():\n    return 2\n"
+
+    mended = spliced(whole, part)
+
+    assert mended is not None
+    names = imported(mended)
+    assert [names[name] for name in ("LIMIT", "NEW", "X", "Y", "A", "B")] == [5, 1, 2, 2, 7, 2]
+    assert mended.startswith("LIMIT: int = 5\nX = Y = 2\nA, B = 1, 2\n")
+
+
+def test_what_is_added_stands_behind_an_import_at_the_end() -> None:
+    whole = "def f():\n    return json\n\n\nimport json\n"
+    part = "import os\n\n\ndef g():\n    return os.sep\n"
+
+    assert spliced(whole, part, adding=True) == f"{whole}{part}"

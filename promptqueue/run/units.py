@@ -1,0 +1,105 @@
+"""What a module or class has under names of its own: its definitions and its constants."""
+
+from __future__ import annotations
+
+import ast
+import copy
+from typing import NamedTuple
+
+from promptqueue.queue.interface import UNPARSABLE, Definition
+from promptqueue.run.torn import parse_torn
+from promptqueue.verify.lint import names_bound
+
+Constant = ast.Assign | ast.AnnAssign
+Named = Definition | Constant
+Scope = ast.Module | ast.ClassDef
+
+
+class Unit(NamedTuple):
+    """What can be sent alone: a function, class or constant at the top level of a module."""
+
+    name: str
+    opening: str
+    """Its lines before the body or value, such as `def mean(values):` or `LIMIT =`."""
+
+
+def unit_at(text: str, line: int) -> Unit | None:
+    """Return the function, class or constant at the top level that a line belongs to, if any."""
+    try:
+        for name, node in units(parse_torn(text)).items():
+            start, end = span(node)
+            if start <= line <= end:
+                return Unit(name, _opening(node))
+    except UNPARSABLE:
+        pass
+    return None
+
+
+def units(scope: Scope) -> dict[str, Named]:
+    """Return what can be replaced by its name; of several with one name the last, which counts."""
+    return {**constants(scope), **definitions(scope)}
+
+
+def definitions(scope: Scope) -> dict[str, Definition]:
+    """Return functions and classes, name to the last one."""
+    return {name: node for name, node in named(scope) if isinstance(node, Definition)}
+
+
+def constants(scope: Scope) -> dict[str, Constant]:
+    """Return constants and, of a class, its fields; those set together have one name."""
+    return {name: node for name, node in named(scope) if isinstance(node, Constant)}
+
+
+def named(scope: Scope) -> list[tuple[str, Named]]:
+    """Return what has a name, in its order; what sets a property `x` goes by `x.setter`."""
+    found = [(_name_in(scope, node), node) for node in scope.body if isinstance(node, Named)]
+    return [(name, node) for name, node in found if name]
+
+
+def names_read(node: ast.stmt) -> frozenset[str]:
+    """Return the names that have to be there when a module comes to this statement.
+
+    What the body of a function reads is not among them.
+    """
+    found, waiting = set[str](), list[ast.AST]([node])
+    while waiting:
+        inner = waiting.pop()
+        if isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef):
+            inner = copy.copy(inner)
+            inner.body = []
+        if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Load):
+            found.add(inner.id)
+        waiting += ast.iter_child_nodes(inner)
+    return frozenset(found)
+
+
+def span(node: ast.stmt) -> tuple[int, int]:
+    """Return first and last line, decorators included."""
+    decorators = node.decorator_list if isinstance(node, Definition) else []
+    return min([node.lineno, *(each.lineno for each in decorators)]), node.end_lineno or node.lineno
+
+
+def _opening(node: Named) -> str:
+    bare = copy.copy(node)  # decorators and signature, however many lines they take
+    if isinstance(bare, Definition):
+        bare.body = [ast.Expr(ast.Constant(...))]
+        return ast.unparse(bare).removesuffix("\n    ...")
+    bare.value = ast.Constant(...)
+    return ast.unparse(bare).removesuffix(" ...")
+
+
+def _name_in(scope: Scope, node: Named) -> str:
+    if isinstance(node, Definition):
+        return _accessor(node) or node.name
+    match node:
+        case ast.AnnAssign(target=ast.Name(id=name)) if isinstance(scope, ast.ClassDef):
+            return name  # a field, even without a value
+    return ", ".join(sorted(names_bound([node])))
+
+
+def _accessor(node: Definition) -> str:
+    for decorator in node.decorator_list:
+        match decorator:
+            case ast.Attribute(value=ast.Name(id=name), attr=attr) if name == node.name:
+                return f"{name}.{attr}"
+    return ""
