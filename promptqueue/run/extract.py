@@ -12,7 +12,7 @@ from promptqueue.run.attribution import FIRST, SOLE, Claim, fits, is_unsafe
 from promptqueue.run.fences import Block, find_blocks
 from promptqueue.run.issues import Issue, IssueKind
 from promptqueue.run.markdown import answer_of
-from promptqueue.run.splice import spliced
+from promptqueue.run.splice import covers, spliced
 from promptqueue.run.splitting import split_block
 from promptqueue.verify.lint import (
     missing_symbols,
@@ -126,16 +126,20 @@ def _put_in_place(
 ) -> list[Block]:
     """Make one whole file of the blocks with some of its definitions; others stay as they are.
 
-    Blocks of the files in `adding` may have new definitions alone.
+    Blocks of the files in `adding` may have new definitions alone, but for examples.
+    What follows the file anew goes into that.
     """
     texts, whole = dict(amended), dict[str, Block]()
-    others = []
+    others, named = [], {_path_of(block) for block in blocks if _is_outright(block)}
     for block in blocks:
         path = _path_of(block)
         known = texts.get(path)
         text = None
         if known is not None and not block.left_open:
-            text = spliced(known, block.text, adding=path in adding)
+            example = path in named and not _is_outright(block)
+            text = spliced(known, block.text, adding=path in adding and not example)
+            if text is None and not example and covers(block.text, known):
+                texts[path] = block.text
         if text is None:
             others.append(block)
         else:
@@ -195,6 +199,10 @@ def _path_of(block: Block) -> str:
     return block.claim.path if block.claim else ""
 
 
+def _is_outright(block: Block) -> bool:
+    return block.claim is not None and not block.claim.weak
+
+
 @dataclass(frozen=True, slots=True)
 class _Rivals:
     taking_part: list[Block]
@@ -207,11 +215,11 @@ def _rivals(bodies: Sequence[Block]) -> _Rivals:
     `Use model.py like this:` introduces an example; a new version of the file shares
     at least one function or class with it.
     """
-    outright = [block for block in bodies if block.claim and not block.claim.weak]
+    outright = [block for block in bodies if _is_outright(block)]
     names = frozenset(name for block in outright for name in top_level_definitions(block.text))
     found = _Rivals([], [])
     for block in bodies:
-        mentioned = bool(outright) and block.claim is not None and block.claim.weak
+        mentioned = bool(outright) and not _is_outright(block)
         example = mentioned and not names & top_level_definitions(block.text)
         (found.dropped if example else found.taking_part).append(block)
     return found

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from promptqueue.queue.interface import UNPARSABLE, Definition
+from promptqueue.queue.interface import UNPARSABLE, Definition, parse_quietly
 from promptqueue.run.torn import header_length, lines_of, parse_torn
 from promptqueue.run.units import (
     Constant,
@@ -56,6 +56,15 @@ def spliced(whole: str, part: str, *, adding: bool = False) -> str | None:
         return None
     edits = [_imports(tree, sent), *_amended(old, new)]
     return "\n".join(_edited(old.lines, edits)) + "\n"
+
+
+def covers(part: str, whole: str) -> bool:
+    """Tell whether a text parses and has every definition of a file, one of which may be torn."""
+    try:
+        known, sent = definitions(parse_torn(whole)), definitions(parse_quietly(part))
+    except UNPARSABLE:
+        return False
+    return bool(sent) and known.keys() <= sent.keys()
 
 
 class _Source(NamedTuple):

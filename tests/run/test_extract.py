@@ -782,6 +782,44 @@ def test_what_changes_goes_into_the_version_before(reply: str, text: str):
     assert found.issues == ()
 
 
+EXAMPLE = (
+    "Use `model.py` like this:\n\n```python\nfrom model import f\n\n\ndef demo():\n    f()\n```\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("sent", "text"),
+    [
+        pytest.param(F, WHOLE.replace("1", "2"), id="of a part"),
+        pytest.param(WHOLE.replace("1", "2"), WHOLE.replace("1", "2"), id="of the whole file"),
+    ],
+)
+def test_an_example_is_no_part(sent: str, text: str) -> None:
+    found = extract_modules(
+        f"```python path=model.py\n{sent}```\n\n{EXAMPLE}", (AMENDED,), previous={"model.py": WHOLE}
+    )
+
+    assert found.modules["model.py"].text == text
+    assert [issue.kind for issue in found.issues] == [IssueKind.UNATTRIBUTED]
+
+
+def test_what_only_a_sentence_names_is_a_part_where_nothing_else_is() -> None:
+    reply = "Add this to `model.py`:\n\n```python\ndef h():\n    return 3\n```\n"
+
+    found = extract_modules(reply, (AMENDED, UTILS), previous={"model.py": WHOLE})
+
+    assert found.modules["model.py"].text == f"{WHOLE}\n\ndef h():\n    return 3\n"
+
+
+def test_what_follows_the_file_anew_goes_into_that() -> None:
+    anew = WHOLE.replace("1", "2").replace("return os", "return None")
+    reply = f"```python path=model.py\n{anew}```\n\n```python path=model.py\n{G}```\n"
+
+    found = extract_modules(reply, (AMENDED,), previous={"model.py": WHOLE})
+
+    assert found.modules["model.py"].text == anew.replace("return None", "return os.sep")
+
+
 def test_without_a_version_before_what_changes_is_all_there_is():
     found = extract_modules(f"```python path=model.py\n{F}```\n", (AMENDED,))
 
