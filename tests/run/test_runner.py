@@ -2,102 +2,28 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import json
 import os
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from promptqueue.chat.connect import Connection
-from promptqueue.chat.endpoints import Endpoint, Price, Profile
+from promptqueue.chat.endpoints import Price
 from promptqueue.chat.message import ChatEvent, Message, Request
 from promptqueue.errors import EndpointError, LimitReached, QueueFileError, StorageError
-from promptqueue.queue.inputs import resolve_inputs
 from promptqueue.queue.load import load_queue
 from promptqueue.queue.render import digest_of, render_queue
 from promptqueue.run.blame import blame
-from promptqueue.run.events import CallStarted, Event, FileWritten, Refining, RunFinished
+from promptqueue.run.events import CallStarted, FileWritten, Refining, RunFinished
 from promptqueue.run.history import step_results
-from promptqueue.run.journal import Record, RunDirectory
+from promptqueue.run.journal import RunDirectory
 from promptqueue.run.plan import Plan
 from promptqueue.run.session import execute
+from tests.run.bench import ONE, QUEUE, REMOTE, TWO, Bench
 from tests.scripted import ScriptedChat, fence, reply_of
-
-QUEUE = """
-    promptqueue: 1
-    name: tiny
-    role: {text: You write Python.}
-    defaults: {params: {temperature: 0, seed: 5, max_tokens: 100}, refine: {turns: 2}}
-    steps:
-      - id: one
-        task: Write one.py.
-        outputs: [{path: one.py, symbols: [one]}]
-      - id: two
-        task: Write two.py.
-        outputs: [{path: two.py}]
-    """
-ONE = fence("one.py", "def one():\n    return 1")
-TWO = fence("two.py", "x = 2")
-REMOTE = Endpoint("url", "test", Profile(base_url="http://127.0.0.1:9/v1"))
-
-
-class Bench:
-    """One queue in one folder, run as often as a test likes."""
-
-    def __init__(self, folder: Path, queue: str = QUEUE, **plan: Any) -> None:
-        self.folder = folder
-        self.queue_path = folder / "q.yaml"
-        self.queue_path.write_text(textwrap.dedent(queue), "utf-8")
-        self.plan_options = plan
-        self.chat = ScriptedChat([])
-        self.script = ScriptedChat
-        self.events: list[Event] = []
-        self.on_event: Callable[[Event], None] = lambda event: None
-
-    def run(self, *script: Any, resume: bool = False) -> list[Event]:
-        """Run with these answers; events also of a run that fails are in `events`."""
-        self.chat = self.script(list(script))
-        self.events = []
-        loaded = load_queue(self.queue_path)
-        plan = Plan(
-            loaded=loaded,
-            inputs=resolve_inputs(loaded.queue),
-            endpoint=REMOTE,
-            out=self.folder / "out",
-            runs=self.folder / "runs",
-            model="m",
-            **self.plan_options,
-        )
-        latest = self.directory().path if resume else None
-        for event in execute(plan, self._connect, resume=latest):
-            self.events.append(event)
-            self.on_event(event)
-        return self.events
-
-    @contextlib.contextmanager
-    def _connect(self, log_path: Path) -> Iterator[Connection]:
-        yield Connection(self.chat, lambda: ("m",))
-
-    def directory(self) -> RunDirectory:
-        return RunDirectory(max((self.folder / "runs").glob("*/run.json")).parent)
-
-    def text(self, name: str) -> str:
-        return (self.folder / "out" / name).read_text("utf-8")
-
-    def kinds(self) -> list[str]:
-        return [record["event"] for record in self.directory().records()]
-
-    def records(self, kind: str) -> list[Record]:
-        return [record for record in self.directory().records() if record["event"] == kind]
-
-    def finished(self) -> RunFinished:
-        assert isinstance(self.events[-1], RunFinished)
-        return self.events[-1]
 
 
 @pytest.fixture
