@@ -40,6 +40,7 @@ def correct(job: Job, correction: Correction) -> Iterator[Event]:
     directory, queue = job.recorder.directory, job.loaded.queue
     number = number_of(queue, correction.step)
     asked, models = prompts_asked(directory), models_asked(directory)
+    kept = step_results(queue, directory)
     before = {step.id for step in queue.steps[: number - 1]} & models.keys()
     job.models = {**job.models, **{name: models[name] for name in before}}
     question = last_question(directory, correction.step)
@@ -50,7 +51,7 @@ def correct(job: Job, correction: Correction) -> Iterator[Event]:
     )
     later = queue.steps[number:]
     yield from run_queue(job, last=number)
-    stale = stale_steps(job, later, asked)
+    stale = stale_steps(job, later, asked, kept)
     open_steps = [step for step in later if step.id not in asked]
     if correction.rerun or not (stale or open_steps):
         yield from run_queue(job, first=number + 1)

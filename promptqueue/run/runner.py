@@ -55,7 +55,9 @@ def run_queue(job: Job, *, first: int = 1, last: int | None = None) -> Iterator[
         yield job.recorder.record(_finished(job))
 
 
-def stale_steps(job: Job, steps: Sequence[Step], asked: Mapping[str, str]) -> tuple[str, ...]:
+def stale_steps(
+    job: Job, steps: Sequence[Step], asked: Mapping[str, str], kept: Mapping[str, StepResult]
+) -> tuple[str, ...]:
     """Return those of `steps` whose prompt is not any more what was asked.
 
     A step that depends on a stale one is stale as well: a stand-in takes the place of its
@@ -65,15 +67,19 @@ def stale_steps(job: Job, steps: Sequence[Step], asked: Mapping[str, str]) -> tu
         job: with the results of the steps before.
         steps: in the order of the queue.
         asked: step id to the digest of the messages that it was asked with.
+        kept: step id to the result that it has left behind.
     """
     results, stale = dict(job.results), []
     for step in steps:
-        messages = render_step(job.loaded, step, job.inputs, results)
-        if step.id in asked and digest_of(messages) == asked[step.id]:
-            continue
-        results[step.id] = placeholder(step, messages[-1].content)
-        if step.id in asked:
+        prompt = ""
+        if step.id in asked:  # another one may build on what was not brought
+            messages = render_step(job.loaded, step, job.inputs, results)
+            if digest_of(messages) == asked[step.id]:
+                results[step.id] = kept.get(step.id, StepResult(step.id, ()))
+                continue
+            prompt = messages[-1].content
             stale.append(step.id)
+        results[step.id] = placeholder(step, prompt)
     return tuple(stale)
 
 
