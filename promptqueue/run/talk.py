@@ -53,8 +53,7 @@ class Talk:
 
     def before(self) -> dict[str, str]:
         """Return the files that the reply changes: a first answer knows nothing of other starts."""
-        latest = self.board.latest()
-        return latest if self.told else {**latest, **self.board.earlier}
+        return self.board.latest() if self.told else dict(self.board.earlier)
 
     def hear(self, reply: Reply) -> None:
         """Take note of a reply."""
