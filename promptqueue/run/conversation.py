@@ -68,7 +68,8 @@ def run_step(
         yield from _follow(job, step, talk, reply, extraction, decision)
         talk.turn += 1
         request = _next_request(job, step, talk)
-    talk.skipped = decision.action == "skip"
+    if decision.action == "skip":
+        talk.skip()
     yield from _others_faults(job, step, talk)
     yield from _finish(job, step, talk, extraction, past)
     if step.id not in job.incomplete:
@@ -230,12 +231,22 @@ def _others_faults(job: Job, step: Step, talk: Talk) -> Iterator[Event]:
         yield job.recorder.record(Notice(f"{step.id}: not asked again, for {why}"))
 
 
+def _left_unjudged(job: Job, step: Step, talk: Talk) -> Iterator[Event]:
+    """Say which files of earlier steps stay, since nothing says that the new ones are as good."""
+    earlier = talk.board.earlier
+    left = [path for path in step.paths() if path in talk.unwritten and path in earlier]
+    if left and talk.board.standing is None and talk.board.met_before:
+        text = f"{step.id}: {', '.join(left)} left as before, for what came instead was not judged"
+        yield job.recorder.record(Notice(text))
+
+
 def _finish(
     job: Job, step: Step, talk: Talk, latest: Extraction, past: Past | None
 ) -> Generator[Event, None, None]:
     board = talk.board
     if not talk.skipped:
         yield from _write(job, step, talk, least=0)
+        yield from _left_unjudged(job, step, talk)
     job.results[step.id] = _stored(job, step, talk)
     met, unmet = yield from conclude(job, step, talk.turn, board, past)
     complete = board.complete() and not talk.skipped
@@ -269,8 +280,7 @@ def _stored(job: Job, step: Step, talk: Talk) -> StepResult:
         return StepResult(step.id, ())
     turns = talk.board.standing.turns if talk.board.standing else talk.turns
     texts = [(directory.keep(turn.prompt), directory.keep(turn.reply)) for turn in turns]
-    found = talk.board.texts()
-    files = {path: directory.keep(found[path]) for path in step.paths() if path in found}
+    files = {path: job.files[path] for path in step.paths() if path in job.files}
     blobs = directory.blobs
     return StepResult(step.id, StoredTurns(blobs, texts), StoredFiles(blobs, files))
 

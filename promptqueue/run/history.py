@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from promptqueue.queue.model import Queue, StepResult
@@ -10,35 +11,58 @@ from promptqueue.run.stored import StoredFiles, StoredTurns
 
 Outcomes = dict[str, list[tuple[str, ...]]]
 """Step to its entries in order; the first text of each says what it is."""
+_Turns = list[tuple[str, str]]
+"""Digests of prompt and reply of each."""
 _RESTARTS = ("edit", "retry", "skip")
 """Decisions after which the turns so far are no part of the step's conversation."""
+_REOPENS = (*_RESTARTS, "change")
+"""Decisions after which what was judged before stands no longer."""
 
 
 def step_results(queue: Queue, directory: RunDirectory) -> dict[str, StepResult]:
     """Return the result of every step of `queue` that the run has answers of.
 
+    Of a file that a step did not bring, or not as good as an earlier one, that one's is its text.
+
     Raises:
         StorageError: the journal is damaged.
     """
-    known = {each.id for each in queue.steps}
-    return {name: result for name, result in _results(directory).items() if name in known}
+    found, results = _results(directory), dict[str, StepResult]()
+    latest: dict[str, str] = {}
+    for step in queue.steps:
+        if step.id in found:
+            turns, files = found[step.id]
+            latest |= files
+            left = {path: latest[path] for path in step.paths() if path in latest}
+            results[step.id] = _result(directory, step.id, turns, left)
+    return results
 
 
 def result_of(directory: RunDirectory, key: str) -> StepResult | None:
     """Return the result of the step that asked the question of this key, whatever its name."""
     asked = (r for r in directory.records() if r["event"] == "call.started" and r["key"] == key)
     record = next(asked, None)
-    return _results(directory).get(record["step"]) if record else None
+    found = _results(directory).get(record["step"]) if record else None
+    return _result(directory, record["step"], *found) if record and found else None
+
+
+def _result(
+    directory: RunDirectory, name: str, turns: _Turns, files: Mapping[str, str]
+) -> StepResult:
+    return StepResult(
+        name, StoredTurns(directory.blobs, turns), StoredFiles(directory.blobs, files)
+    )
 
 
 def _results(  # noqa: C901 - one line per kind of event
     directory: RunDirectory,
-) -> dict[str, StepResult]:
-    turns: dict[str, list[tuple[str, str]]] = {}
-    best: dict[str, list[tuple[str, str]]] = {}  # what led to the version that was judged best
+) -> dict[str, tuple[_Turns, dict[str, str]]]:
+    """Return step to the digests of its turns, and of the files that it wrote."""
+    turns: dict[str, _Turns] = {}
+    best: dict[str, _Turns] = {}  # what led to the version that was judged best
     files: dict[str, dict[str, str]] = {}
     answers: dict[str, str] = {}
-    restarts: set[str] = set()  # keys of the replies that the user did not build on
+    decided: dict[str, str] = {}  # key of a reply to what the user wanted instead
     step = key = prompt = ""
     for record in directory.records():
         event: str = record["event"]
@@ -50,24 +74,24 @@ def _results(  # noqa: C901 - one line per kind of event
         elif event == "call.finished":
             answers[key] = record["text"]
         elif event == "modules.extracted":
-            turns[step] = [] if key in restarts else [*turns[step], (prompt, answers[key])]
-        elif event == "step.judged" and record["standing"]:
-            best[record["step"]] = turns[record["step"]]
+            restarts = decided.get(key) in _RESTARTS
+            turns[step] = [] if restarts else [*turns[step], (prompt, answers[key])]
         elif event == "step.judged":
-            turns[record["step"]] = best[record["step"]]
-        elif event == "step.steered" and record["action"] in _RESTARTS:
-            restarts.add(record["key"])
-            turns[record["step"]] = []
+            if record["standing"]:
+                best[step] = turns[step]
+            turns[step] = best[step]
+            if key in decided:
+                del best[step]
+        elif event == "step.steered" and record["action"] in _REOPENS:
+            decided[record["key"]] = record["action"]
+            best.pop(record["step"], None)
+            if record["action"] in _RESTARTS:
+                turns[record["step"]] = []
         elif event == "file.written":
             files[step][record["path"]] = record["digest"]
         elif event == "step.refining" and record["fresh"]:
             turns[step] = []
-    blobs = directory.blobs
-    return {
-        name: StepResult(name, StoredTurns(blobs, asked), StoredFiles(blobs, files[name]))
-        for name, asked in (turns | best).items()
-        if asked
-    }
+    return {name: (asked, files[name]) for name, asked in (turns | best).items() if asked}
 
 
 @dataclass(frozen=True, slots=True)

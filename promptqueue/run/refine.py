@@ -109,8 +109,12 @@ class Board:
 
     @property
     def regressed(self) -> bool:
-        """Tell whether the best of this step is worse than what earlier steps left behind."""
-        return self.standing is not None and len(self.standing.judgement.met) < self.met_before
+        """Tell whether the best of this step is worse than what earlier steps left behind.
+
+        What was not judged is not known to meet anything.
+        """
+        met = len(self.standing.judgement.met) if self.standing else 0
+        return met < self.met_before
 
     def reopen(self) -> None:
         """Let the next usable version of a file replace what was the best so far."""
@@ -118,12 +122,8 @@ class Board:
         self._reopened = set(self.best)
         self.awaited = {output.path for output in self.outputs}
 
-    def texts(self) -> dict[str, str]:
-        """Return the text of every file as it stands, earlier steps included."""
-        return {**self.latest(), **(self.earlier if self.regressed else {})}
-
     def latest(self) -> dict[str, str]:
-        """Return the same with every file of this step, also where the earlier one is better."""
+        """Return the best text of every file of this step, also where the earlier one is better."""
         return {**self.earlier, **{path: v.text for path, v in self.best.items()}}
 
     def writable(self, path: str) -> bool:

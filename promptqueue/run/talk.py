@@ -87,5 +87,9 @@ class Talk:
         """Ask for another answer to the same question, a little warmer."""
         self._draw(self.draw.warmth + 1)
 
+    def skip(self) -> None:
+        """Leave the step without a result."""
+        self.skipped, self.board.standing = True, None
+
     def _draw(self, warmth: int) -> None:
         self.draw = replace(self.draw, sample=self.draw.sample + 1, warmth=warmth)
