@@ -137,8 +137,12 @@ def _follow(
         return
     talk.board.reopen()
     talk.refined = 0
-    if decision.action == "change":
-        talk.answer_with(reply, change_prompt(decision.text, step.outputs, talk.prompt))
+    if decision.action in ("change", "correct"):
+        wanted = change_prompt(decision.text, step.outputs, talk.prompt)
+        if decision.action == "change" or talk.goes_on_from(reply):
+            talk.answer_with(reply, wanted)
+        else:
+            talk.build_on(files_sent(talk.board.latest()), wanted)
         return
     if decision.action == "edit":
         talk.first = (*talk.first[:-1], Message("user", decision.text))

@@ -45,9 +45,9 @@ def correct(job: Job, correction: Correction) -> Iterator[Event]:
     job.models = {**job.models, **{name: models[name] for name in before}}
     question = last_question(directory, correction.step)
     text = directory.keep(correction.text)
-    job.ledger.decisions[question.key] = ("change", text)
+    job.ledger.decisions[question.key] = ("correct", text)
     yield job.recorder.record(
-        StepSteered(correction.step, question.turn, question.key, "change", text)
+        StepSteered(correction.step, question.turn, question.key, "correct", text)
     )
     later = queue.steps[number:]
     yield from run_queue(job, last=number)

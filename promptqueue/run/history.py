@@ -15,7 +15,7 @@ _Turns = list[tuple[str, str]]
 """Digests of prompt and reply of each."""
 _RESTARTS = ("edit", "retry", "skip")
 """Decisions after which the turns so far are no part of the step's conversation."""
-_REOPENS = (*_RESTARTS, "change")
+_REOPENS = (*_RESTARTS, "change", "correct")
 """Decisions after which what was judged before stands no longer."""
 
 

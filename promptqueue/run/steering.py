@@ -8,20 +8,21 @@ from typing import Literal
 
 from promptqueue.chat.message import Reply
 
-Action = Literal["accept", "refine", "change", "edit", "retry", "skip"]
+Action = Literal["accept", "refine", "change", "correct", "edit", "retry", "skip"]
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
     """What follows a reply.
 
-    accept (the step is done as it is), refine (what is wrong goes back), change (in the user's
-    words), edit (the step's prompt anew), retry (the same prompt, another sample) or skip.
+    accept (the step is done as it is), refine (what is wrong goes back), change (of this reply, in
+    the user's words), correct (the same of the files that stand, whichever reply brought them),
+    edit (the step's prompt anew), retry (the same prompt, another sample) or skip.
     """
 
     action: Action
     text: str = ""
-    """Of a change what is wanted, of an edit the new prompt."""
+    """Of a change or correction what is wanted, of an edit the new prompt."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,10 +66,18 @@ class Talk:
         said = (Message("assistant", reply.text), Message("user", prompt))
         self.messages, self.mending = (*self.messages, *said), False
 
+    def goes_on_from(self, reply: Reply) -> bool:
+        """Tell whether the latest reply stands; else the turns end with the one that does."""
+        return self.turns[-1] == Turn(self.messages[-1].content, reply.text)
+
+    def build_on(self, files: str, prompt: str) -> None:
+        """Ask the step's own model for something else in files: what led to them stays behind."""
+        self.draw = replace(self.draw, model=None, warmth=0)
+        self.messages, self.mending = self._after(files, prompt), False
+
     def mend(self, files: str, prompt: str) -> None:
         """Ask for the best version so far to be mended: what led to it does not go along."""
-        said = (Message("assistant", files), Message("user", prompt))
-        again = (*self.first, *said)
+        again = self._after(files, prompt)
         if again == self.messages:  # or the same answer would be all that comes
             self._draw(self.draw.warmth + 1)
         else:
@@ -90,6 +98,9 @@ class Talk:
     def skip(self) -> None:
         """Leave the step without a result."""
         self.skipped, self.board.standing = True, None
+
+    def _after(self, files: str, prompt: str) -> tuple[Message, ...]:
+        return (*self.first, Message("assistant", files), Message("user", prompt))
 
     def _draw(self, warmth: int) -> None:
         self.draw = replace(self.draw, sample=self.draw.sample + 1, warmth=warmth)
