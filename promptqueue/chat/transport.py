@@ -136,7 +136,7 @@ class Transport:
         """
         # openai walks through every message that it is given as an argument: 4 ms for eight.
         extra = {"messages": body["messages"], **extra}
-        with self._understood():
+        with self._understood(self._policy.idle_timeout_s):
             create = self._client().chat.completions.with_streaming_response.create
             with create(**{**body, "messages": []}, extra_body=extra) as response:
                 # Not through openai's own stream: its parser takes 75 µs per event, ours 10.
@@ -152,9 +152,10 @@ class Transport:
         Raises:
             AttemptError: no connection, or an error status.
         """
-        with self._understood():
+        timeout_s = min(_LISTING_TIMEOUT_S, self._policy.idle_timeout_s)
+        with self._understood(timeout_s):
             models = self._client().models
-            response = models.with_raw_response.list(timeout=_LISTING_TIMEOUT_S)
+            response = models.with_raw_response.list(timeout=timeout_s)
             return _json_or_text(response.content)
 
     def close(self) -> None:
@@ -165,7 +166,7 @@ class Transport:
             client.close()
 
     @contextmanager
-    def _understood(self) -> Iterator[None]:
+    def _understood(self, timeout_s: float) -> Iterator[None]:
         import httpx2
         import openai
 
@@ -174,7 +175,7 @@ class Transport:
         except openai.APIStatusError as exc:
             raise AttemptError(_from_response(exc.response)) from exc
         except (openai.OpenAIError, httpx2.HTTPError, httpx2.StreamError, httpx2.InvalidURL) as exc:
-            raise AttemptError(_from_transport(exc, self._policy)) from exc
+            raise AttemptError(_from_transport(exc, timeout_s)) from exc
 
     def _client(self) -> openai.OpenAI:
         with self._lock:  # parallel calls share one pool
@@ -277,7 +278,7 @@ def _json_or_text(content: bytes) -> Any:
         return content.decode("utf-8", "replace")
 
 
-def _from_transport(exc: Exception, policy: Policy) -> Classified:
+def _from_transport(exc: Exception, timeout_s: float) -> Classified:
     import httpx2
     import openai
 
@@ -293,5 +294,5 @@ def _from_transport(exc: Exception, policy: Policy) -> Classified:
     )
     failure = next((face for kind, face in faces if isinstance(cause, kind)), Failure.BROKEN_STREAM)
     if failure is Failure.TIMEOUT:
-        words = f"nothing came for {policy.idle_timeout_s:g} s"
+        words = f"nothing came for {timeout_s:g} s"
     return Classified(failure, words)
