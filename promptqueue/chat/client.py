@@ -193,7 +193,9 @@ class OpenAIChat:
         return failures[failure] < few and failures.total() < self._policy.attempts
 
     def _wait_s(self, found: Classified, failures: Counter[Failure]) -> float:
-        return found.retry_after_s or backoff_s(failures.total(), self._policy, self._jitter)
+        """Return what the server asks to wait; where it does not, what we choose is acceptable."""
+        own = backoff_s(failures.total(), self._policy, self._jitter)
+        return found.retry_after_s or min(own, self._policy.max_wait_s)
 
     def _prepare_retry(self, call: Call, error: AttemptError) -> Generator[ChatEvent, None, None]:
         found = error.classified

@@ -15,6 +15,7 @@ WORDS_CHARS = 200
 _MIN_SECRET = 4
 _KEY_PREFIX = 8
 """A key that the server shortened is still known by so many characters."""
+_YEAR_S = 366 * 86_400
 
 _WAY_OUT: Mapping[Failure, str] = {
     Failure.CONNECT: "Is the server running, and is the base URL right?",
@@ -88,7 +89,9 @@ class Explainer:
 
 
 def wait_text(seconds: float) -> str:
-    """Return a wait for people, with the moment when it ends."""
+    """Return a wait for people, with the moment when it ends, where a calendar has it."""
+    if seconds > _YEAR_S:
+        return "more than a year"
     until = time.strftime("%Y-%m-%d %H:%M", time.localtime(time.time() + seconds))
     return f"{seconds / 60:.0f} minutes, at {until}"
 

@@ -97,11 +97,12 @@ def classify(
     """
     error = _ErrorBody.of(body)
     status = error.status if status == 200 and error.status else status
-    wait = retry_after_s(headers, error.words)
+    failure = _failure(status, error)
+    wait = retry_after_s(headers, error.words, limited=failure is Failure.RATE_LIMITED)
     adapt = _adaptation(error) if status in (400, 422, 500) else {}
     code = error.code if error.code != str(status) else ""
     shown = " ".join(part for part in (str(status), code, error.words) if part)
-    return Classified(_failure(status, error), shown, wait, adapt)
+    return Classified(failure, shown, wait, adapt)
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,15 +48,19 @@ def backoff_s(failures: int, policy: Policy, jitter: Callable[[], float] = rando
     return full * (1 - jitter() / 4)
 
 
-def retry_after_s(headers: Mapping[str, str], message: str = "") -> float | None:
+def retry_after_s(
+    headers: Mapping[str, str], message: str = "", *, limited: bool = True
+) -> float | None:
     """Return how many seconds the server asks to wait, or None when it does not say.
 
     Args:
         headers: of the response; names in any case.
         message: the server's words; some say "try again in 6m0s" there and nowhere else.
+        limited: it refused for a limit; with another error the resets of its limits say nothing.
     """
     lower = {name.lower(): value.strip() for name, value in headers.items()}
-    for wait in (_from_retry_after(lower), _from_resets(lower), _from_words(message)):
+    resets = _from_resets(lower) if limited else None
+    for wait in (_from_retry_after(lower), resets, _from_words(message)):
         if wait is not None:
             return max(wait, 0.0)
     return None

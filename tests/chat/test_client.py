@@ -279,6 +279,26 @@ def test_rule_1_a_wait_that_is_too_long_ends_with_the_moment_to_come_back():
     assert asked.kinds == ["AttemptStarted", "AttemptFailed"]
 
 
+def test_rule_1_our_own_wait_is_never_too_long_for_us():
+    asked = play(default=error(503, "loading"), policy=Policy(max_wait_s=3))
+    assert asked.slept == [1, 2, 3, 3, 3]
+    assert "server error after 6 attempts" in asked.error
+    assert "asks to come back" not in asked.error
+
+
+def test_rule_1_the_reset_of_a_limit_says_nothing_of_another_failure():
+    asked = play(error(500, headers={"x-ratelimit-reset-tokens": "6ms"}), stream("ok"))
+    assert asked.slept == [1]
+    asked = play(error(429, headers={"x-ratelimit-reset-tokens": "6s"}), stream("ok"))
+    assert asked.slept == [6]
+
+
+@pytest.mark.parametrize("seconds", ["18446744073709551615", "9" * 400], ids=["2**64", "endless"])
+def test_rule_1_a_wait_that_no_calendar_holds_ends_the_call_as_well(seconds):
+    asked = play(error(429, headers={"Retry-After": seconds}))
+    assert "rate limited: it asks to come back in more than a year: 429" in asked.error
+
+
 # --- rule 2: 429 is not 429
 
 
@@ -984,6 +1004,18 @@ def test_a_busy_endpoint_is_asked_for_its_models_again():
     with FakeEndpoint(models=lambda _: next(answers)) as server, connected(server, slept) as chat:
         assert chat.models() == ("a",)
     assert slept == [1.0, 7.0]
+
+
+@pytest.mark.parametrize(("listing", "idle"), [(0.2, 300), (30, 0.2)], ids=["list", "call"])
+def test_a_list_that_does_not_come_is_waited_for_as_long_as_is_said(monkeypatch, listing, idle):
+    monkeypatch.setattr("promptqueue.chat.transport._LISTING_TIMEOUT_S", listing)
+    policy = Policy(attempts=1, idle_timeout_s=idle)
+    with (
+        FakeEndpoint(models=Answer(hangs=True)) as server,
+        connected(server, policy=policy) as chat,
+        pytest.raises(EndpointError, match=r"nothing came for 0\.2 s"),
+    ):
+        chat.models()
 
 
 UNLISTED = {
