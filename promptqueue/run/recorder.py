@@ -7,12 +7,14 @@ from dataclasses import asdict
 from typing import IO, TypeVar
 
 from promptqueue.chat.message import Answered, AttemptFailed, Delta, Reply
-from promptqueue.run.events import Event
+from promptqueue.run.events import Event, RunFinished, StepsStale
 from promptqueue.run.journal import RunDirectory
 from promptqueue.run.ledger import reply_record
 
 E = TypeVar("E", bound=Event)
 _SPOOL_EVERY_S = 0.5
+_ENDS = (RunFinished, StepsStale)
+"""The last events of a run: who reads no further has not stopped it."""
 
 
 class Recorder:
@@ -21,6 +23,7 @@ class Recorder:
     def __init__(self, directory: RunDirectory) -> None:
         self.directory = directory
         self._spool = Spool(directory)
+        self._ended = False
 
     def record(self, event: E) -> E:
         """Journal an event and return it; a reply is durable before anyone acts on it."""
@@ -35,6 +38,7 @@ class Recorder:
             self._spool.clear()
         else:
             self.directory.append(event.kind, **asdict(event))
+        self._ended = isinstance(event, _ENDS)
         return event
 
     def copy_answer(self, reply: Reply, origin: str) -> None:
@@ -49,7 +53,9 @@ class Recorder:
         self.directory.append(event.kind, **asdict(event))
 
     def interrupted(self, reason: str) -> None:
-        """Note why the run stops before its end, with what had arrived of the reply."""
+        """Note why the run stops, with what had arrived of the reply; at its end, nothing."""
+        if self._ended:
+            return
         partial = self._spool.take()
         blob = self.directory.keep(partial) if partial else ""
         self.directory.append("run.interrupted", reason=reason, partial=blob)

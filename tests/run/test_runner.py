@@ -17,9 +17,10 @@ from promptqueue.errors import EndpointError, LimitReached, QueueFileError, Stor
 from promptqueue.queue.load import load_queue
 from promptqueue.queue.render import digest_of, render_queue
 from promptqueue.run.blame import blame
-from promptqueue.run.events import CallStarted, FileWritten, Refining, RunFinished
+from promptqueue.run.events import CallStarted, Event, FileWritten, Refining, RunFinished
 from promptqueue.run.history import step_results
 from promptqueue.run.journal import RunDirectory
+from promptqueue.run.past import summary
 from promptqueue.run.plan import Plan
 from promptqueue.run.session import execute
 from tests.run.bench import ONE, QUEUE, REMOTE, TWO, Bench
@@ -223,6 +224,22 @@ def test_leaving_the_events_early_closes_the_connection_and_keeps_the_run(bench:
     assert bench.chat.closed_early == 1
     assert bench.kinds()[-1] == "run.interrupted"
     RunDirectory(bench.directory().path, write=True).close()
+
+
+def test_leaving_the_events_at_the_last_one_is_no_stop(bench: Bench) -> None:
+    def leave(event: Event) -> None:
+        if event.kind in ("run.finished", "steps.stale"):
+            raise GeneratorExit
+
+    bench.on_event = leave
+    with pytest.raises(GeneratorExit):
+        bench.run(ONE, TWO)
+    assert bench.kinds()[-1] == "run.finished"
+    assert summary(str(bench.directory().path)).status == "complete"
+    with pytest.raises(GeneratorExit):
+        bench.refine("one", "Return 11.", fence("one.py", "def one():\n    return 11"))
+    assert bench.kinds()[-1] == "steps.stale"
+    assert summary(str(bench.directory().path)).status == "stale"
 
 
 @pytest.mark.parametrize(
