@@ -234,7 +234,10 @@ def _named(name: str, why: str, config: Config, environ: Mapping[str, str]) -> E
         return Endpoint(EMBEDDED, why)
     if name == "openai" and name not in config.endpoints:
         if not (environ.get("OPENAI_BASE_URL") or environ.get("OPENAI_API_KEY")):
-            raise UsageError("OPENAI_API_KEY is not set; the endpoint openai needs it")
+            raise UsageError(
+                "neither OPENAI_API_KEY nor OPENAI_BASE_URL is set; the endpoint openai needs the "
+                "key, or the address of a server that asks for none"
+            )
         return _from_environment(environ)
     profile = config.endpoints.get(name)
     if profile is None:

@@ -302,7 +302,7 @@ def test_json_ends_with_the_exit_code_wherever_a_run_fails(
     ("arguments", "message"),
     [
         (["--api-key-env", "KEY"], "--api-key-env goes with --base-url"),
-        (["--endpoint", "openai"], "OPENAI_API_KEY is not set"),
+        (["--endpoint", "openai"], "neither OPENAI_API_KEY nor OPENAI_BASE_URL is set"),
     ],
 )
 def test_flags_that_lead_nowhere_are_refused(
