@@ -40,7 +40,8 @@ def run_step(
     )
     blobs = job.recorder.directory.blobs
     earlier = {path: blobs.get(job.files[path]) for path in step.paths() if path in job.files}
-    talk = Talk(first, first, Board(step.outputs, earlier, met_before(job, step)))
+    board = Board(step.outputs, earlier, met_before(job, step), job.judged)
+    talk = Talk(first, first, board)
     request = _next_request(job, step, talk)
     first_key = request.key()
     past = job.past_of(number, first_key)
@@ -237,9 +238,9 @@ def _others_faults(job: Job, step: Step, talk: Talk) -> Iterator[Event]:
 
 def _left_unjudged(job: Job, step: Step, talk: Talk) -> Iterator[Event]:
     """Say which files of earlier steps stay, since nothing says that the new ones are as good."""
-    earlier = talk.board.earlier
-    left = [path for path in step.paths() if path in talk.unwritten and path in earlier]
-    if left and talk.board.standing is None and talk.board.met_before:
+    board = talk.board
+    left = [path for path in step.paths() if path in talk.unwritten and path in board.earlier]
+    if left and board.standing is None and board.regressed:
         text = f"{step.id}: {', '.join(left)} left as before, for what came instead was not judged"
         yield job.recorder.record(Notice(text))
 

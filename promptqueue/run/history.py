@@ -119,8 +119,12 @@ def prompts_asked(directory: RunDirectory) -> dict[str, str]:
 
 
 def was_judged(directory: RunDirectory) -> bool:
-    """Tell whether steps were judged when they landed."""
-    return any(r.get("judged") for r in directory.records() if r["event"] == "run.started")
+    """Tell whether steps were judged when they landed, the last time that the run was at work."""
+    judged = False
+    for record in directory.records():
+        if record["event"] == "run.started":
+            judged = bool(record.get("judged"))
+    return judged
 
 
 def stale_since_correction(directory: RunDirectory) -> tuple[str, ...]:

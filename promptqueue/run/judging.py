@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 
 from promptqueue.queue.model import Step, Turn
 from promptqueue.run.archive import Past
-from promptqueue.run.events import Event, Judged, Judging
+from promptqueue.run.events import Event, Judged, Judging, Notice
 from promptqueue.run.imports import imported
 from promptqueue.run.job import Job
 from promptqueue.run.judge import key_of, requirements_of
@@ -74,6 +74,7 @@ def conclude(
 ) -> Generator[Event, None, tuple[Ids, Ids]]:
     """Return what the step's files meet and what not, as they were left behind."""
     if board.standing is None:
+        yield from _take_back(job, step, board)
         return (), ()
     judgement: Judgement | None = board.standing.judgement
     if board.regressed:  # the earlier files stand, with the new ones beside them: judge these
@@ -86,6 +87,20 @@ def conclude(
     for fault in judgement.loose:
         job.faults[fault.path] = (*job.faults.get(fault.path, ()), fault.told())
     return judgement.met, judgement.unmet
+
+
+def _take_back(job: Job, step: Step, board: Board) -> Iterator[Event]:
+    """Forget the verdicts on files in whose place others were written that nobody judged."""
+    blobs = job.recorder.directory.blobs
+    gone = [path for path, text in board.earlier.items() if blobs.get(job.files[path]) != text]
+    steps = [each for each in job.loaded.queue.steps if {*gone} & {*each.paths()}]
+    names = [name for each in steps for name in each.requirements]
+    lost = [name for name in names if job.verdicts.pop(name, False)]
+    for path in gone:
+        job.faults.pop(path, None)
+    if lost:
+        text = f"{', '.join(lost)} not counted as met: what took the place of {', '.join(gone)}"
+        yield job.recorder.record(Notice(f"{step.id}: {text} was not judged"))
 
 
 def _files(job: Job) -> dict[str, str]:

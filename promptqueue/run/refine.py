@@ -56,6 +56,8 @@ class Board:
     """Texts that earlier steps left behind: they stand until something usable replaces them."""
     met_before: int = 0
     """How many requirements those texts meet: a version that meets fewer does not replace them."""
+    judged: bool = False
+    """Somebody judges: until that is done, no version replaces what meets a requirement."""
     best: dict[str, Version] = field(default_factory=dict)
     standing: Standing | None = None
     """None until the files were judged."""
@@ -111,10 +113,11 @@ class Board:
     def regressed(self) -> bool:
         """Tell whether the best of this step is worse than what earlier steps left behind.
 
-        What was not judged is not known to meet anything.
+        What is still to be judged is not known to meet anything.
         """
-        met = len(self.standing.judgement.met) if self.standing else 0
-        return met < self.met_before
+        if self.standing is None:
+            return self.judged and self.met_before > 0
+        return len(self.standing.judgement.met) < self.met_before
 
     def reopen(self) -> None:
         """Let the next usable version of a file replace what was the best so far."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from promptqueue.errors import EndpointError
 from promptqueue.queue.load import load_queue
 from promptqueue.queue.render import digest_of, render_queue
 from promptqueue.run.events import Judged, Notice
@@ -107,6 +108,24 @@ def test_what_met_nothing_is_replaced_by_what_can_be_used(tmp_path: Path) -> Non
     bench = judged(tmp_path)
     bench.run(files(one=WORSE), files(one=WORSE), files(one=ONE), files(one=ONE))
     assert bench.text("one.py") == ONE
+
+
+@pytest.mark.parametrize("checks", ["        checks: [checks.py]\n", ""], ids=["unjudged", "none"])
+def test_what_nobody_judges_is_written_and_takes_the_verdict_with_it(
+    tmp_path: Path, checks: str
+) -> None:
+    """Of what only collects files the files are wanted; that they are green is not said."""
+    first, _, second = QUEUE.rpartition("        checks: [checks.py]\n")
+    bench = judged(tmp_path, first + checks + second)
+    with pytest.raises(EndpointError):
+        bench.run(files(one=ONE), EndpointError("gone"))
+    if checks:
+        bench.plan_options["verify"] = False
+    bench.run(files(one=WORSE, two=TWO), resume=True)
+    assert bench.text("one.py") == WORSE
+    assert (bench.finished().met, bench.finished().unmet) == ((), ())
+    assert "two: r not counted as met: what took the place of one.py was not judged" in told(bench)
+    assert replay(bench.directory().path).differences == ()
 
 
 def test_a_verdict_on_what_was_skipped_does_not_count(tmp_path: Path) -> None:
