@@ -283,7 +283,8 @@ def _show(plan: Design, picture: Path | None, *, json: bool) -> None:
         return
     for line in comparison_lines(summary):
         typer.echo(line)
-    typer.echo(f"{target}, {folder / 'results.csv'}, {folder / 'results.json'}")
+    drawn = [target] if summary.arms else []
+    typer.echo(", ".join(map(str, [*drawn, folder / "results.csv", folder / "results.json"])))
 
 
 def _check_picture(path: Path | None) -> None:

@@ -35,6 +35,8 @@ _KNOCK_S = 5.0
 _AHEAD = 2
 """Tasks for each processor, so that none waits for the next one."""
 
+Named = tuple[str, int, str]
+"""A task on its way: arm, number, and the digest of all that decides its answers."""
 Answer = tuple[dict[str, Any] | tuple[str, str], bytes]
 """A sample, or the class and the words of an error, with the archive of its folder."""
 
@@ -93,8 +95,7 @@ class Cluster:
         while True:
             most = _AHEAD * max(1, int(self.ray.cluster_resources().get("CPU", 1)))
             for task in itertools.islice(rest, max(0, most - len(waiting))):
-                begun = _packed(task.place)
-                waiting[remote.remote(self.recipe, task.arm.name, task.number, begun)] = task
+                waiting[remote.remote(self.recipe, _named(task), _packed(task.place))] = task
             if not waiting:
                 return
             (done, *_), _ = self.ray.wait(list(waiting), num_returns=1)
@@ -115,19 +116,19 @@ class Cluster:
         return getattr(errors, kind, PromptQueueError)(words)
 
 
-def take_elsewhere(recipe: Recipe, arm: str, number: int, begun: bytes) -> Answer:
+def take_elsewhere(recipe: Recipe, name: Named, begun: bytes) -> Answer:
     """Take one sample on this node, in a folder of its own; `begun` is what there is of it."""
-    with tempfile.TemporaryDirectory(prefix="promptqueue-") as name:
-        place = Path(name) / "sample"
+    with tempfile.TemporaryDirectory(prefix="promptqueue-") as folder:
+        place = Path(folder) / "sample"
         _unpack(begun, place)
         try:
-            return _taken(_design(recipe), arm, number, place).record(), _packed(place)
+            return _taken(_design(recipe), name, place).record(), _packed(place)
         except PromptQueueError as error:  # what was answered until then is paid for
             return (type(error).__name__, str(error)), _packed(place)
 
 
-def _taken(plan: Design, arm: str, number: int, place: Path) -> Sample:
-    task = dataclasses.replace(_task(plan, arm, number), place=place)
+def _taken(plan: Design, name: Named, place: Path) -> Sample:
+    task = dataclasses.replace(_task(plan, name), place=place)
     with connect(plan.terms.endpoint, lambda _: None) as connection:
         ran = ask(task, plan.terms, connection)
     return judge(task, plan.terms, ran)
@@ -139,8 +140,24 @@ def _design(recipe: Recipe) -> Design:
     return design(recipe)
 
 
-def _task(plan: Design, arm: str, number: int) -> Task:
-    return next(t for t in plan.tasks() if t.arm.name == arm and t.number == number)
+def _named(task: Task) -> Named:
+    return task.arm.name, task.number, task.place.parent.name
+
+
+def _task(plan: Design, name: Named) -> Task:
+    """Return the task of a name.
+
+    Raises:
+        UsageError: it would be asked in another way here than where it was given away.
+    """
+    task = next(task for task in plan.tasks() if _named(task)[:2] == name[:2])
+    if _named(task) != name:
+        raise UsageError(
+            f"on the node {socket.gethostname()} {name[0]} would be asked in another way, at "
+            f"{plan.terms.endpoint.shown_url}: give every node the same files, OPENAI_BASE_URL, "
+            "PROMPTQUEUE_MODEL and PROMPTQUEUE_CONFIG before `ray start`"
+        )
+    return task
 
 
 def _packed(folder: Path) -> bytes:

@@ -75,6 +75,8 @@ def conduct(
             _refuse_another_model(design, connection)
 
             def asked(task: Task) -> Ran:
+                # verdicts take long, and more is answered meanwhile than has one
+                allowance.look(design.spent(design.samples_there()))
                 allowance.refuse()
                 return ask(task, design.terms, connection, functools.partial(tell, task))
 

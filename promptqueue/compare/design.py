@@ -15,6 +15,7 @@ from promptqueue.compare.summary import Comparison, compare
 from promptqueue.compare.taking import Task, Terms, spent_on
 from promptqueue.compare.variants import in_shape, variant
 from promptqueue.errors import UsageError
+from promptqueue.queue.inputs import known_inputs
 from promptqueue.queue.limits import parse_limits
 from promptqueue.queue.load import LoadedQueue, load_queue
 from promptqueue.queue.model import Limits
@@ -89,9 +90,11 @@ class Design:
         return self.queues[arm.queue] if arm.queue else self.loaded
 
     def known(self, task: Task) -> Sample | None:
-        """Return a sample that was taken before, if the checks are still the same."""
+        """Return a sample that was taken before, if it was judged by what it would be now."""
         sample = self.store.sample(task.place)
-        return sample if sample and sample.contract == self.terms.contract else None
+        if sample is None or sample.contract != self.terms.contract:
+            return None
+        return sample if {*sample.met, *sample.unmet} == {*self.terms.requirements} else None
 
     def samples_there(self) -> list[Sample]:
         """Return all samples that were taken before, and that every check has looked at."""
@@ -145,15 +148,12 @@ def design(recipe: Recipe) -> Design:
         StorageError: the store is of another version.
     """
     loaded = load_queue(recipe.queue)
-    missing = why_not(loaded)
-    if missing:
-        raise UsageError(f"{recipe.queue} cannot be compared: {missing}")
     arms = _arms(loaded, recipe)
     names = [arm.name for arm in arms]
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise UsageError(f"the arm {twice!r} is there twice")
-    base = recipe.base or names[0]
+    base = _base(recipe, names)
     if base not in names:
         raise UsageError(f"the base {base!r} is none of the arms: {', '.join(names)}")
     store = Store(recipe.store or Path(".promptqueue") / "compare" / loaded.queue.name)
@@ -169,21 +169,33 @@ def design(recipe: Recipe) -> Design:
             )
         if arm.shape == MONOLITH and not (arm.model or terms.model):
             refuse_several_models((queues[arm.queue] if arm.queue else loaded).queue)
-    named = named_model(
-        flag=terms.model,
-        step=None,
-        queue=loaded.queue.defaults.model,
-        endpoint=terms.endpoint,
-    )
+    named = None if terms.endpoint.embedded else _named(loaded, terms)
     asked = {
         arm.name: _asked(queues[arm.queue] if arm.queue else loaded, arm, terms) for arm in arms
     }
-    return Design(loaded, arms, recipe.samples, base, terms, store, named, queues, limits, asked)
+    made = Design(loaded, arms, recipe.samples, base, terms, store, named, queues, limits, asked)
+    if made.missing() and (why := why_not(loaded)):  # what is there can be shown anywhere
+        raise UsageError(f"{recipe.queue} cannot be compared: {why}")
+    return made
+
+
+def _named(loaded: LoadedQueue, terms: Terms) -> str | None:
+    """Return the model that is named for all steps; the embedded one goes by no other name."""
+    queue = loaded.queue.defaults.model
+    return named_model(flag=terms.model, step=None, queue=queue, endpoint=terms.endpoint)
+
+
+def _base(recipe: Recipe, names: Sequence[str]) -> str:
+    """Return the name of the base: its parameters may stand in another order than there."""
+    if recipe.base is None or recipe.base in names:
+        return recipe.base or names[0]
+    return parse_arm(recipe.base).name
 
 
 def _asked(loaded: LoadedQueue, arm: Arm, terms: Terms) -> str:
     """Return the digest of what an arm asks: no queue file holds the words of our own templates."""
-    prompts = render_queue(variant(loaded, arm, terms.inputs, seed=0), terms.inputs)
+    inputs = known_inputs(terms.inputs, loaded.queue)
+    prompts = render_queue(variant(loaded, arm, inputs, seed=0), inputs)
     return digest_of([message for messages in prompts.values() for message in messages])
 
 

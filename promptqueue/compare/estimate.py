@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from promptqueue.chat.quirks import estimate_prompt
 from promptqueue.compare.design import Design
-from promptqueue.compare.statistics import LEVEL, detectable, smallest_p, spread
+from promptqueue.compare.statistics import LEVEL, detectable, fewest_samples, smallest_p, spread
 from promptqueue.compare.taking import Task, seed_of
 from promptqueue.compare.variants import variant
+from promptqueue.queue.inputs import known_inputs
 from promptqueue.queue.render import render_queue
 
 _ASSUMED_SPREAD = 0.15
@@ -40,13 +41,15 @@ class Estimate:
 
     arms: tuple[ArmEstimate, ...]
     smallest_p: float
-    """With so many samples of two arms, whatever they say."""
+    """With so many samples of two arms, whatever they say; adjusted for the number of tests."""
     detectable: float | None
     """The difference of two arms that is found four times out of five; None where so few samples
     can never show one."""
     spread: float
     assumed: bool
     """The spread is assumed, not measured."""
+    fewest: int = 4
+    """Samples of each arm, below which no difference can be shown."""
     unpriced: tuple[str, ...] = ()
     """Arms of unknown price, where a limit of money is to hold."""
 
@@ -58,32 +61,40 @@ def estimate(design: Design) -> Estimate:
         QueueFileError: a template cannot be rendered.
         UsageError: what an arm leaves out is not there.
     """
-    missing = [task for task in design.tasks() if design.known(task) is None]
+    missing = design.missing()
     arms = [_of_arm(design, arm.name, [t for t in missing if t.arm is arm]) for arm in design.arms]
-    measured = spread([[s.rate for s in arm.samples] for arm in design.summary().arms])
-    scatter = measured if measured is not None else _ASSUMED_SPREAD
-    count = design.samples
-    least = smallest_p(count, count)
+    measured = _measured(design)
+    scatter = measured or _ASSUMED_SPREAD
+    count, tests = design.samples, max(1, len(design.arms) - 1)
+    least = min(1.0, tests * smallest_p(count, count))
     return Estimate(
         arms=tuple(arms),
         smallest_p=least,
-        detectable=detectable(count, scatter) if least <= 1 - LEVEL else None,
+        detectable=detectable(count, scatter, tests=tests) if least <= 1 - LEVEL else None,
         spread=scatter,
-        assumed=measured is None,
+        assumed=not measured,
+        fewest=fewest_samples(tests),
         unpriced=tuple(a.arm for a in arms if not a.priced) if design.limits.usd else (),
     )
+
+
+def _measured(design: Design) -> float | None:
+    """Return the spread so far; samples that are copies of each other say nothing of it."""
+    known = [arm for arm in design.summary().arms if arm.distinct == len(arm.samples)]
+    return spread([[sample.rate for sample in arm.samples] for arm in known])
 
 
 def _of_arm(design: Design, name: str, tasks: list[Task]) -> ArmEstimate:
     if not tasks:
         return ArmEstimate(name, 0, 0, 0, 0.0)
     task, terms = tasks[0], design.terms
-    loaded = variant(task.loaded, task.arm, terms.inputs, seed=seed_of(task))
+    inputs = known_inputs(terms.inputs, task.loaded.queue)
+    loaded = variant(task.loaded, task.arm, inputs, seed=seed_of(task))
     prompt, reply = 0, 0
     usd: float | None = 0.0
     capped = True
     for step, messages in zip(
-        loaded.queue.steps, render_queue(loaded, terms.inputs).values(), strict=True
+        loaded.queue.steps, render_queue(loaded, inputs).values(), strict=True
     ):
         asked, cap = estimate_prompt(messages), loaded.queue.params_of(step).max_tokens
         capped = capped and cap is not None

@@ -20,8 +20,6 @@ from promptqueue.queue.templates import LAYOUT, fenced, make_environment
 from promptqueue.run.attribution import INFO
 from promptqueue.run.fences import Block, find_blocks
 
-_MOST_TURNS = 20
-"""As many as a step may have."""
 _TAGS = re.compile(r"\{[{%#]")
 _ASKED = """\
 {% if self.data() | trim %}
@@ -49,7 +47,7 @@ tasks change is returned once, as the last of them leaves it.
 {{% block task %}}
 {task}
 {{% endblock %}}
-{{% block answer_format_title %}}# ANSWER FORMAT{{% endblock %}}
+{{% block answer_format_title %}}## ANSWER FORMAT{{% endblock %}}
 """
 
 
@@ -172,8 +170,7 @@ def _to_come(step: Step) -> StepResult:
 def _refine(queue: Queue) -> Refine:
     """Return as many turns as all steps have together, and as many samples as one of them."""
     rules = [queue.refine_of(step) for step in queue.steps]
-    turns = min(_MOST_TURNS, sum(rule.turns for rule in rules))
-    samples = max(rule.samples for rule in rules)
+    turns, samples = sum(rule.turns for rule in rules), max(rule.samples for rule in rules)
     return rules[-1].model_copy(update={"turns": turns, "samples": samples})
 
 

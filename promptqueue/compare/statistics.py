@@ -109,20 +109,30 @@ def best_of(rates: Rates, k: float) -> float:
 
 
 def smallest_p(one: int, other: int) -> float:
-    """Return the smallest p that so many samples can give, however far apart the arms are."""
-    ways = math.comb(one + other, one)
-    return 2 / ways if one == other else 1 / ways
+    """Return the smallest p that so many samples can give, however far apart the arms are.
+
+    Two-sided is twice the smaller tail, as in `difference`.
+    """
+    return min(1.0, 2 / math.comb(one + other, one))
 
 
-def detectable(samples: int, spread: float) -> float:
+def fewest_samples(tests: int) -> int:
+    """Return how many samples of each arm it takes for one of so many tests to show anything."""
+    return next(n for n in itertools.count(2) if tests * smallest_p(n, n) <= 1 - LEVEL)
+
+
+def detectable(samples: int, spread: float, *, tests: int = 1) -> float:
     """Return the difference that is found four times out of five.
 
     Args:
         samples: of each of two arms; at least 2.
         spread: standard deviation of the share of met requirements from sample to sample.
+        tests: arms that are tested against the base, of which this is the one to be found first
+            (Bonferroni's level, where Holm begins).
     """
     freedom = 2 * samples - 2
-    quantiles = stats.t.ppf((1 + LEVEL) / 2, freedom) + stats.t.ppf(POWER, freedom)
+    error = (1 - LEVEL) / tests
+    quantiles = stats.t.ppf(1 - error / 2, freedom) + stats.t.ppf(POWER, freedom)
     return float(quantiles * spread * math.sqrt(2 / samples))
 
 

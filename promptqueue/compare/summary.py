@@ -76,6 +76,12 @@ class Comparison:
     missing: Mapping[str, int] = field(default_factory=dict)
     """Arm to samples that are still to be taken."""
 
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Return who was asked, each once: what they are decides more than any arm."""
+        samples = (sample for arm in self.arms for sample in arm.samples)
+        return tuple(dict.fromkeys(name for sample in samples for name in sample.models))
+
 
 def compare(
     queue: str,

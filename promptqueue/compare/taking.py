@@ -21,10 +21,11 @@ from promptqueue.compare.sample import (
 )
 from promptqueue.compare.variants import variant, with_files_of
 from promptqueue.errors import EndpointError, LimitReached
-from promptqueue.queue.inputs import Value
+from promptqueue.queue.inputs import Value, known_inputs
 from promptqueue.queue.load import LoadedQueue
 from promptqueue.run.events import Event
 from promptqueue.run.journal import Record, RunDirectory
+from promptqueue.run.judge import PLACES
 from promptqueue.run.past import last_record
 from promptqueue.run.plan import Plan
 from promptqueue.run.session import execute
@@ -32,6 +33,7 @@ from promptqueue.run.session import execute
 Tell = Callable[[Event], None]
 _TRIES = 2
 """A check that breaks may have met a machine that was busy, which says nothing of the code."""
+_CAP = "max_tokens"
 _OWN_FAILURES = frozenset(
     {Failure.CONTEXT_OVERFLOW, Failure.CONTEXT_TRUNCATED, Failure.EMPTY, Failure.FILTERED}
 )
@@ -90,9 +92,10 @@ def ask(task: Task, terms: Terms, connection: Connection, tell: Tell = lambda _:
     ran = asked_before(task, terms)
     if ran is not None:
         return ran
+    inputs = known_inputs(terms.inputs, task.loaded.queue)
     plan = Plan(
-        loaded=variant(task.loaded, task.arm, terms.inputs, seed=seed_of(task)),
-        inputs=terms.inputs,
+        loaded=variant(task.loaded, task.arm, inputs, seed=seed_of(task)),
+        inputs=inputs,
         endpoint=terms.endpoint,
         out=task.place / "code",
         runs=task.place / "runs",
@@ -125,7 +128,7 @@ def asked_before(task: Task, terms: Terms) -> Ran | None:
         return None
     if _end_of(path).get("event") == "run.finished":
         return _ran(path, terms)
-    failure = _own_failure(path)
+    failure = _own_failure(path, task.arm)
     return _ran(path, terms, failure) if failure else None
 
 
@@ -161,8 +164,10 @@ def judge(task: Task, terms: Terms, ran: Ran) -> Sample:
     code.mkdir(exist_ok=True)
     selection = Selection(gates=("contract",))
     loaded = with_files_of(task.judge, task.loaded) if task.judge else task.loaded
+    inputs = known_inputs(terms.inputs, loaded.queue)
     for _ in range(_TRIES):
-        report = verify(loaded, code, selection=selection, inputs=terms.inputs)
+        with PLACES:
+            report = verify(loaded, code, selection=selection, inputs=inputs)
         verdicts = {each.id: each.verdict for each in report.requirements}
         errors = tuple(name for name in terms.requirements if verdicts[name] == "error")
         if not errors:
@@ -197,14 +202,19 @@ def _run_of(place: Path) -> Path | None:
     return found[-1] if found else None
 
 
-def _own_failure(path: Path) -> str:
+def _own_failure(path: Path, arm: Arm) -> str:
     """Return why a run stopped, where that comes of what was asked; else an empty text."""
     if _end_of(path).get("event") != "run.interrupted":
         return ""
-    before = _records_of(path)[-2]
-    if before["event"] != "call.failed" or before["failure"] not in _OWN_FAILURES:
+    records = _records_of(path)
+    failed = records[-2]
+    if failed["event"] != "call.failed" or failed["failure"] not in _OWN_FAILURES:
         return ""
-    return f"{before['failure'].replace('_', ' ')}: {before['message']}"
+    told = f"{failed['failure'].replace('_', ' ')}: {failed['message']}"
+    cap = next(r for r in reversed(records) if r["event"] == "call.started")["params"].get(_CAP)
+    if failed["failure"] == Failure.CONTEXT_OVERFLOW and cap:  # servers count prompt and cap
+        told += f" (asked with {_CAP} {cap}; a smaller one may fit: {arm.name},{_CAP}=N)"
+    return told
 
 
 def _records_of(path: Path) -> list[Record]:

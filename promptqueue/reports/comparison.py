@@ -45,7 +45,7 @@ def estimate_lines(estimate: Estimate) -> Iterator[str]:
     if estimate.detectable is None:
         yield (
             "so few samples of an arm show no difference, however large it is: their smallest p "
-            f"is {_p(estimate.smallest_p)}; take 4 or more"
+            f"is {_p(estimate.smallest_p)}; take {estimate.fewest} or more"
         )
         return
     origin = "assumed" if estimate.assumed else "as measured"
@@ -71,6 +71,8 @@ def comparison_lines(comparison: Comparison) -> Iterator[str]:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         yield "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
+    if comparison.models:
+        yield f"answered by {', '.join(comparison.models)}"
     yield _legend(comparison)
     if tests > 1:
         yield f"Holm: p adjusted for {tests} tests, of which one in twenty would else be below 0.05"

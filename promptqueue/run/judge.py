@@ -28,8 +28,7 @@ _NEEDED = ("pytest", "ruff", "safetensors", "numpy")
 _SUFFIXES = (".py", ".json", ".csv", ".txt", ".toml")
 """Of the files of a contract: beside the checks, and of the reference."""
 
-
-_PLACES = threading.BoundedSemaphore(max(1, (os.cpu_count() or 1) // 2))
+PLACES = threading.BoundedSemaphore(max(1, (os.cpu_count() or 1) // 2))
 """Contracts that are judged at once where many runs go on: each takes cores and much memory."""
 
 
@@ -116,7 +115,7 @@ class ContractJudge:
                 target = folder / path
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_text(text, "utf-8", errors="replace")
-            with _PLACES:
+            with PLACES:
                 report = self._verified(folder, names, step.id)
         judged = [each for each in report.requirements if each.id in names]
         checks = [

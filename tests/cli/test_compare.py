@@ -108,12 +108,19 @@ def test_nothing_is_asked_again(shell: Shell, server: FakeEndpoint) -> None:
 def test_changed_checks_judge_again_and_ask_nothing(shell: Shell, server: FakeEndpoint) -> None:
     compare(shell, "-n", "1", "--arm", "full")
     before = len(requests(server))
-    check = shell.folder / "pack/checks/test_stats.py"
-    check.write_text(check.read_text() + "\n# stricter now\n")
+    assert results(shell)["arms"][0]["by_requirement"]["mean"] == 1
+    make_stricter(shell)
 
     compare(shell, "-n", "1", "--arm", "full")
 
+    assert results(shell)["arms"][0]["by_requirement"]["mean"] == 0
     assert len(requests(server)) == before
+
+
+def make_stricter(shell: Shell) -> None:
+    check = shell.folder / "pack/checks/test_stats.py"
+    refused = "    assert False, 'no'\n    values = numbers("
+    check.write_text(check.read_text().replace("    values = numbers(", refused))
 
 
 @pytest.mark.parametrize("moment", ["call.started", "step.finished", "run.finished"])
@@ -186,7 +193,11 @@ def test_an_endpoint_that_is_not_there(shell: Shell, server: FakeEndpoint) -> No
 @pytest.mark.parametrize(
     ("answer", "why"),
     [
-        (error(400, "prompt is too long"), "context overflow: 400 prompt is too long"),
+        (
+            error(400, "prompt is too long"),
+            "context overflow: 400 prompt is too long (asked with max_tokens 800; a smaller one "
+            "may fit: none,max_tokens=N)",
+        ),
         (stream("", finish="content_filter"), "filtered: finish_reason content_filter"),
     ],
     ids=["overflow", "filtered"],
@@ -209,9 +220,9 @@ def test_a_failure_that_comes_of_what_was_asked_counts(
     assert "3 samples that ended early, counted as they stand" in said
 
     before = len(requests(server))  # other checks judge again, and nobody is asked
-    check = shell.folder / "pack/checks/test_stats.py"
-    check.write_text(check.read_text() + "\n# stricter now\n")
+    make_stricter(shell)
     compare(shell, "-n", "1", "--arm", "monolith", "--arm", "none")
+    assert results(shell)["arms"][1]["met"]["value"] == 0
     assert len(requests(server)) == before
 
 
@@ -361,13 +372,16 @@ def test_a_requirement_of_two_steps_is_counted_once(shell: Shell, server: FakeEn
 def test_the_estimate_asks_nothing(shell: Shell, server: FakeEndpoint) -> None:
     said = compare(shell, "-n", "5", "--estimate")
 
-    assert "the smallest p is 0.008" in said  # 2 of the 252 ways to deal ten samples
+    # 2 of the 252 ways to deal ten samples, and one of two tests
+    assert "the smallest p is 0.016" in said
     assert "full: 5 samples" in said
     assert "temperature 0: samples of monolith, full, interface may be copies" in said
     assert not requests(server)
     assert not (shell.folder / STORE).exists()
-    # 2 of the 20 ways to deal six samples: nothing is shown at 5 %, however far apart they are
-    assert "their smallest p is 0.100; take 4 or more" in compare(shell, "-n", "3", "--estimate")
+    # 2 of the 70 ways to deal eight samples, twice: nothing is shown at 5 %, however far apart
+    assert "their smallest p is 0.057; take 5 or more" in compare(shell, "-n", "4", "--estimate")
+    two = ("-n", "4", "--arm", "monolith", "--arm", "full", "--estimate")
+    assert "the smallest p is 0.029" in compare(shell, *two)
 
 
 def wait_for(shell: Shell, event: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -89,3 +90,24 @@ def test_what_is_under_way_when_a_limit_is_reached_comes_to_its_end(
     assert all(isinstance(outcome, Taken) for outcome in outcomes)
     assert 2 <= len(outcomes) < 40
     assert len(server.requests) == 2 * len(outcomes)  # none was cut between its two steps
+
+
+def test_no_more_is_begun_while_verdicts_are_waited_for(
+    tmp_path: Path, server: FakeEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Verdicts come one by one, and take longer than answers."""
+    judged = conducting.judge
+
+    def slowly(task: Task, terms: Terms, ran: Ran) -> Sample:
+        time.sleep(0.5)
+        return judged(task, terms, ran)
+
+    monkeypatch.setattr(conducting, "judge", slowly)
+    server._default = lambda asked: stream(
+        fence("report.py", "y = 2")
+        if "Write report.py" in asked.body["messages"][-1]["content"]
+        else fence("stats.py", "x = 1")
+    )
+    outcomes = conducted(plan(tmp_path, server, "calls=4", samples=20), 2)
+
+    assert len(outcomes) <= 4  # two that reach the limit, and two that had begun before

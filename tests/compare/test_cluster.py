@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +15,7 @@ from promptqueue.compare.cluster import Cluster
 from promptqueue.compare.design import Recipe, design
 from promptqueue.compare.sample import Sample
 from promptqueue.compare.taking import Ran, Task, Terms
-from promptqueue.errors import EndpointError
+from promptqueue.errors import EndpointError, UsageError
 from promptqueue.run.past import summaries
 from tests.fake_endpoint import FakeEndpoint, error, stream
 from tests.scripted import fence
@@ -101,6 +102,21 @@ def test_what_was_answered_before_an_error_comes_back_and_goes_along_again(
     assert (outcome.run, outcome.complete) == (run.run, True)
     assert len(server.requests) == 3  # the first answer was not asked for again
     assert [path.name for path in task.place.parent.iterdir()] == ["1"]
+
+
+def test_a_node_that_would_ask_in_another_way_is_told_apart(
+    tmp_path: Path, server: FakeEndpoint, ray: RayHere, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = replace(recipe(tmp_path, server), base_url=None)
+    monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
+    tasks = design(asked).tasks()
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")  # of the node
+
+    ((_, outcome),) = Cluster(ray, asked).run(tasks)
+
+    assert isinstance(outcome, UsageError)
+    assert "none would be asked in another way, at http://127.0.0.1:9/v1" in str(outcome)
+    assert not server.requests
 
 
 def test_no_more_is_given_away_than_is_soon_begun(

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from promptqueue.compare.design import Design, Recipe, design
+from promptqueue.compare.estimate import estimate
+from promptqueue.compare.sample import Sample, Spending
 from promptqueue.errors import StorageError, UsageError
 
 PACK = Path(__file__).parents[1] / "packs" / "tiny"
@@ -76,3 +78,73 @@ def test_another_reference_is_another_contract(recipe: Recipe) -> None:
 
     assert after.terms.contract != before.terms.contract
     assert places(after) == places(before)
+
+
+def test_the_base_may_be_written_as_its_arm_was(recipe: Recipe) -> None:
+    arms = ("full,temperature=0.70,model=x", "none")
+    assert design(replace(recipe, arms=arms, base=arms[0])).base == "full,model=x,temperature=0.7"
+    with pytest.raises(UsageError, match="the base 'files' is none of the arms"):
+        design(replace(recipe, base="files"))
+
+
+def test_a_queue_of_an_arm_may_have_an_input_more(recipe: Recipe) -> None:
+    text = recipe.queue.read_text().replace(
+        "steps:", "inputs: {tone: {type: str, default: kind}}\nsteps:", 1
+    )
+    other = recipe.queue.with_name("other.yaml")
+    other.write_text(text.replace("Write stats.py.", "Write stats.py, and be {{ inputs.tone }}."))
+    made = design(replace(recipe, arms=("full", f"full,queue={other}")))
+    assert estimate(made).arms[1].prompt_tokens > estimate(made).arms[0].prompt_tokens
+
+
+def kept(plan: Design, *, arm: int = 0, met: tuple[str, ...], **more: object) -> None:
+    """Keep a sample of each number, with no run and no code beside it."""
+    for task in plan.tasks():
+        if task.arm is plan.arms[arm]:
+            unmet = tuple(name for name in plan.terms.requirements if name not in met)
+            values = {"contract": plan.terms.contract, "replies": str(task.number), **more}
+            spending = Spending(1, 100, 50, 0, None, 1.0)
+            sample = Sample(task.arm.name, task.number, "r", True, spending, met, unmet, **values)
+            plan.store.keep(task.place, sample)
+
+
+def test_what_is_there_can_be_shown_where_nothing_can_be_judged(
+    recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept(design(replace(recipe, arms=("full",))), met=("mean",))
+    monkeypatch.setattr("promptqueue.compare.design.why_not", lambda _: "no sandbox")
+
+    assert len(design(replace(recipe, arms=("full",))).samples_there()) == 2
+    with pytest.raises(UsageError, match="cannot be compared: no sandbox"):
+        design(recipe)
+
+
+def test_the_embedded_model_has_its_samples_whatever_model_the_environment_names(
+    recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedded = replace(recipe, base_url=None, endpoint="embedded")
+    before = places(design(embedded))
+    monkeypatch.setenv("PROMPTQUEUE_MODEL", "another")
+    assert places(design(embedded)) == before
+
+
+def test_a_sample_that_was_judged_by_other_requirements_is_judged_again(recipe: Recipe) -> None:
+    text = recipe.queue.read_text()
+    more = text.replace("      report:", '      shown: "what it says"\n      report:', 1)
+    assert more != text
+    other = recipe.queue.with_name("other.yaml")
+    other.write_text(more)
+    asked = replace(recipe, arms=(f"full,queue={other}",))
+    kept(design(asked), met=("mean",))
+    assert not design(asked).missing()
+
+    recipe.queue.write_text(more)  # the arm asks as before, and is compared by more
+    assert len(design(asked).missing()) == 2
+
+
+def test_copies_say_nothing_of_the_spread(recipe: Recipe) -> None:
+    kept(design(recipe), met=("mean",), replies="the same")
+    assert estimate(design(recipe)).assumed
+    kept(design(recipe), arm=1, met=("mean",))
+    found = estimate(design(recipe))
+    assert found.assumed  # two that are alike are no measure of chance either

@@ -15,6 +15,7 @@ from promptqueue.compare.statistics import (
     coverage,
     detectable,
     difference,
+    fewest_samples,
     holm,
     mean_interval,
     pass_at_k,
@@ -65,6 +66,13 @@ def test_p_is_what_dealing_the_samples_in_all_ways_gives() -> None:
 def test_arms_that_are_far_apart_have_the_smallest_p_there_is() -> None:
     assert difference([0.8, 0.9, 0.85], [0.1, 0.2, 0.15]).p == pytest.approx(smallest_p(3, 3))
     assert smallest_p(5, 5) == pytest.approx(2 / 252)
+    assert difference([0.8, 0.9, 0.85], [0.1, 0.2, 0.15, 0.3]).p == pytest.approx(smallest_p(3, 4))
+    assert smallest_p(1, 1) == 1
+
+
+def test_so_few_samples_that_nothing_can_be_shown() -> None:
+    # 2 of 20, 70, 252 and 924 ways to deal them, times the number of tests, against 0.05
+    assert [fewest_samples(tests) for tests in (1, 2, 6, 7)] == [4, 5, 5, 6]
 
 
 @pytest.mark.parametrize("samples", [2, 5, 30])
@@ -145,14 +153,15 @@ def test_many_samples_agree_with_the_normal_approximation() -> None:
     )
 
 
-def test_the_detectable_difference_is_found_four_times_out_of_five() -> None:
+@pytest.mark.parametrize("tests", [1, 4])
+def test_the_detectable_difference_is_found_four_times_out_of_five(tests: int) -> None:
     random, samples, scatter = np.random.default_rng(11), 8, 0.1
-    gap = detectable(samples, scatter)
+    gap = detectable(samples, scatter, tests=tests)
     found = [
         stats.ttest_ind(
             random.normal(gap, scatter, samples), random.normal(0, scatter, samples)
         ).pvalue
-        < 0.05
+        < 0.05 / tests
         for _ in range(2000)
     ]
     assert np.mean(found) == pytest.approx(0.8, abs=0.04)

@@ -16,8 +16,10 @@ from promptqueue.queue.bullets import without_bullet
 from promptqueue.queue.inputs import resolve_inputs
 from promptqueue.queue.load import LoadedQueue, load_queue
 from promptqueue.queue.render import render_queue
+from promptqueue.run.ending import inserted
 
 LUNAR = load_queue(Path(__file__).parents[2] / "prompts" / "lunar.yaml")
+FINE = load_queue(Path(__file__).parents[2] / "prompts" / "lunar-fine.yaml")
 INPUTS = resolve_inputs(LUNAR.queue, ["language=en"])
 
 
@@ -41,9 +43,9 @@ def test_the_monolith_asks_for_everything_in_the_words_of_the_steps() -> None:
 
 def test_the_monolith_has_one_answer_format_with_each_name_once() -> None:
     (prompt,) = (messages[-1] for messages in prompts("monolith").values())
-    tasks, _, answer_format = prompt.partition("# ANSWER FORMAT")
+    tasks, _, answer_format = prompt.partition("\n## ANSWER FORMAT")
 
-    assert "# ANSWER FORMAT" not in answer_format
+    assert "ANSWER FORMAT" not in answer_format
     assert "only" not in answer_format  # a step's says `only the file`, or `only the functions`
     assert "Template of the reply" not in prompt
     fences = [
@@ -59,6 +61,15 @@ def test_the_monolith_has_one_answer_format_with_each_name_once() -> None:
         "`training.py`, as a later task changes it:\n",
         "use_amp=False, accumulation_steps=1)\n",
     ]
+
+
+def test_a_warning_stands_in_front_of_the_answer_format_of_the_monolith() -> None:
+    """As in the prompts of the steps; it was once put into the middle of the last task."""
+    (prompt,) = (messages[-1] for messages in prompts("monolith").values())
+    before, _, after = inserted("Avoid this.", prompt).partition("Avoid this.\n")
+
+    assert after.startswith("\n## ANSWER FORMAT")
+    assert before.rstrip() + "\n" + after == prompt.replace("\n\n\n## ANSWER", "\n\n## ANSWER")
 
 
 def written(tmp_path: Path, steps: str) -> LoadedQueue:
@@ -106,10 +117,11 @@ def test_steps_that_are_asked_in_other_ways_are_no_single_prompt(
         variant(loaded, parse_arm(arm), {}, seed=1)
 
 
-def test_the_monolith_may_be_refined_as_often_as_all_steps_together() -> None:
-    (step,) = variant(LUNAR, parse_arm("monolith+refine"), INPUTS, seed=1).queue.steps
+@pytest.mark.parametrize("queue", [LUNAR, FINE], ids=["four", "fine"])
+def test_the_monolith_may_be_refined_as_often_as_all_steps_together(queue: LoadedQueue) -> None:
+    (step,) = variant(queue, parse_arm("monolith+refine"), INPUTS, seed=1).queue.steps
     assert step.refine is not None
-    assert step.refine.turns == 4 * LUNAR.queue.defaults.refine.turns
+    assert step.refine.turns == len(queue.queue.steps) * queue.queue.defaults.refine.turns
 
 
 def test_the_monolith_declares_every_file_and_may_be_as_long_as_all_replies() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import re
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +12,7 @@ from promptqueue.compare.estimate import ArmEstimate, Estimate
 from promptqueue.compare.sample import Sample, Spending
 from promptqueue.compare.summary import compare
 from promptqueue.reports.comparison import comparison_csv, comparison_lines, estimate_lines
+from promptqueue.reports.picture import draw
 
 NAMES = ("a", "b", "c", "d")
 
@@ -50,19 +53,44 @@ def test_copies_of_one_answer_say_nothing_of_chance() -> None:
     assert "one: only 1 of 5 samples differ in their replies, so no interval and no p" in lines[4]
 
 
+@pytest.mark.parametrize(("arms", "legend"), [(3, True), (11, False)])
+def test_a_picture_says_what_it_shows(tmp_path: Path, arms: int, legend: bool) -> None:
+    names = [f"arm{number}" for number in range(1, arms + 1)]
+    samples = {
+        name: [sample(name, n, n % 4, models=("a-model",)) for n in (1, 2, 3)] for name in names
+    }
+    draw(compare("q", NAMES, samples, "arm1", {}), tmp_path / "found.svg")
+
+    texts = re.findall("<!-- (.*) -->", (tmp_path / "found.svg").read_text())
+    assert {"q: 4 requirements", "answered by a-model", "requirements met, %"} <= {*texts}
+    assert ("arm3 (n = 3)" in texts) is legend  # more arms than colours go by number
+    assert ("arm3" if legend else "3 arm3") in texts
+    assert any("at most 75% of the time" in text for text in texts)
+
+
 def test_samples_that_brought_no_reply_are_no_copies() -> None:
     samples = {"one": [sample("one", number, 0, stopped="overflow") for number in range(1, 6)]}
     assert compare("q", NAMES, samples, "one", {}).arms[0].distinct == 5
 
 
 def test_what_there_is_no_verdict_on_is_told() -> None:
-    unsure = sample("one", 1, 1, errors=("c",), unjudged=("d",), stopped="overflow", notes=("x",))
+    unsure = sample(
+        "one",
+        1,
+        1,
+        errors=("c",),
+        unjudged=("d",),
+        stopped="overflow",
+        notes=("x",),
+        models=("a", "b"),
+    )
     found = compare("q", NAMES, {"one": [unsure]}, "one", {})
 
     lines = "\n".join(comparison_lines(found))
     assert "1 verdicts that are errors of checks, counted as not met" in lines
     assert "1 requirements that no check looked at, counted as not met" in lines
     assert "asked in another way: x" in lines
+    assert "answered by a, b" in lines
     rows = list(csv.DictReader(comparison_csv(found).splitlines()))
     assert [row["verdict"] for row in rows] == ["met", "not met", "error", "not verified"]
     assert {row["stopped"] for row in rows} == {"overflow"}
