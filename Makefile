@@ -27,7 +27,7 @@ sandbox: $(VENV)/.dev
 contract: $(VENV)/.dev
 	$(BIN)/pytest -n 2 -m contract
 
-# every wrong twin by every requirement: an hour on two cores; ARGS="--requirement noise" for less
+# every wrong twin by every requirement: some three hours on two cores; ARGS="--requirement noise" for less
 sharpness: $(VENV)/.dev
 	$(BIN)/python -m tests.lunar.sharpness $(ARGS)
 

@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "promptqueue"
 WINGS = ["errors", "words", "extras", "chat", "queue", "verify", "run", "compare", "reports"]
 WINGS += ["api", "cli"]
-"""From the ground up, as the design has it."""
+"""From the ground up; .github/CONTRIBUTING.md tells it to people."""
 ROOMS = {  # a heavy library and the only places that may import it
     "openai": {"chat/transport.py", "chat/client.py", "chat/attempt.py"},
     "httpx2": {"chat/transport.py", "chat/client.py", "chat/attempt.py"},

@@ -1,4 +1,4 @@
-"""The lunar queue asks for all that LUNAR.md states, in both languages, in its own words."""
+"""The lunar queue asks for all that it was made for, in both languages, in its own words."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from promptqueue.queue.render import render_queue
 
 PROMPTS = Path(__file__).parents[1] / "prompts"
 
-# Copied by hand from LUNAR.md, which is no part of the repository: the independent list.
+# Written down by hand before the queue was: the independent list.
 REQUIREMENTS = {
     "preprocessing": """
         rotation brightness_contrast noise mirroring eval_is_plain normalization high_pass
