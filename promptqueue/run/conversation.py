@@ -19,7 +19,7 @@ from promptqueue.run.events import (
     StepStarted,
     StepSteered,
 )
-from promptqueue.run.extract import Extraction, Issue, extract_modules
+from promptqueue.run.extract import Extraction, Issue, as_wanted, extract_modules
 from promptqueue.run.feedback import files_sent, unmarked, verdict_prompt
 from promptqueue.run.job import Job
 from promptqueue.run.judging import conclude, mendable, met_before, weigh
@@ -174,7 +174,8 @@ def _refine(
         wanted = verdict_prompt(torn or faults, texts, step.outputs, talk.prompt, judged=judged)
         talk.mend(files, wanted)
     else:
-        outputs = [output for output in step.outputs if output.path in board.open_paths()]
+        known, open_paths = board.earlier, board.open_paths()
+        outputs = [each for each in as_wanted(step.outputs, known) if each.path in open_paths]
         issues = _open_issues(talk, extraction)
         talk.answer_with(reply, refinement_prompt(issues, outputs, talk.prompt))
 

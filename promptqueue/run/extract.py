@@ -21,7 +21,7 @@ from promptqueue.verify.lint import (
 )
 from promptqueue.verify.placeholders import has_shrunk, line_count, placeholders
 
-__all__ = ["Extraction", "Issue", "IssueKind", "Module", "extract_modules"]
+__all__ = ["Extraction", "Issue", "IssueKind", "Module", "as_wanted", "extract_modules"]
 
 _CUT = frozenset({"length", "degenerate"})
 _PROSE = (".md", ".txt", ".rst", ".json")
@@ -85,6 +85,7 @@ def extract_modules(
               for block in found_blocks for part in split_block(block, declared)]  # fmt: skip
     before = previous or {}
     amended = {o.path: before.get(o.path, "") for o in outputs if parts or o.parts}
+    outputs = as_wanted(outputs, before)
     adding = {output.path for output in outputs if output.parts}
     shelf = _sort(_put_in_place(_with_sole_output(blocks, outputs), amended, adding), outputs)
     found = chain(
@@ -95,6 +96,11 @@ def extract_modules(
     )
     modules = {path: _module(path, versions[-1]) for path, versions in shelf.versions.items()}
     return Extraction(modules, tuple(found))
+
+
+def as_wanted(outputs: Sequence[Output], before: Mapping[str, str]) -> list[Output]:
+    """Return the outputs, each whole that was to be sent in parts and is not there yet."""
+    return [o if before.get(o.path) else o.model_copy(update={"parts": False}) for o in outputs]
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,7 +289,7 @@ def _missing(shelf: _Shelf, outputs: Sequence[Output], *, thinking: bool) -> Ite
             empty = shelf.empty.get(output.path)
             empty_at = empty.line if empty else None
             why = issues.missing_why(others, empty_at=empty_at, thinking=thinking)
-            yield issues.missing(output.path, why=why)
+            yield issues.missing(output.path, why=why, parts=output.parts)
 
 
 def _file_issues(
@@ -299,7 +305,7 @@ def _file_issues(
 def _content_issues(block: Block, output: Output) -> Iterator[Issue]:
     path = output.path
     if problem := parse_problem(path, block.text):
-        yield issues.syntax(path, problem)
+        yield issues.syntax(path, problem, parts=output.parts)
     elif lacking := _lacking(block, output):
         yield issues.symbols(path, lacking)
     for placeholder in () if path.endswith(_PROSE) else placeholders(block.text):

@@ -86,8 +86,9 @@ def truncated(path: str | None, line: int) -> Issue:
     return Issue(IssueKind.TRUNCATED, path, message, fatal=path is not None)
 
 
-def missing(path: str, *, why: str) -> Issue:
-    message = f"{path}: {why}; send the whole file in a fence {fence_for(path)}"
+def missing(path: str, *, why: str, parts: bool = False) -> Issue:
+    """Return the issue of a file that did not come; of one that was there before, parts will do."""
+    message = f"{path}: {why}; send {_wanted(parts=parts)} in a fence {fence_for(path)}"
     return Issue(IssueKind.MISSING, path, message, fatal=True)
 
 
@@ -108,8 +109,9 @@ def missing_why(others: Iterable[str], *, empty_at: int | None, thinking: bool) 
     return f"no block of the reply is this file{instead}"
 
 
-def syntax(path: str, problem: str) -> Issue:
-    message = f"{path}: {problem}; send the whole file with this corrected"
+def syntax(path: str, problem: str, *, parts: bool = False) -> Issue:
+    """Return the issue of a file that does not parse; of one that was there before, as above."""
+    message = f"{path}: {problem}; send {_wanted(parts=parts)} with this corrected"
     return Issue(IssueKind.SYNTAX, path, message, fatal=True)
 
 
@@ -132,6 +134,10 @@ def shrunk(path: str, *, old: int, new: int) -> Issue:
         "send the whole file, not only what changed"
     )
     return Issue(IssueKind.SHRUNK, path, message, fatal=True)
+
+
+def _wanted(*, parts: bool) -> str:
+    return "each function that changes" if parts else "the whole file"
 
 
 def fence_for(path: str) -> str:

@@ -192,9 +192,12 @@ def refinement_prompt(issues: Iterable[Issue], outputs: Iterable[Output], prompt
         outputs: the files that are to come.
         prompt: of the step.
     """
+    outputs = list(outputs)
+    parts = " and ".join(output.path for output in outputs if output.parts)
+    but = f"; of {parts} only each function that changes" if parts else ""
     lines = ["Your reply cannot be used as it is:", ""]
     lines += dict.fromkeys(f"- {_subject(issue)}{issue.message}" for issue in issues)
-    lines += ["", "Send again, whole and corrected, each in a fence of its own:", ""]
+    lines += ["", f"Send again, whole and corrected, each in a fence of its own{but}:", ""]
     return "\n".join([*lines, *files_wanted(outputs, prompt, {})]) + "\n"
 
 

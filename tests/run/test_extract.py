@@ -827,6 +827,26 @@ def test_without_a_version_before_what_changes_is_all_there_is():
     assert [issue.kind for issue in found.issues] == [IssueKind.SYMBOLS]
 
 
+@pytest.mark.parametrize(
+    ("reply", "words"),
+    [
+        pytest.param("Done.", "; send each function that changes in a fence", id="missing"),
+        pytest.param(
+            "```python path=model.py\ndef f():\n    return (1\n\n\ndef g(:\n    pass\n```\n",
+            "; send each function that changes with this corrected",
+            id="does not parse",
+        ),
+    ],
+)
+def test_of_a_file_that_was_there_no_more_is_asked_than_what_changes(reply: str, words: str):
+    def told(previous: dict[str, str]) -> str:
+        (issue,) = extract_modules(reply, (AMENDED,), previous=previous).issues
+        return issue.message
+
+    assert words in told({"model.py": WHOLE})
+    assert words.replace("each function that changes", "the whole file") in told({})
+
+
 def test_of_another_file_the_whole_is_wanted():
     found = extract_modules(
         f"```python path=utils.py\n{F}```\n\n```python path=model.py\n{G}```\n",

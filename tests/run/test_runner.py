@@ -126,6 +126,17 @@ def test_a_step_may_send_only_what_it_changes(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("known", [True, False], ids=["as it was before", "that is new"])
+def test_of_a_file_only_what_changes_is_asked_again(tmp_path: Path, known: bool) -> None:
+    queue = QUEUE.replace("[{path: two.py}]", "[{path: one.py, parts: true}, {path: two.py}]")
+    bench = Bench(tmp_path, queue)
+    bench.run(ONE if known else "I cannot.", *["Done."] * 9)
+    first = next(r for r in bench.chat.asked if "two.py" in r.messages[-1].content)
+    again = bench.chat.asked[bench.chat.asked.index(first) + 1].messages[-1].content
+    assert ("one.py only each function that changes" in again) is known
+    assert ("one.py: no block of the reply is this file; send the whole file" in again) is not known
+
+
 def test_what_a_fresh_start_sends_goes_into_the_file_as_it_was(tmp_path: Path) -> None:
     bench = Bench(
         tmp_path,
