@@ -78,7 +78,11 @@ _COMMENT_LINE = re.compile(r"\s*(?:(?:pass|\.\.\.)\s*)?(?:#|//|<!--|/\*)")
 _LAZY_CAP = 120  # a longer comment explains something
 _EDGES = " \t#/<>!*()[]{}-–—.…:,;'\"`"
 
-_CODE = r"(?:code|class|function|method|file|module|implementation|script|program)"
+_CODE = r"(?:code|class|function|method|module|implementation|script|program)"
+_BARE = (
+    r"(?:code|implementation|imports?|logic|body|functions|methods|definitions?|__\w+__|\w+\(\))"
+)
+"""What is hardly the matter itself, as a file, a class or a method may be."""
 _CODES = rf"(?:{_CODE}s?|classes|imports?|logic|body|definitions?|__\w+__|\w+\(\))"
 _SAME = (
     r"(?:unchanged|untouched|unmodified|omitted|not shown|as is|as before"
@@ -94,16 +98,26 @@ _RU_SAME = (
 _RU_TAIL = rf"(?: (?:оста[её]тся|остаются|ид[её]т|здесь|тут|далее|{_RU_SAME}))"
 
 # Not compiled here: that takes 15 ms, and few commands ever look for placeholders.
-_LAZY = "|".join(
+_LAZY_ALONE = "|".join(
     (
-        rf"(?:the )?(?:rest|remainder) of (?:the |this |your )?(?:\w+ ){{0,3}}{_CODE}{_TAIL}*",
-        rf"(?:(?:the )?rest|(?:the )?remainder|everything else|(?:[\w.]+ ){{0,4}}{_CODES})"
-        rf"(?: remains?| stays?| is| are)? {_SAME}(?: for brevity)?",
-        rf"(?:existing|previous|your) (?:\w+ ){{0,2}}{_CODES}{_TAIL}*",
-        rf"(?:original|old|other|remaining|same) (?:\w+ ){{0,2}}{_CODES}{_TAIL}+",
+        rf"(?:existing|previous|your) (?:\w+ ){{0,2}}(?:{_CODES}|files?){_TAIL}*",
+        rf"(?:original|old|other|remaining|same) (?:\w+ ){{0,2}}files?{_TAIL}+",
+        rf"(?:[\w.]+ ){{0,4}}files?(?: remains?| stays?| is| are)? {_SAME}(?: for brevity)?",
         rf"{_SAME}|no changes?(?: here)?",
         r"same (?:code |implementation |logic )?as (?:before|above|earlier|previously"
         r"|(?:in )?the (?:previous|original|first) \w+)",
+        _RU_SAME,
+    )
+)
+"""Above code they say something of it: `# Existing checkpoint file`, `# no change`."""
+_LAZY = "|".join(
+    (
+        rf"(?:the )?(?:rest|remainder) of (?:the |this |your )?(?:\w+ ){{0,3}}"
+        rf"(?:{_CODE}|file){_TAIL}*",
+        rf"(?:(?:the )?rest|(?:the )?remainder|everything else|(?:[\w.]+ ){{0,4}}{_CODES})"
+        rf"(?: remains?| stays?| is| are)? {_SAME}(?: for brevity)?",
+        rf"(?:existing|previous|your) (?:\w+ ){{0,2}}(?:{_BARE}|{_CODES}{_TAIL}+)",
+        rf"(?:original|old|other|remaining|same) (?:\w+ ){{0,2}}{_CODES}{_TAIL}+",
         r"(?:(?:add|insert|put|write) )?(?:(?:your|the|actual|real|more) )?(?:\w+ )?"
         r"(?:code|implementation|logic)(?: goes| comes)? here",
         r".*\bfor (?:the sake of )?brevity",
@@ -115,7 +129,7 @@ _LAZY = "|".join(
         rf"(?:существующий|прежний|предыдущий|ваш) (?:\w+ )?код{_RU_TAIL}*",
         rf"(?:код|класс|функция|метод|методы|функции|реализация|импорты)(?: \w+)?{_RU_TAIL}"
         rf"{{0,2}} {_RU_SAME}",
-        rf"{_RU_SAME}|(?:здесь|тут) (?:ваш|остальной|прежний|будет) (?:\w+ )?код",
+        r"(?:здесь|тут) (?:ваш|остальной|прежний|будет) (?:\w+ )?код",
         r".*\bдля краткости",
     )
 )
@@ -135,7 +149,33 @@ def _is_lazy(comment: Placeholder, lines: Sequence[str]) -> bool:
     elided = _ELLIPSIS.match(comment.text.removeprefix("pass").removeprefix("..."))
     if not core:
         return bool(elided) and not _has_neighbours(comment.line, lines)
-    return bool(re.fullmatch(_LAZY, core) or (elided and re.fullmatch(_ELIDED, core)))
+    if re.fullmatch(_LAZY, core) or (elided and re.fullmatch(_ELIDED, core)):
+        return True
+    return bool(re.fullmatch(_LAZY_ALONE, core)) and _ends_its_block(comment.line, lines)
+
+
+def _ends_its_block(line: int, lines: Sequence[str]) -> bool:
+    """Tell whether no statement follows in a comment's block, or but the stub of a body."""
+    own = lines[line - 1]
+    code = (each for each in lines[line:] if each.strip() and not _COMMENT_LINE.match(each))
+    following = own if _STUB.match(own) else next(code, "")
+    if not following or _column(following) < _column(own):
+        return True
+    above = (each for each in reversed(lines[: line - 1]) if each.strip())
+    opener = next((each for each in above if _column(each) < _column(own)), "")
+    return bool(_STUB.match(following)) and not _BRANCH.match(opener)
+
+
+_STUB = re.compile(r"\s*(?:pass|\.\.\.)\s*(?:#|$)")
+_BRANCH = re.compile(
+    r"\s*(?:if|elif|else|try|except|finally|while|match|case|(?:async )?(?:for|with))\b"
+)
+"""What opens a block that may well be empty."""
+
+
+def _column(line: str) -> int:
+    line = line.expandtabs()
+    return len(line) - len(line.lstrip())
 
 
 def _has_neighbours(line: int, lines: Sequence[str]) -> bool:

@@ -90,10 +90,11 @@ LAZY = [
     "# rest of the training script here",
     "# existing code here",
     "# existing code",
+    "# existing functions",
+    "# existing class remains unchanged",
+    "# rest of the file",
     "# ... existing code ...",
     "# previous methods unchanged",
-    "# (same as before)",
-    "# same as above",
     "# other methods remain unchanged",
     "# everything else stays the same",
     "# your code here",
@@ -103,7 +104,6 @@ LAZY = [
     "# ...",
     "# …",
     "# forward() unchanged",
-    "# unchanged",
     "# (omitted for brevity)",
     "# code omitted",
     "# TODO: implement",
@@ -115,8 +115,6 @@ LAZY = [
     "# Остальной код модуля",
     "# прежний код",
     "# здесь ваш код",
-    "# без изменений",
-    "# так же, как раньше",
     "# ... существующий код ...",
     "# опущено для краткости",
 ]
@@ -127,6 +125,64 @@ def test_finds_a_lazy_comment(comment: str):
     text = f"import torch\n\n\ndef f():\n    {comment}\n    return 1\n"
 
     assert placeholders(text) == (Placeholder(5, comment),)
+
+
+OFTEN_HONEST = [
+    "# Existing checkpoint file",
+    "# existing files",
+    "# Previous best model file",
+    "# the file is unchanged",
+    "# Old file stays",
+    "# same logic as above",
+    "# your class",
+    "# No change",
+    "# unchanged",
+    "# (same as before)",
+    "# same as above",
+    "# same as the first layer",
+    "# Без изменений",
+    "# то же самое",
+    "# так же, как раньше",
+]
+"""Words that stand for code where none follows, and otherwise say something of it."""
+
+
+@pytest.mark.parametrize("comment", OFTEN_HONEST)
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("def f():\n    {}\n    return 1\n", id="above a statement"),
+        pytest.param("def f():\n    {}\n    # more of it\n\n    return 1\n", id="further above"),
+        pytest.param("{}\nx = 1\n", id="of a module"),
+        pytest.param("if a:\n    x = 1\n{}\nelse:\n    x = 2\n", id="above a branch"),
+        pytest.param("if a:\n    {}\n    pass\nx = 1\n", id="above an empty branch"),
+        pytest.param(
+            "try:\n    f()\nexcept E:\n    pass  {}\nx = 1\n", id="behind an empty branch"
+        ),
+        pytest.param("x = [\n    {}\n    y,\n]\n", id="in a list"),
+    ],
+)
+def test_leaves_a_comment_on_real_code_alone(comment: str, text: str):
+    assert placeholders(text.format(comment)) == ()
+
+
+@pytest.mark.parametrize("comment", OFTEN_HONEST)
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(
+            "def f():\n    x = 1\n    {}\n\n\ndef g():\n    return 1\n", id="last of a body"
+        ),
+        pytest.param("x = 1\n\n{}\n", id="last of a module"),
+        pytest.param("def f():\n    {}\n    pass\n\n\nx = 1\n", id="above a stub"),
+        pytest.param("def f(\n    a,\n):\n    ...  {}\nx = 1\n", id="behind a stub"),
+        pytest.param("class A:\n    {}\n    ...\n", id="above the stub of a class"),
+    ],
+)
+def test_finds_a_comment_that_stands_where_no_code_follows(comment: str, text: str):
+    (found,) = placeholders(text.format(comment))
+
+    assert found.text.removeprefix("...").strip() == comment
 
 
 HONEST = [
