@@ -29,14 +29,16 @@ def interface_of(source: str) -> str:
 
 
 def parse_quietly(source: str) -> ast.Module:
-    """Parse foreign Python text; its odd escapes are no warning of ours.
+    """Parse foreign Python text as an import does: a byte order mark is no part of it.
+
+    Its odd escapes are no warning of ours.
 
     Raises:
         SyntaxError, ValueError, RecursionError, MemoryError: it does not parse.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return ast.parse(source)
+        return ast.parse(source.removeprefix("\ufeff"))
 
 
 def _reduced(node: ast.stmt) -> ast.stmt:

@@ -7,10 +7,11 @@ import functools
 import json
 import re
 import tomllib
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
+
+from promptqueue.queue.interface import parse_quietly
 
 _TOO_DEEP = "nested too deeply to be parsed"
 _MESSAGE_CAP = 200
@@ -46,6 +47,8 @@ def parse_problem(path: str, text: str) -> str | None:
 def missing_symbols(text: str, symbols: Sequence[str]) -> tuple[str, ...]:
     """Return the names that a Python module does not define at its top level.
 
+    After `from x import *` nobody can say: whatever is not there may come from x.
+
     Args:
         text: the module; one that does not parse defines nothing.
         symbols: `name` or `name(arguments)`; only the name counts.
@@ -54,7 +57,7 @@ def missing_symbols(text: str, symbols: Sequence[str]) -> tuple[str, ...]:
     if not names:
         return ()
     defined = top_level_names(text)
-    return tuple(name for name in names if name not in defined)
+    return () if "*" in defined else tuple(name for name in names if name not in defined)
 
 
 def top_level_names(text: str) -> frozenset[str]:
@@ -86,9 +89,7 @@ def is_python_module(text: str) -> bool:
 def _parse_python(text: str) -> ast.Module:
     if "\0" in text:  # ast.parse names no line, and its exception differs between versions
         raise SyntaxError("null byte", ("", text.count("\n", 0, text.index("\0")) + 1, 0, ""))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # an odd escape is no problem of parsing
-        return ast.parse(text)
+    return parse_quietly(text)
 
 
 def _parse_yaml(text: str) -> None:

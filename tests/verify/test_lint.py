@@ -18,6 +18,8 @@ from promptqueue.verify.placeholders import Placeholder, placeholders
     [
         pytest.param("a.py", "x = 1\n", None, id="python"),
         pytest.param("a.py", "", None, id="empty python"),
+        pytest.param("a.py", "\ufeffx = 1\n", None, id="byte order mark"),
+        pytest.param("a.py", "\ufeff\ufeffx = 1\n", "line 1: ", id="two byte order marks"),
         pytest.param(
             "a.py", "x = 1\ny = 'z\n", "line 2: unterminated string literal", id="line of the error"
         ),
@@ -320,6 +322,17 @@ def test_knows_what_the_top_level_does_not_define(name: str):
 
 def test_only_the_name_of_a_symbol_counts():
     assert missing_symbols("def f(): ...", ["f(x, y=(1, 2))", "g(x)", "h", "g"]) == ("g", "h")
+
+
+@pytest.mark.parametrize(
+    "text", ["from evaluation import *\n", "try:\n    from fast import *\nexcept E:\n    pass\n"]
+)
+def test_what_a_star_imports_may_be_any_name(text: str):
+    assert missing_symbols(text, ["evaluate(model, loader)"]) == ()
+
+
+def test_a_byte_order_mark_hides_no_name():
+    assert missing_symbols("\ufeffdef f(): ...\n", ["f", "g"]) == ("g",)
 
 
 def test_a_module_that_does_not_parse_defines_nothing():

@@ -32,6 +32,7 @@ from promptqueue.verify.signatures import signature_problems
         ("f(a, *, b=1)", "def f(a): ...", ["f: it takes no 'b'"]),
         ("F(a)", "class F:\n    def __init__(self): ...", ["F: it takes no 'a'"]),
         ("f(a)", "f = print", []),
+        ("f(a)", "\ufeffdef f(a): ...", []),
         ("f(a", "def f(b): ...", []),
     ],
 )

@@ -354,7 +354,7 @@ def sources(folder):
         path = folder / f"{waiting.pop()}.py"
         if path.exists() and path not in found:
             found.append(path)
-            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            for node in ast.walk(ast.parse(path.read_text("utf-8-sig"))):
                 names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
                 names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
                 waiting += [name.rpartition(".")[2] for name in names]
@@ -362,7 +362,7 @@ def sources(folder):
 
 
 def devices_of(path):
-    tree = ast.parse(path.read_text("utf-8"))
+    tree = ast.parse(path.read_text("utf-8-sig"))
     asked = [n for c in ast.walk(tree) if isinstance(c, ast.Compare) for n in ast.walk(c)]
     tried = [i for i in tree.body if isinstance(i, ast.If) and "__main__" in ast.dump(i.test)]
     trial = [n for i in tried for n in ast.walk(i)]

@@ -97,7 +97,7 @@ def cross_entropy(task, state):
 @pytest.mark.about("training.py", r"GradScaler|autocast")
 def test_a_scaler_is_there_for_half_precision(code, evidence):
     """A CPU has no use for one, so that it cannot be seen at work here."""
-    texts = [path.read_text("utf-8") for path in sorted(code.folder.rglob("*.py"))]
+    texts = [path.read_text("utf-8-sig") for path in sorted(code.folder.rglob("*.py"))]
     used = {name for text in texts for name in names_of(text)}
     lacking = [name for name in ("GradScaler", "scale", "step", "update") if name not in used]
     told = f"no {', '.join(lacking)} in the code" if lacking else "a gradient scaler is used"
