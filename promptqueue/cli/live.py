@@ -16,6 +16,7 @@ from promptqueue.chat.weights import Progress
 from promptqueue.cli.budget import clock
 from promptqueue.cli.narrator import STOPPING, Narrator, percent
 from promptqueue.run.events import CallStarted, Event, FileWritten, RunFinished, Spent
+from promptqueue.words import printable
 
 _REDRAWS_PER_S = 4
 """Enough for the eye; more would take cycles from a model on the same processor."""
@@ -100,7 +101,8 @@ class LiveDisplay:
             return
         if not self._quiet and self._tail:
             for line in self._tail.splitlines()[-_TAIL_LINES:]:
-                yield Text("  " + line[: options.max_width - 3], style="dim", no_wrap=True)
+                shown = printable(line[: options.max_width - 3])
+                yield Text(f"  {shown}", style="dim", no_wrap=True)
         yield Text(self._status(), style="bold cyan", no_wrap=True, overflow="ellipsis")
         budget = self._narrator.budget
         if budget.text():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from xml.etree import ElementTree as Tree  # only written here; nothing foreign is parsed
 
 from promptqueue.verify.report import Report, Requirement
+from promptqueue.words import printable
 
 
 def report_junit(report: Report) -> str:
@@ -14,7 +15,7 @@ def report_junit(report: Report) -> str:
     properties = Tree.SubElement(suite, "properties")
     told = report.isolation.told() if report.isolation else "nothing was run"
     for name, value in {"isolation": told, "challenge_seed": str(report.seed)}.items():
-        Tree.SubElement(properties, "property", name=name, value=_clean(value))
+        Tree.SubElement(properties, "property", name=name, value=printable(value))
     for gate, state in report.gates.items():
         case = Tree.SubElement(suite, "testcase", classname="gates", name=gate)
         found = [f for f in report.findings if f.gate == gate and f.severity == "error"]
@@ -22,7 +23,7 @@ def report_junit(report: Report) -> str:
             lines = [": ".join(filter(None, (each.at, each.message))) for each in found]
             _failure(case, "; ".join(lines) or "failed")
         elif state != "passed":
-            Tree.SubElement(case, "skipped", message=_clean(state))
+            Tree.SubElement(case, "skipped", message=printable(state))
     for each in report.requirements:
         _requirement(suite, each)
     cases = suite.findall("testcase")
@@ -39,15 +40,10 @@ def _requirement(suite: Tree.Element, each: Requirement) -> None:
     if each.verdict == "not met":
         _failure(case, text)
     elif each.verdict == "error":
-        Tree.SubElement(case, "error", message=_clean(text))
+        Tree.SubElement(case, "error", message=printable(text))
     elif each.verdict == "not verified":
-        Tree.SubElement(case, "skipped", message=_clean(text))
+        Tree.SubElement(case, "skipped", message=printable(text))
 
 
 def _failure(case: Tree.Element, text: str) -> None:
-    Tree.SubElement(case, "failure", message=_clean(text))
-
-
-def _clean(text: str) -> str:
-    """Return what XML can carry: foreign code may print anything."""
-    return "".join(char if char.isprintable() else " " for char in text)
+    Tree.SubElement(case, "failure", message=printable(text))

@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from promptqueue.queue.interface import parse_quietly
+from promptqueue.words import printable
 
 _TOO_DEEP = "nested too deeply to be parsed"
 _MESSAGE_CAP = 200
@@ -132,8 +133,7 @@ def _at(line: int | None, message: str) -> str:
 
 def one_line(message: str, cap: int = _MESSAGE_CAP) -> str:
     """Return foreign words as one printable line of at most `cap` characters."""
-    plain = "".join(char if char.isprintable() else " " for char in message)
-    return " ".join(plain.split())[:cap]
+    return " ".join(printable(message).split())[:cap]
 
 
 def _tree_or_none(text: str) -> ast.Module | None:

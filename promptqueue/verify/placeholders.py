@@ -8,6 +8,8 @@ import tokenize
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from promptqueue.verify.lint import one_line
+
 _SHRUNK_FROM = 20
 """Lines that a version must have before a shorter one is suspect."""
 
@@ -19,7 +21,7 @@ class Placeholder:
     line: int
     """Line of the file, from 1."""
     text: str
-    """The comment, without the blanks around it."""
+    """The comment as one printable line."""
 
 
 def has_shrunk(before: str, after: str) -> bool:
@@ -55,7 +57,7 @@ def _python_comments(text: str) -> list[Placeholder] | None:
     except (tokenize.TokenError, SyntaxError, ValueError, RecursionError, MemoryError):
         return None
     return [
-        Placeholder(token.start[0], token.string.strip())
+        Placeholder(token.start[0], one_line(token.string))
         for token in tokens
         if token.type == tokenize.COMMENT and _stands_alone(token)
     ]
@@ -68,7 +70,7 @@ def _stands_alone(token: tokenize.TokenInfo) -> bool:
 
 def _line_comments(lines: Sequence[str]) -> list[Placeholder]:
     return [
-        Placeholder(number, line.strip())
+        Placeholder(number, one_line(line))
         for number, line in enumerate(lines, start=1)
         if len(line) <= 2 * _LAZY_CAP and _COMMENT_LINE.match(line)
     ]

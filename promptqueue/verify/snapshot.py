@@ -115,8 +115,9 @@ def _package(folder: Path) -> str:
 
 
 def _modules(folder: Path) -> list[str]:
+    """Return what can be imported of a package: no name with a line break, say, can be."""
     found = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.py"))
-    return found[:_MAX_MODULES]
+    return [path for path in found if path.isprintable()][:_MAX_MODULES]
 
 
 def _read(folder: Path, path: str) -> bytes | str:

@@ -239,6 +239,12 @@ def test_comments_two_lines_off_are_no_neighbours():
     assert [item.line for item in placeholders(text)] == [3]
 
 
+def test_a_comment_is_told_as_one_printable_line():
+    (found,) = placeholders("x = 1\n# \x1b[2K\x1b[8m\x9b\u202e left out for brevity\n")
+
+    assert found.text == "# [2K [8m left out for brevity"
+
+
 @pytest.mark.parametrize("body", ["pass", "..."])
 def test_finds_a_lazy_comment_behind_an_empty_body(body: str):
     found = placeholders(f"def f():\n    {body}  # same as before\n")

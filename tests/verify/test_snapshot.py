@@ -56,6 +56,13 @@ def test_bytes_that_are_no_text_are_told_with_their_line(tmp_path: Path) -> None
     assert told(tmp_path) == ["a.py:2 is not UTF-8 text (byte 0xff)"]
 
 
+def test_of_a_package_only_what_can_be_imported_is_taken(tmp_path: Path) -> None:
+    for name in ("__init__.py", "a.py", "\x1b[2J.py", "a\n::error::b.py"):
+        (tmp_path / name).write_text("")
+
+    assert {*take_snapshot(tmp_path, ["a.py"]).texts} == {"__init__.py", "a.py"}
+
+
 def test_a_link_out_of_the_folder_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("x = 1\n")
     (tmp_path / "code").mkdir()

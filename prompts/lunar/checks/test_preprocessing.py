@@ -478,7 +478,9 @@ def test_comments_are_in_the_language_asked_for(code, inputs, evidence):
     path = code.folder / "preprocessing.py"
     assert path.exists(), "there is no preprocessing.py"
     try:
-        told = [each for each in remarks(path.read_text("utf-8-sig")) if re.search(r"[^\W\d_]", each)]
+        told = [
+            each for each in remarks(path.read_text("utf-8-sig")) if re.search(r"[^\W\d_]", each)
+        ]
     except (SyntaxError, ValueError, RecursionError, tokenize.TokenError):
         told = []
     cyrillic = sum(bool(re.search(r"[а-яё]", each, re.I)) for each in told)
