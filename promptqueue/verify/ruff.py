@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import signal
@@ -10,19 +11,26 @@ import sys
 import sysconfig
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from shutil import which
-from typing import IO, Literal, cast
+from typing import IO, Any, Literal, cast
 
 from promptqueue.errors import UsageError
 from promptqueue.extras import install_command
+from promptqueue.verify.annotations import Unevaluated
+from promptqueue.verify.lint import one_line
 from promptqueue.verify.report import Finding
 
-FATAL = ("E9", "F63", "F7", "F82", "PLE")
-"""Code that cannot run as it stands: it does not parse, compares with `is`, returns outside of a
-function, or uses names that nothing defines."""
-STYLE = ("F", "E7", "B", "W6")
+FATAL = (
+    *("E9", "F633", "F701", "F702", "F704", "F706", "F707", "F82"),
+    *("PLE0100", "PLE0115", "PLE0117", "PLE0118", "PLE0237", "PLE0241", "PLE0302"),
+    *("PLE0303", "PLE0304", "PLE0305", "PLE0307", "PLE0308", "PLE0309"),  # what __len__ … return
+    *("PLE0643", "PLE1132", "PLE1142", "PLE1300", "PLE1307", "PLE1507", "PLE1700"),
+)
+"""Code that cannot run as it stands: it does not parse, returns outside of a function, uses names
+that nothing defines, or does what always raises an exception."""
+STYLE = ("F", "E7", "B", "W6", "PLE")
 """Likely mistakes, such as unused imports and mutable defaults: shown, and nothing turns red."""
 _OFF = ("E701", "E702", "E741", "B905")
 """Taste."""
@@ -67,9 +75,11 @@ def _found(
         words = f"the files keep ruff busy for more than {_TIME_S} s"
         return [Finding("ruff", words, severity="error")]
     root, lines = folder.resolve(), told.splitlines(keepends=True)
+    unevaluated = functools.cache(lambda path: Unevaluated((root / path).read_text("utf-8")))
     whole = [line for line in lines[:_MOST] if line.endswith(b"\n")]
-    found = [_finding(json.loads(line), root) for line in whole]
-    found = [each for each in found if each.severity == severity]  # what does not parse is in both
+    found = [_finding(json.loads(line), root, unevaluated) for line in whole]
+    if severity == "warning":  # what does not parse is among both
+        found = [each for each in found if each.severity == severity]
     if len(whole) < len(lines) or len(told) == _MOST_BYTES:
         words = f"too many problems: {len(whole):,} are told, and there are more"
         found.append(Finding("ruff", words, severity=severity))
@@ -98,13 +108,17 @@ def _told(command: Sequence[str], folder: Path) -> bytes | None:
     return told if code == 0 or len(told) == _MOST_BYTES else None
 
 
-def _finding(entry: dict[str, object], folder: Path) -> Finding:
+def _finding(
+    entry: dict[str, Any], folder: Path, unevaluated: Callable[[str], Unevaluated]
+) -> Finding:
     path = Path(str(entry["filename"])).resolve().relative_to(folder).as_posix()
-    place = entry["location"]
-    line = int(place["row"]) if isinstance(place, dict) else 0
+    place = entry["location"] or {"row": 0, "column": 0}
+    line = int(place["row"])
     rule = str(entry["code"] or "E999")
-    message = str(entry["message"])
+    message = one_line(str(entry["message"]))  # it quotes the code
     fatal = rule.startswith(FATAL) or rule in ("E999", "invalid-syntax")
+    if rule == "F821" and (line, int(place["column"])) in unevaluated(path):
+        fatal = False
     severity = "error" if fatal else "warning"
     return Finding("ruff", message, path, line, rule, severity)  # type: ignore[arg-type]
 

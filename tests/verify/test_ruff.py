@@ -1,7 +1,8 @@
-"""ruff over hostile files: what it finds is told, and no more than anybody reads."""
+"""ruff on generated code: Python itself says what stops, and no more is told than anybody reads."""
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import pytest
@@ -74,3 +75,138 @@ def test_ruff_that_fails_is_no_verdict(tmp_path: Path, monkeypatch: pytest.Monke
 
     with pytest.raises(UsageError, match="ruff failed: no such rule"):
         [*ruff_findings(tmp_path)]
+
+
+RUNS = {
+    "F631": "try:\n    assert (1, 'one')\nexcept AssertionError:\n    pass",
+    "F632": "x = 'a'\nx is 'a'",
+    "F634": "if (0, 1):\n    pass",
+    "F722": "def f(x: Float[Tensor, 'b c']): ...\nf(1)",
+    "PLE0101": "class A:\n    def __init__(self):\n        return super().__init__()\nA()",
+    "PLE0605": "__all__ = 'f'",
+    "PLE0704": "def again():\n    raise\ntry:\n    try:\n        1 / 0\n    except "
+    "ZeroDivisionError:\n        again()\nexcept ZeroDivisionError:\n    pass",
+    "PLE1205": "import logging\nlogging.debug('%s', 1, 2)",
+    "PLE1206": "import logging\nlogging.debug('%s %s', 1)",
+    "PLE1310": "'https://a'.lstrip('https://')",
+    "PLE2502": "x = '\u202e'",
+    "PLE2513": "x = '\x1b'",
+    "PLE2515": "x = '\u200b'",
+}
+STOPS = {
+    "F633": "import sys\nprint >> sys.stdout, 'a'",
+    "F701": "break",
+    "F706": "return 1",
+    "F707": "try:\n    pass\nexcept:\n    pass\nexcept KeyError:\n    pass",
+    "F821": "nothing",
+    "F823": "def f():\n    x\n    x = 1\nx = 2\nf()",
+    "PLE0100": "class A:\n    def __init__(self):\n        yield\nA()",
+    "PLE0115": "def f():\n    x = 1\n    def g():\n        global x\n        nonlocal x\nf()",
+    "PLE0117": "def f():\n    nonlocal x",
+    "PLE0118": "x = 1\ndef f():\n    print(x)\n    global x",
+    "PLE0237": "class A:\n    __slots__ = ('a',)\n    def __init__(self):\n        self.b = 1\nA()",
+    "PLE0241": "class A: ...\nclass B(A, A): ...",
+    "PLE0302": "class A:\n    def __bool__(self, x): ...\nbool(A())",
+    "PLE0303": "class A:\n    def __len__(self):\n        return 'a'\nlen(A())",
+    "PLE0305": "class A:\n    def __index__(self):\n        return 'a'\n[1][A()]",
+    "PLE0307": "class A:\n    def __str__(self):\n        return 1\nstr(A())",
+    "PLE0308": "class A:\n    def __bytes__(self):\n        return 1\nbytes(A())",
+    "PLE0309": "class A:\n    def __hash__(self):\n        return 'a'\nhash(A())",
+    "PLE0643": "print([1, 2][3])",
+    "PLE1132": "dict(a=1, a=2)",
+    "PLE1142": "def f():\n    await f()",
+    "PLE1300": "'%y' % 1",
+    "PLE1307": "'%d' % '1'",
+    "PLE1507": "import os\nos.getenv(1)",
+    "PLE1700": "async def f():\n    yield from f()",
+}
+
+
+def run(text: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        exec(compile(text, "judged", "exec", dont_inherit=True), {})
+
+
+def found(folder: Path, text: str) -> dict[str, set[str]]:
+    (folder / "a.py").write_text(text, "utf-8")
+    severities: dict[str, set[str]] = {}
+    for each in ruff_findings(folder):
+        severities.setdefault(each.rule, set()).add(each.severity)
+    return severities
+
+
+@pytest.mark.parametrize("rule", RUNS)
+def test_what_runs_is_but_warned_of(tmp_path: Path, rule: str) -> None:
+    text = RUNS[rule]
+    run("from __future__ import annotations\n" + text if rule == "F722" else text)
+
+    severities = found(tmp_path, text)
+
+    assert severities[rule] == {"warning"}
+
+
+@pytest.mark.parametrize("rule", STOPS)
+def test_what_cannot_run_is_red(tmp_path: Path, rule: str) -> None:
+    with pytest.raises(Exception):  # noqa: B017, PT011 - whatever stops it
+        run(STOPS[rule])
+
+    severities = found(tmp_path, STOPS[rule])
+
+    told = {*severities} & {rule, "E999", "invalid-syntax"}
+    assert told, severities
+    assert {severity for each in told for severity in severities[each]} == {"error"}
+
+
+FUTURE = "from __future__ import annotations\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(FUTURE + "def f(x: Optional[int]) -> Tensor: ...", id="postponed"),
+        pytest.param(FUTURE + "class A:\n    x: Optional[int] = None", id="postponed in a class"),
+        pytest.param("def f(x: 'Optional[int]') -> 'Tensor': ...", id="quoted"),
+        pytest.param("def f(x: list['Tensor']): ...", id="quoted in part"),
+        pytest.param("def f(größe: int, x: 'Tensor'): ...", id="behind other letters"),
+        pytest.param(
+            "def f():\n    x: Optional[int] = None\nf()", id="of a variable in a function"
+        ),
+        pytest.param("\ufeff" + FUTURE + "def f(x: Optional[int]): ...", id="byte order mark"),
+    ],
+)
+def test_a_name_in_an_annotation_that_nobody_evaluates_stops_nothing(
+    tmp_path: Path, text: str
+) -> None:
+    run(text.removeprefix("\ufeff"))
+
+    assert found(tmp_path, text)["F821"] == {"warning"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("def f(x: Optional[int]): ...", id="evaluated"),
+        pytest.param("x: Optional[int] = None", id="of a module's variable"),
+        pytest.param(
+            "def f():\n    class A:\n        x: Optional[int]\nf()", id="of a class in a function"
+        ),
+        pytest.param(FUTURE + "def f(x: int = nothing): ...", id="default"),
+        pytest.param("def f(x: list['int', Tensor]): ...", id="beside what is quoted"),
+        pytest.param("def f(x: 'int') -> Tensor: ...", id="behind what is quoted"),
+    ],
+)
+def test_a_name_in_an_annotation_that_is_evaluated_must_be_there(tmp_path: Path, text: str) -> None:
+    with pytest.raises(NameError):
+        run(text)
+
+    assert found(tmp_path, text)["F821"] == {"error"}
+
+
+def test_a_message_is_one_printable_line_whatever_the_code_is_called(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text('__all__ = ["\\x1b[2J\\n::error::x"]\n')
+
+    (finding,) = ruff_findings(tmp_path)
+
+    assert finding.rule == "F822"
+    assert finding.message.isprintable()
