@@ -11,4 +11,4 @@ from promptqueue.verify.plugin import PipelineResult
 def test_runs_to_its_end_and_leaves_its_files(pipeline: PipelineResult) -> None:
     assert not pipeline.failure, pipeline.failure
     missing = [name for name in pipeline.expected if name not in pipeline.files]
-    assert not missing, f"not written: {', '.join(missing)}"
+    assert not missing, f"not written: {', '.join(missing)} (or a link, or beyond output_mib)"
