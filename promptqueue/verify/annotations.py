@@ -54,7 +54,7 @@ def _unevaluated(tree: ast.Module) -> Iterator[ast.expr]:
         if postponed or (local and isinstance(node, ast.AnnAssign)):
             yield annotation
         else:
-            yield from (each for each in ast.walk(annotation) if _is_quoted(each))
+            yield from _quoted(annotation)
 
 
 def _annotation(node: ast.AST) -> ast.expr | None:
@@ -66,8 +66,10 @@ def _annotation(node: ast.AST) -> ast.expr | None:
     return None
 
 
-def _is_quoted(node: ast.AST) -> bool:
-    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+def _quoted(annotation: ast.expr) -> Iterator[ast.Constant]:
+    for node in ast.walk(annotation):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node
 
 
 def _span(node: ast.expr) -> tuple[Place, Place]:

@@ -8,8 +8,6 @@ from pathlib import Path
 import pytest
 
 SAMPLES = 40
-SETTINGS = {"gamma": 1.5}
-"""In the file that --config names."""
 
 
 @pytest.fixture(scope="session")
@@ -23,6 +21,12 @@ def sample_images(pytestconfig, reference, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def pipeline_inputs(sample_images):
+def settings(fresh):
+    """Return what is in the file that --config names."""
+    return {"gamma": round(fresh("settings").uniform(1.1, 1.9), 3)}
+
+
+@pytest.fixture(scope="session")
+def pipeline_inputs(sample_images, settings):
     images = {f"images/{path}": data for path, data in sample_images.items()}
-    return {**images, "settings.json": json.dumps(SETTINGS).encode()}
+    return {**images, "settings.json": json.dumps(settings).encode()}

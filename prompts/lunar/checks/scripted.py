@@ -72,14 +72,21 @@ def states(answer, name="weights"):
     return rows[np.concatenate([[True], changed])]
 
 
-def steps(answer):
-    """Return how far the weights moved with each batch, on average over them, by epoch."""
+def steps(answer, gradient):
+    """Return how far the weights moved with each batch, on average over them, by epoch.
+
+    Args:
+        answer: of the probe `run`.
+        gradient: of every step, ones of either sign. A move the other way counts nothing: who has
+            not seen the gradient does not know the way.
+    """
     far = []
     for epoch in range(1, epochs_run(answer) + 1):
         own = [call for call in calls(answer) if call[0] == epoch]
         last = next((place for place, call in enumerate(own) if call[1]), len(own) - 1)
         seen = [call[3] for call in own[: last + 1]]
-        far.append([float(np.abs(after - before).mean()) for before, after in pairwise(seen)])
+        moves = [(before - after) * gradient for before, after in pairwise(seen)]
+        far.append([float(move.mean()) if np.all(move >= 0) else 0.0 for move in moves])
     return far
 
 

@@ -99,13 +99,13 @@ def stop_of(found, patience):
     return 0
 
 
-@pytest.mark.requirement("early_stopping", grade="outcome")
+@pytest.mark.requirement("early_stopping", grade="introspected")
 @pytest.mark.about("training.py", r"patience")
 def test_patience_is_seven_epochs_by_default(default_run, evidence):
     check_stop(default_run, DEFAULT, 7, evidence)
 
 
-@pytest.mark.requirement("early_stopping", grade="outcome")
+@pytest.mark.requirement("early_stopping", grade="introspected")
 @pytest.mark.about("training.py", r"patience")
 def test_another_patience_is_kept(short_runs, evidence):
     check_stop(short_runs[0], SHORT, 3, evidence)
@@ -132,7 +132,7 @@ def validated(answer):
     return held
 
 
-@pytest.mark.requirement("checkpoint", grade="outcome")
+@pytest.mark.requirement("checkpoint", grade="introspected")
 @pytest.mark.about("training.py", r"torch\.save|best_model|best\.pth")
 def test_load_model_brings_the_best_epoch_back(default_run, evidence):
     held, found = validated(default_run), own_scores(default_run) or []
@@ -150,7 +150,7 @@ def test_load_model_brings_the_best_epoch_back(default_run, evidence):
     assert any(set(epochs) & set(best) for epochs in brought.values())
 
 
-@pytest.mark.requirement("checkpoint", grade="outcome")
+@pytest.mark.requirement("checkpoint", grade="introspected")
 @pytest.mark.about("training.py", r"def load_model|\.eval\(\)")
 def test_the_loaded_model_is_ready_to_predict(default_run, evidence):
     found = kept(default_run)
@@ -162,7 +162,7 @@ def test_the_loaded_model_is_ready_to_predict(default_run, evidence):
     assert devices == {"cpu"}
 
 
-@pytest.mark.requirement("checkpoint", grade="outcome")
+@pytest.mark.requirement("checkpoint", grade="introspected")
 @pytest.mark.about("training.py", r"best_f1")
 def test_the_result_tells_the_best_score(default_run, evidence):
     found, result = own_scores(default_run), default_run["result"]
@@ -176,7 +176,7 @@ def test_the_result_tells_the_best_score(default_run, evidence):
 # --- plots --------------------------------------------------------------------------------------
 
 
-@pytest.mark.requirement("plots", grade="outcome")
+@pytest.mark.requirement("plots", grade="introspected")
 @pytest.mark.about("training.py", r"savefig|plot_history\(")
 def test_a_picture_of_the_history_is_left_on_disk(short_runs, evidence):
     first, second = (answer["pictures"] for answer in short_runs)

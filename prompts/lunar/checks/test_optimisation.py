@@ -8,7 +8,6 @@ import math
 
 import pictures
 import pytest
-from conftest import SETTINGS
 
 FLAGS = {
     "data_dir": "images",
@@ -21,14 +20,13 @@ FLAGS = {
     "batch_size": 8,
     "lr": 1e-4,
     "weight_decay": 1e-5,
-    "gamma": SETTINGS["gamma"],
     "patience": 3,
     "val_split": 0.2,
     "num_workers": 0,
     "create_sample_data": False,
     "seed": 7,
 }
-"""What config.json must say: some are given, one comes from --config, the rest are defaults."""
+"""What config.json must say beside what --config says: some are given, the rest are defaults."""
 
 
 @pytest.mark.requirement("loader_speed", grade="introspected")
@@ -58,7 +56,7 @@ def test_loaders_are_set_up_for_speed(candidate, evidence):
     assert all(count > 0 for count in answer["images"])
 
 
-@pytest.mark.requirement("loader_speed", grade="outcome")
+@pytest.mark.requirement("loader_speed", grade="introspected")
 @pytest.mark.about("preprocessing.py", r"prefetch|persistent|DataLoader\(")
 def test_loaders_work_without_workers(candidate, evidence):
     files = {f"{'ab'[n % 2]}/{n}.png": pictures.coded(n) for n in range(10)}
@@ -82,14 +80,14 @@ def read(pipeline, name):
 
 @pytest.mark.requirement("entry_point", grade="outcome")
 @pytest.mark.about("main.py", r"config|add_argument")
-def test_config_json_holds_every_flag(pipeline, evidence):
-    found = read(pipeline, "config.json")
-    missing = [name for name in FLAGS if name not in found]
-    wrong = [name for name in FLAGS if name in found and not same(found[name], FLAGS[name])]
+def test_config_json_holds_every_flag(pipeline, settings, evidence):
+    found, flags = read(pipeline, "config.json"), FLAGS | settings
+    missing = [name for name in flags if name not in found]
+    wrong = [name for name in flags if name in found and not same(found[name], flags[name])]
     evidence(
-        f"config.json has {len(FLAGS) - len(missing) - len(wrong)} of {len(FLAGS)} flags right"
+        f"config.json has {len(flags) - len(missing) - len(wrong)} of {len(flags)} flags right"
         + (f"; missing: {', '.join(missing)}" if missing else "")
-        + "".join(f"; {n} is {str(found[n])[:40]!r}, not {FLAGS[n]!r}" for n in wrong[:3])
+        + "".join(f"; {n} is {str(found[n])[:40]!r}, not {flags[n]!r}" for n in wrong[:3])
     )
     assert not missing
     assert not wrong
@@ -103,7 +101,7 @@ def same(found, expected):
     return bool(found == expected)
 
 
-@pytest.mark.requirement("entry_point", grade="outcome")
+@pytest.mark.requirement("entry_point", grade="introspected")
 @pytest.mark.about("main.py", r"results|best_f1")
 def test_results_json_holds_score_and_time(pipeline, evidence):
     found = read(pipeline, "results.json")

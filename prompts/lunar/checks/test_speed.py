@@ -48,7 +48,7 @@ def trained(answer):
     return found
 
 
-@pytest.mark.requirement("mixed_precision", grade="outcome")
+@pytest.mark.requirement("mixed_precision", grade="introspected")
 @pytest.mark.about("training.py", r"autocast|use_amp")
 @pytest.mark.parametrize("use_amp", [False, True], ids=["off", "on"])
 def test_the_forward_pass_is_mixed_only_where_asked(precise_and_mixed, evidence, use_amp):
@@ -79,6 +79,13 @@ def test_mixed_training_learns_with_whole_weights(precise_and_mixed, task, evide
     )
     assert losses[1] < 0.9 * losses[0]
     assert weights == {"torch.float32"}
+    assert np.allclose(states[0], initial(task), atol=1e-6)
+
+
+def initial(task):
+    """Return the weights that were sent, and biases of zero, in a row."""
+    layers = [(each.ravel(), np.zeros(len(each))) for each in task["weights"]]  # each out×in
+    return np.concatenate([row for layer in layers for row in layer])
 
 
 def cross_entropy(task, state):
@@ -128,7 +135,7 @@ def whole_and_parts(candidate, task):
     ]
 
 
-@pytest.mark.requirement("large_images", grade="outcome")
+@pytest.mark.requirement("large_images", grade="introspected")
 @pytest.mark.about("training.py", r"accumulation_steps|chunk")
 @pytest.mark.parametrize("parts", [2, 3])
 def test_the_network_gets_parts_of_the_batch(whole_and_parts, evidence, parts):
@@ -142,7 +149,7 @@ def test_the_network_gets_parts_of_the_batch(whole_and_parts, evidence, parts):
     assert max(sizes) < BATCH
 
 
-@pytest.mark.requirement("large_images", grade="outcome")
+@pytest.mark.requirement("large_images", grade="introspected")
 @pytest.mark.about("training.py", r"accumulation_steps|chunk|backward")
 @pytest.mark.parametrize("parts", [2, 3])
 def test_parts_leave_the_step_the_same(whole_and_parts, evidence, parts):
