@@ -15,7 +15,8 @@ from tests.lunar.sharpness import QUEUE
 from tests.lunar.twins import REFERENCE, ROOT
 
 pytestmark = pytest.mark.contract
-SEEDS = (20261125, 20261130)
+SEEDS = (20261125, 20261201)
+"""Of the replies, and of the questions: two of which no number of classes, say, is the same."""
 CHECKS = ROOT / "prompts" / "lunar" / "checks"
 PACKS = {
     "lunar": (QUEUE, REFERENCE, sorted({*CHECKS.glob("test_*.py")} - {CHECKS / "test_parts.py"})),
