@@ -20,6 +20,8 @@ from jinja2 import (
 from jinja2.sandbox import ImmutableSandboxedEnvironment, SandboxedEnvironment
 from pydantic import BaseModel
 
+from promptqueue.queue.printed import plain, printed
+
 BUILT_IN = "promptqueue/"
 LAYOUT = BUILT_IN + "layout.md.j2"
 CONTEXT = BUILT_IN + "context.md.j2"
@@ -45,6 +47,7 @@ def make_environment(folder: Path) -> SandboxedEnvironment:
     environment = _Sandbox(
         loader=loader,
         undefined=StrictUndefined,
+        finalize=printed,
         trim_blocks=True,
         lstrip_blocks=True,
         autoescape=False,
@@ -52,6 +55,8 @@ def make_environment(folder: Path) -> SandboxedEnvironment:
         optimized=False,  # costs more than it saves: each template is rendered once or twice
     )
     environment.filters["fenced"] = fenced
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": True, "default": plain}
+    del environment.globals["lipsum"], environment.filters["random"]  # equal queues, equal prompts
     return environment
 
 

@@ -28,6 +28,9 @@ class StoredFiles(Mapping[str, str]):
     def __len__(self) -> int:
         return len(self._digests)
 
+    def __repr__(self) -> str:
+        return repr(dict(self))  # never an address: a template may show it
+
 
 class StoredTurns(Sequence[Turn]):
     """The turns of a step, as digests of prompt and reply."""
@@ -50,3 +53,6 @@ class StoredTurns(Sequence[Turn]):
 
     def __len__(self) -> int:
         return len(self._digests)
+
+    def __repr__(self) -> str:
+        return repr(tuple(self))  # as above

@@ -429,6 +429,30 @@ def test_an_error_while_rendering_names_file_and_line(load, queue, files, messag
     assert str(caught.value) == message
 
 
+@pytest.mark.parametrize(
+    ("printed", "way_out"),
+    [
+        ("steps.a", "the result of a step is no text; name one of its parts, as .reply"),
+        ("steps.a.files", 'a mapping is no text; name one of its parts, as ["a.py"], or add'),
+        ("steps.a.turns", "a list of turns is no text; name a part of one of them, as [0].reply"),
+        ("steps.a.turns[0]", "a turn is no text; name one of its parts, .prompt or .reply"),
+        ("steps.a.interface", "a function is no text; call it, with its arguments in brackets"),
+        ("['a'] | map('upper')", "this is no text but what filters like map give; add | join"),
+        ("cycler('a', 'b')", "a Cycler is no text"),
+        ("steps.a | tojson", "TypeError: StepResult is nothing that JSON knows"),
+        (r"'\ud83d'", "half of a character; write the whole of it"),
+    ],
+)
+def test_what_is_no_text_is_refused_before_it_is_sent(load, printed: str, way_out: str):
+    template = f"one\n{{{{ {printed} }}}}"
+    loaded = load(replaced("task: Write b.", "template: t.j2"), {"t.j2": template})
+
+    with pytest.raises(QueueFileError) as caught:
+        render_queue(loaded, {})
+
+    assert str(caught.value).startswith(f"t.j2:2: the template cannot be rendered: {way_out}")
+
+
 @pytest.mark.parametrize("folder", ["prompts", "/absolute"])
 def test_the_file_of_an_error_is_found_from_any_folder(write, tmp_path, folder: str):
     base = str(tmp_path / "absolute") if folder == "/absolute" else folder
