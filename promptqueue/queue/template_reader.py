@@ -13,7 +13,7 @@ from jinja2 import Environment, TemplateAssertionError, TemplateNotFound, Templa
 from jinja2.sandbox import SandboxedEnvironment
 
 from promptqueue.queue.problem import suggest
-from promptqueue.queue.templates import BUILT_IN, CONTEXT, LAYOUT, CompiledOnce
+from promptqueue.queue.templates import BUILT_IN, CONTEXT, LAYOUT, CompiledOnce, is_built_in
 
 _FOLDER = "names start at the folder of the queue file, and never lead out of it"
 _VARIABLES = frozenset({"inputs", "step", "steps"})  # all that a template sees
@@ -168,14 +168,14 @@ class TemplateReader:
         found = reference.optional
         for name in reference.names:
             try:
-                text, _, _ = self._environment.loader.get_source(self._environment, name)
+                text, file, _ = self._environment.loader.get_source(self._environment, name)
             except TemplateNotFound:
                 continue
             except UnicodeDecodeError:
                 message = f"the template {name!r} is not UTF-8 text"
                 faults.append(Fault(parent, reference.line, message))
             else:
-                if not name.startswith(BUILT_IN):
+                if not is_built_in(file):
                     yield Source(name, text, str(self._folder / name))
             found = True
         if not found:

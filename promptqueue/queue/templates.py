@@ -25,6 +25,7 @@ from promptqueue.queue.printed import plain, printed
 BUILT_IN = "promptqueue/"
 LAYOUT = BUILT_IN + "layout.md.j2"
 CONTEXT = BUILT_IN + "context.md.j2"
+_BUILT_IN_FOLDER = Path(__file__).parent / "builtin"
 
 
 class _Sandbox(ImmutableSandboxedEnvironment):
@@ -42,7 +43,7 @@ class _Sandbox(ImmutableSandboxedEnvironment):
 
 def make_environment(folder: Path) -> SandboxedEnvironment:
     """Return the environment in which the templates of the queue in `folder` are rendered."""
-    built_in = FileSystemLoader(Path(__file__).parent / "builtin")
+    built_in = FileSystemLoader(_BUILT_IN_FOLDER)
     loader = CompiledOnce([PrefixLoader({"promptqueue": built_in}), _Folder(folder)])
     environment = _Sandbox(
         loader=loader,
@@ -67,6 +68,11 @@ def read_template(folder: Path, name: str) -> str:
         OSError, ValueError: there is none, or it is no text in UTF-8.
     """
     return (folder / name).read_text("utf-8-sig")
+
+
+def is_built_in(file: str | None) -> bool:
+    """Tell whether a template file is ours; a folder of the user's may have the same name."""
+    return file is not None and Path(file).parent == _BUILT_IN_FOLDER
 
 
 def lies_within(folder: Path, name: str) -> bool:

@@ -298,6 +298,15 @@ def test_names_of_methods_are_good_names(load, name: str):
     assert f"‹the reply of step {name}, known when it has run› V\n" in prompt
 
 
+def test_a_folder_named_as_the_package_is_the_users(load, refuse):
+    files = {"t.j2": "{% include 'promptqueue/mine.j2' %}", "promptqueue/mine.j2": "mine"}
+
+    assert load(TEMPLATE, files).sources["promptqueue/mine.j2"] == "mine"
+    assert refuse(TEMPLATE, files | {"promptqueue/mine.j2": "{{ nme }}"}).startswith(
+        "promptqueue/mine.j2:1:4: the variable 'nme' is undefined"
+    )
+
+
 @pytest.fixture
 def digest(load):
     files = {"t.j2": "{% include 'p.j2' %}{{ steps.a.reply }}", "p.j2": "part", "other.j2": "x"}
