@@ -33,7 +33,8 @@ _STAND_INS: Mapping[str, Any] = {
     "text": "",
     "inputs": [{"type": "str"}],
     "outputs": [{"path": "unnamed"}],
-    "steps": [{"id": "unnamed", "task": "", "outputs": [{"path": "unnamed"}]}],
+    "task": "unnamed",
+    "steps": [{"id": "unnamed", "task": "unnamed", "outputs": [{"path": "unnamed"}]}],
 }
 """What a key needs at least, so that the rest of a queue can still be read."""
 
@@ -144,7 +145,7 @@ def _mend(document: Document, detail: ErrorDetails) -> None:
         holder[key] = _STAND_INS["inputs" if location[0] == "inputs" else "steps"][0]
     elif key in ("task", "template"):
         holder.pop("template", None)
-        holder["task"] = ""
+        holder["task"] = _STAND_INS["task"]
     elif detail["type"] == "missing" and key in _STAND_INS:
         holder[key] = _STAND_INS[str(key)]
     else:

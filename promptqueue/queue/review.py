@@ -155,6 +155,8 @@ def _review_files(queue: Queue, document: Document, folder: Path) -> None:
     for index, step in enumerate(queue.steps):
         if step.template is not None:
             _review_template(step.template, ("steps", index, "template"), document, folder)
+        elif not (step.task or "").strip():
+            document.complain(("steps", index, "task"), "the task is empty; say what is to be done")
 
 
 def _review_template(name: str, location: Location, document: Document, folder: Path) -> None:

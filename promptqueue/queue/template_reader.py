@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Set
 from pathlib import Path
@@ -19,6 +20,10 @@ _FOLDER = "names start at the folder of the queue file, and never lead out of it
 _VARIABLES = frozenset({"inputs", "step", "steps"})  # all that a template sees
 _GIVEN = frozenset({"self", "loop", "caller", "super", "varargs", "kwargs"})
 """Names that Jinja itself gives to blocks, loops and macros."""
+_LOST = (
+    "template: this stands in no block, and of a template that extends another only blocks are "
+    "shown; put it into one, as {% block task %}"
+)
 _BLOCK = re.compile(r"\{%[-+]?\s*block\s+(\w+)")
 _EXTENDS = re.compile(r"\{%[-+]?\s*extends\s+[\"']([^\"']+)")
 _REFERENCES = (nodes.Extends, nodes.FromImport, nodes.Import, nodes.Include)
@@ -76,6 +81,8 @@ class _Parsed(NamedTuple):
     parts: tuple[nodes.Node, ...]
     blocks: tuple[nodes.Block, ...]
     """Those at its top level: with a parent they say nothing unless the parent has them."""
+    lost: tuple[int, ...]
+    """Lines of what stands in no block although it has a parent."""
     unknown: frozenset[str]
     """Names that it reads and that Jinja does not know; others may be set in its parents."""
 
@@ -107,6 +114,7 @@ class TemplateReader:
             for reference in _references(found.parts):
                 waiting.extend(self._included(current, reference, faults))
             faults += self._strange_blocks(current, found)
+            faults += (Fault(current, line, _LOST) for line in found.lost)
         return Reading(tuple(sources.values()), tuple(_uses(sources, parsed)), tuple(faults))
 
     def _parse(self, source: Source) -> _Parsed | Fault:
@@ -126,7 +134,7 @@ class TemplateReader:
             return Fault(source, 1, "template: nested too deeply")
         blocks = tuple(node for node in tree.body if isinstance(node, nodes.Block))
         unknown = frozenset(_names_read(parts)) - self._environment.globals.keys()
-        return _Parsed(parts, blocks, unknown)
+        return _Parsed(parts, blocks, tuple(_lost(tree.body)), unknown)
 
     def _strange_blocks(self, source: Source, found: _Parsed) -> Iterator[Fault]:
         """Yield the blocks that no parent has: Jinja drops them without a word."""
@@ -205,6 +213,18 @@ def _references(parts: Iterable[nodes.Node]) -> Iterator[_Reference]:
         if len(names) == len(items) and all(isinstance(name, str) for name in names):
             optional = isinstance(node, nodes.Include) and node.ignore_missing
             yield _Reference(tuple(names), node.lineno, optional)
+
+
+def _lost(body: Iterable[nodes.Node]) -> Iterator[int]:
+    """Yield the lines of what is printed below an `extends`: Jinja drops it without a word."""
+    below = itertools.dropwhile(lambda node: not isinstance(node, nodes.Extends), body)
+    for node in below:
+        for part in node.nodes if isinstance(node, nodes.Output) else ():
+            text = part.data if isinstance(part, nodes.TemplateData) else "x"
+            if text.strip():
+                blank = text[: len(text) - len(text.lstrip())]
+                yield part.lineno + blank.count("\n")
+                break
 
 
 def _refuse_unknown(environment: Environment, parts: Iterable[nodes.Node]) -> None:

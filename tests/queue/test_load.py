@@ -374,6 +374,7 @@ def test_wrong_values_are_named_in_words_of_the_file(refuse, added, column, mess
             "q.yaml:4:5: the step has no prompt; give it `template: FILE` or `task: |`",
         ),
         ("task: Write a.", "template: 5", "q.yaml:5:15: a text is needed here, not 5"),
+        ("task: Write a.", "task: ' '", "q.yaml:5:11: the task is empty; say what is to be done"),
         (
             "task: Write a.", "data: x",
             "q.yaml:4:5: the step has no prompt; give it `template: FILE` or `task: |`",

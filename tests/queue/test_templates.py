@@ -71,6 +71,17 @@ AT_THE_FOLDER = "names start at the folder of the queue file, and never lead out
             "2:1: template: promptqueue/layout.md.j2 has no block 'tsk'; did you mean 'task'?",
             1,
         ),
+        (
+            "{% extends 'promptqueue/layout.md.j2' %}\n\n  Do.\n{% block data %}{% endblock %}",
+            "3:3: template: this stands in no block, and of a template that extends another only "
+            "blocks are shown; put it into one, as {% block task %}",
+            3,
+        ),
+        (
+            "{% extends 'promptqueue/layout.md.j2' %}\n{{ step.title }} a",
+            "2:1: template: this stands in no block,",
+            1,
+        ),
         ("{{ step.titel }}", "1:9: a step has no 'titel'; did you mean 'title'?", 9),
         ("x\n  {{ 1 | fence }}", "2:3: template: no filter 'fence'; did you mean 'fenced'?", 3),
         ("{% if 0 %}\n{{ 1 | fence }}{% endif %}", "2:1: template: no filter 'fence'; did you", 1),
@@ -190,6 +201,7 @@ def test_the_role_sees_only_inputs(refuse, name: str):
         "{% extends 'promptqueue/layout.md.j2' %}{% block task %}{{ super() }}{% endblock %}",
         "{% extends 'p.j2' %}{% block task %}{% block own %}x{% endblock %}{% endblock %}",
         "{% extends 'p.j2' %}{% block more %}x{% endblock %}",
+        "above\n{% extends 'p.j2' %}\n{# why #}\n{% set x = 1 %}\n\n{% block more %}{% endblock %}",
         "{{ steps.a.interface('a.py') }}{{ steps.a.files['a.py'].upper() }}",
         "{{ step.title }}{{ step.outputs[0].path }}{{ step.requirements.items() | list }}",
         "{{ steps.a.reply }}{{ steps['a'].files['a.py'] }}{{ steps.a.turns[0].prompt }}",
