@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-_BULLET = re.compile(r"\s*[-*]\s*(\w+):\s*(.+)")
+_BULLET = re.compile(r"\s*[-*]\s*(\w[\w-]*):\s*(.+)")
 _SPEAKS_OF = re.compile(r"(?:\w+ )?`(\w+)[`(]")
 
 

@@ -29,6 +29,10 @@ def test_a_bullet_deeper_in_a_prompt_keeps_its_shape() -> None:
     assert bullets("    - one: a\n      - b\n    c\n") == {"one": "a\n  - b"}
 
 
+def test_a_name_may_hold_a_hyphen_as_a_requirement_may() -> None:
+    assert bullets("- exact-mean: a\n-mean: b\n- -x: c\n") == {"exact-mean": "a", "mean": "b"}
+
+
 def test_a_paragraph_speaks_of_what_it_begins_with() -> None:
     text = (
         "`mean(values)` returns it:\n1. sum\n\nClass `Gate`:\n- a\n\n`mean(x)`\n\n`m.py`:\n\nOf `a`"
