@@ -50,6 +50,8 @@ def review_queue(
     for index, step in enumerate(queue.steps):
         if contract:
             _review_checks(step, index, document, folder)
+    if contract:
+        _review_shared_requirements(queue, document)
     if contract and queue.reference is not None and not (folder / queue.reference).is_dir():
         document.complain(("reference",), f"the folder {queue.reference!r} {_NOT_THERE}")
     return review_templates(queue, document, environment, folder)
@@ -195,6 +197,23 @@ def _review_checks(step: Step, index: int, document: Document, folder: Path) -> 
             f"mark a test with @pytest.mark.requirement({unguarded[0]!r})"
         )
         document.complain(("steps", index, "requirements"), text, key=True, severity="warning")
+
+
+def _review_shared_requirements(queue: Queue, document: Document) -> None:
+    """Warn of an id in two steps: a check is marked with it, and knows no steps."""
+    judged: dict[str, str] = {}
+    for index, step in enumerate(queue.steps):
+        for name in step.requirements:
+            if name in judged:
+                text = (
+                    f"step {judged[name]!r} has the requirement {name!r}, too, and is judged by "
+                    "all its tests before this step has brought its files; take another id, or "
+                    "keep it where its tests can pass"
+                )
+                location = ("steps", index, "requirements", name)
+                document.complain(location, text, key=True, severity="warning")
+            elif step.checks:
+                judged[name] = step.id
 
 
 def _described(error: Exception) -> str:

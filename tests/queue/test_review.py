@@ -161,6 +161,22 @@ def test_a_requirement_that_no_check_names_is_a_warning(load, requirements, chec
     )
 
 
+@pytest.mark.parametrize("checked", [True, False], ids=["judged", "never judged"])
+def test_a_requirement_of_two_steps_is_a_warning_where_the_first_is_judged(load, checked: bool):
+    added = "    requirements: {x: why}\n    checks: [c.py]\n"
+    first = added if checked else "    requirements: {x: why}\n\n"
+    queue = replaced("  - id: b", first + "  - id: b") + added
+    message = (
+        "q.yaml:14:20: warning: step 'a' has the requirement 'x', too, and is judged by all its "
+        "tests before this step has brought its files; take another id, or keep it where"
+    )
+
+    warnings = [str(warning) for warning in load(queue, {"c.py": MARKED}).warnings]
+
+    assert any(warning.startswith(message) for warning in warnings) is checked
+    assert len(warnings) == 1  # that no check of the first step names it, where it has none
+
+
 def test_checks_are_read_and_never_run(load, tmp_path):
     check = f"open({str(tmp_path / 'ran')!r}, 'w')\n"
 
