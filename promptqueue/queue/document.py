@@ -18,6 +18,8 @@ Location = tuple[str | int, ...]
 
 MAX_BYTES = 1 << 20
 """A queue is written by hand; something larger is the wrong file."""
+MAX_DIGITS = 100
+"""More are no number that anybody means, and Python refuses some thousands."""
 _MAX_NODES = 20_000
 _MAX_DEPTH = 40
 _LINE_END = re.compile(r"\r\n|[\r\n\x85\u2028\u2029]")  # what YAML counts as one
@@ -243,7 +245,7 @@ class _Builder:
             return [self.build(child, (*location, i)) for i, child in enumerate(node.value)]
         if getattr(node, "style", None) == "|":
             self.document.blocks.add(location)
-        return self._scalar(node)
+        return self._scalar(node, location)
 
     def _pairs(self, node: yaml.MappingNode, location: Location) -> Iterator[tuple[str, Any]]:
         seen: dict[str, Place] = {}
@@ -264,7 +266,7 @@ class _Builder:
             self.document.keys[(*location, key)] = place
             yield key, self.build(value_node, (*location, key))
 
-    def _scalar(self, node: yaml.Node) -> Hashable:
+    def _scalar(self, node: yaml.Node, location: Location) -> Hashable:
         kind = node.tag.removeprefix(_STANDARD)
         sexagesimal = kind in ("int", "float") and ":" in node.value
         if sexagesimal or kind in _TEXTS:
@@ -272,9 +274,14 @@ class _Builder:
         try:
             value: Hashable = self.loader.construct_object(node)
         except (yaml.YAMLError, ValueError, LookupError):
-            self._complain(self._place(node), f"this is not a valid {kind}; put a text in quotes")
-            return None
-        return value
+            flaw = f"this is not a valid {kind}; put a text in quotes"
+        else:
+            if not isinstance(value, int) or abs(value) < 10**MAX_DIGITS:
+                return value
+            flaw = f"a number has at most {MAX_DIGITS} digits; put a text in quotes"
+        self._complain(self._place(node), flaw)
+        self.document.mended.add(location)  # one complaint is enough
+        return None
 
     def _has_plain_tag(self, node: yaml.Node) -> bool:
         if node.tag.removeprefix(_STANDARD) in _KNOWN_TAGS[type(node)]:

@@ -9,11 +9,10 @@ from pydantic import ValidationError
 
 from promptqueue.chat.validation import sentence, suggest
 from promptqueue.errors import UsageError
+from promptqueue.queue.document import MAX_DIGITS
 from promptqueue.queue.model import Limits
 
 _NUMBER = re.compile(r"[+-]?\d[\d_]*(\.\d*)?")
-_DIGITS = 100
-"""More are no number that anybody means, and Python refuses some thousands."""
 _EXAMPLES = {"calls": "10", "tokens": "20000", "wall": "10m", "usd": "0.50"}
 
 
@@ -51,7 +50,7 @@ def _misnamed(name: str, given: dict[str, object]) -> str:
 def _number(text: str) -> int | float | str:
     """Read a number the way YAML does; anything else stays a text (`inf`, `10m`)."""
     found, plain = _NUMBER.fullmatch(text), text.replace("_", "")
-    if not found or len(plain) > _DIGITS:
+    if not found or len(plain) > MAX_DIGITS:
         return text
     return float(plain) if found[1] else int(plain)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from jinja2.sandbox import SandboxedEnvironment
 
+from promptqueue.chat.validation import shown
 from promptqueue.errors import UsageError
 from promptqueue.queue.document import Document, Location
 from promptqueue.queue.inputs import checked_value
@@ -24,8 +25,6 @@ _SAMPLES = "samples above 1 has no effect without `checks`: nothing judges which
 _NOT_THERE = "does not exist; paths start at the folder of the queue file"
 _MANIFEST = "manifest.json"
 _MARK = re.compile(r"""^[^#\n]*\brequirement\(\s*(["'])(?P<name>[^"'\n]+)\1""", re.MULTILINE)
-_SHOWN = 60
-"""Characters of a wrong name that a message repeats."""
 
 
 def review_queue(
@@ -52,8 +51,9 @@ def review_queue(
             _review_checks(step, index, document, folder)
     if contract:
         _review_shared_requirements(queue, document)
-    if contract and queue.reference is not None and not (folder / queue.reference).is_dir():
-        document.complain(("reference",), f"the folder {queue.reference!r} {_NOT_THERE}")
+    if contract and queue.reference is not None and not _is_folder(folder / queue.reference):
+        text = f"the folder {shown(queue.reference)} {_NOT_THERE}"
+        document.complain(("reference",), text)
     return review_templates(queue, document, environment, folder)
 
 
@@ -171,11 +171,14 @@ def _review_template(name: str, location: Location, document: Document, folder: 
     except UnicodeDecodeError:
         document.complain(location, f"the template {name!r} is not UTF-8 text; save it as UTF-8")
     except (OSError, ValueError):  # not there, a folder, no name at all
-        document.complain(location, f"the template {_shortened(name)} {_NOT_THERE}")
+        document.complain(location, f"the template {shown(name)} {_NOT_THERE}")
 
 
-def _shortened(name: str) -> str:
-    return repr(name) if len(name) <= _SHOWN else f"{name[:_SHOWN]!r}..."
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # longer than any name may be
+        return False
 
 
 def _review_checks(step: Step, index: int, document: Document, folder: Path) -> None:
@@ -185,7 +188,7 @@ def _review_checks(step: Step, index: int, document: Document, folder: Path) -> 
         try:
             guarded |= set(_requirements_named_in(folder / check))
         except (OSError, UnicodeDecodeError):
-            text = f"the check {check!r} is no readable file; paths start at the queue file"
+            text = f"the check {shown(check)} is no readable file; paths start at the queue file"
             document.complain(location, text)
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             text = f"the check {check!r} is not valid Python: {_described(error)}"

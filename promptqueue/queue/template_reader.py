@@ -130,8 +130,10 @@ class TemplateReader:
             self._compile(source, tree)
         except TemplateSyntaxError as error:  # an unknown filter or test is one, too
             return Fault(source, error.lineno, f"template: {error.message}")
-        except (RecursionError, SyntaxError):  # Python allows 20 loops in each other
+        except (RecursionError, MemoryError, SyntaxError):  # Python allows 20 loops in each other
             return Fault(source, 1, "template: nested too deeply")
+        except ValueError:  # Python writes and reads some thousands of digits
+            return Fault(source, 1, "template: a number in it has too many digits")
         blocks = tuple(node for node in tree.body if isinstance(node, nodes.Block))
         unknown = frozenset(_names_read(parts)) - self._environment.globals.keys()
         return _Parsed(parts, blocks, tuple(_lost(tree.body)), unknown)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from pathlib import PurePosixPath
 from typing import Annotated, Any
@@ -15,6 +14,9 @@ from pydantic import (
     Field,
     WithJsonSchema,
 )
+
+from promptqueue.chat.validation import shown
+from promptqueue.queue.interface import UNPARSABLE, parse_quietly
 
 _LONGEST_DURATION = 50
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
@@ -41,11 +43,11 @@ def _safe_path(path: str) -> str:
 def _symbol(text: str) -> str:
     try:
         if not text.isidentifier():
-            ast.parse(f"def {text}: ...")
-    except (SyntaxError, ValueError):
+            parse_quietly(f"def {text}: ...")
+    except UNPARSABLE:
         raise ValueError(
-            f"{text!r} is neither a name nor name(arguments); write something like make_loader or "
-            '"make_loader(path, size=8)", in quotes where there is a comma'
+            f"{shown(text)} is neither a name nor name(arguments); write something like "
+            'make_loader or "make_loader(path, size=8)", in quotes where there is a comma'
         ) from None
     return text
 

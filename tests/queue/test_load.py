@@ -253,6 +253,7 @@ A_TEXT = "the input 'n' is a text (in quotes, where it looks like something else
 A_NUMBER = "the input 'n' is a whole number, such as 5, not 'x'"
 A_LIST = "a list (`[...]`, or lines that begin with `- `) is needed here"
 NO_NAME = "is no name; use letters, digits, - and _, beginning with a letter"
+TOO_LONG = "a number has at most 100 digits; put a text in quotes"
 NO_VALUE = "this key has no value; write one, or remove the key"
 
 
@@ -299,6 +300,8 @@ NO_VALUE = "this key has no value; write one, or remove the key"
         ("limits: {calls: 0}", 17, "this must be at least 1, not 0"),
         ("limits: {calls: yes}", 17, "a whole number is needed here, not true"),
         ("limits: {tokens: 200k}", 18, "a whole number is needed here, not '200k'"),
+        ("limits: {calls: 1" + "0" * 100 + "}", 17, TOO_LONG),
+        ("    params: {seed: 0x" + "f" * 84 + "}", 20, TOO_LONG),  # 16 ** 84 has 102 digits
         ("limits: {usd: yes}", 15, "a number is needed here, not true"),
         ("limits: {usd: .inf}", 15, "a number is needed here, not inf"),
         (
@@ -487,6 +490,18 @@ def test_a_symbol_is_a_name_or_a_call(refuse, symbol: str):
     text = refuse(replaced("- {path: a.py}", f"- {{path: a.py, symbols: ['{symbol}']}}"))
 
     assert f"{symbol!r} is neither a name nor name(arguments); write something like" in text
+
+
+@pytest.mark.parametrize("signs", [3_000, 100_000])
+def test_a_symbol_that_python_cannot_parse_is_shortened(refuse, signs: int):
+    text = refuse(replaced("path: a.py", f"path: a.py, symbols: ['f(x={'-' * signs}1)']"))
+
+    assert f"'f(x={'-' * 56}'... is neither a name nor name(arguments);" in text
+
+
+@pytest.mark.parametrize("number", ["0x" + "f" * 5000, "-0" + "7" * 6000])
+def test_a_number_that_python_cannot_write_is_a_problem(refuse, number: str):
+    assert TOO_LONG in refuse(TWO_STEPS + f"    params: {{temperature: {number}}}\n")
 
 
 @pytest.mark.parametrize("symbol", ["f", "F", "größe", "f()", "f(x: int, *, y=(1, 2)) -> str"])

@@ -14,6 +14,7 @@ FOLDER = "paths start at the folder of the queue file"
     ("added", "message"),
     [
         ("reference: ../gone", f"12:12: the folder '../gone' does not exist; {FOLDER}"),
+        ("reference: " + "x" * 5000, f"12:12: the folder '{'x' * 60}'... does not exist; {FOLDER}"),
         ("reference: q.yaml", f"12:12: the folder 'q.yaml' does not exist; {FOLDER}"),
         ("role: gone.j2", f"12:7: the template 'gone.j2' does not exist; {FOLDER}"),
         ("    checks: [gone.py]", "12:14: the check 'gone.py' is no readable file; paths start"),
@@ -235,7 +236,10 @@ def test_an_output_that_stands_in_the_way(refuse, path: str, message: str):
 
 @pytest.mark.parametrize("value", ["!!bool maybe", '!!int ""', '!!float ""'])
 def test_a_tag_that_does_not_fit_its_value(refuse, value: str):
-    assert "is not a valid" in refuse(replaced("name: q", f"name: {value}"))
+    text = refuse(replaced("name: q", f"name: {value}"))
+
+    assert "is not a valid" in text
+    assert text.endswith("\n1 problem in q.yaml")
 
 
 @pytest.mark.parametrize("extra", ["{min_p: .nan}", "{min_p: [.inf]}"])

@@ -111,6 +111,8 @@ AT_THE_FOLDER = "names start at the folder of the queue file, and never lead out
         ),
         ("{% include 'latin.j2' %}", "1:1: the template 'latin.j2' is not UTF-8 text", 1),
         ("{{ " + "(" * 5000 + ")" * 5000 + " }}", "1:1: template: nested too deeply", 1),
+        ("{{ " + "1" * 5000 + " }}", "1:1: template: a number in it has too many digits", 1),
+        ("{{ 0x" + "f" * 5000 + " }}", "1:1: template: a number in it has too many digits", 1),
         ("{% if 1 %}" * 3000 + "{% endif %}" * 3000, "1:1: template: nested too deeply", 1),
         ("a\x0cb\n\u2028\n{{ nme }}\n", "3:4: the variable 'nme' is undefined;", 4),
         ("a\r\nb\r\n{{ nme }}\r\n", "3:4: the variable 'nme' is undefined;", 4),
