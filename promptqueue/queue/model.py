@@ -75,8 +75,8 @@ class Input(Strict):
     type: Literal["str", "int", "float", "bool"]
     default: Scalar | None = None
     choices: tuple[Scalar, ...] | None = None
-    min: float | None = None
-    max: float | None = None
+    min: float | None = Field(None, allow_inf_nan=False)
+    max: float | None = Field(None, allow_inf_nan=False)
     description: str = ""
 
 

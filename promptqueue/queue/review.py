@@ -98,6 +98,10 @@ def _review_parts(
 
 def _review_inputs(queue: Queue, document: Document) -> None:
     for name, spec in queue.inputs.items():
+        for bound in ("min", "max") if spec.type in ("str", "bool") else ():
+            if getattr(spec, bound) is not None:
+                text = f"only a number has a {bound}, and this input is a {spec.type}; remove it"
+                document.complain(("inputs", name, bound), text, key=True)
         if spec.min is not None and spec.max is not None and spec.min > spec.max:
             text = f"no number is at least {spec.min:g} and at most {spec.max:g}"
             document.complain(("inputs", name, "min"), text)

@@ -39,11 +39,15 @@ def review_templates(
     broken = any(problem.severity == "error" for problem in document.problems)
     for name in queue.inputs:
         if f"inputs.{name}" not in used and not broken:
-            text = (
-                f"no template uses the input {name!r}; remove it, or write {{{{ inputs.{name} }}}}"
-            )
+            way_out = f"remove it, or write {{{{ {_written(name)} }}}}"
+            text = f"no template uses the input {name!r}; {way_out}"
             document.complain(("inputs", name), text, key=True, severity="warning")
     return tuple(sources.values())
+
+
+def _written(name: str) -> str:
+    """Return an input as a template names it: Jinja takes a hyphen behind a dot for a minus."""
+    return f"inputs.{name}" if name.isidentifier() else f'inputs["{name}"]'
 
 
 def _template_texts(queue: Queue, folder: Path) -> Iterator[_Template]:

@@ -237,6 +237,17 @@ def test_an_unused_input_is_a_warning(load):
     )
 
 
+def test_the_way_out_for_an_unused_input_is_one(load):
+    inputs = INPUTS.replace("lang", "my-lang")
+    (warning,) = load(TWO_STEPS + inputs).warnings
+    advised = warning.message.partition("or write ")[2]
+
+    assert advised == '{{ inputs["my-lang"] }}'
+    loaded = load(TEMPLATE + inputs, {"t.j2": advised})
+    assert loaded.warnings == ()
+    assert render_queue(loaded, {"my-lang": "ru"})["b"][-1].content == "ru\n"
+
+
 @pytest.mark.parametrize(
     "files",
     [
