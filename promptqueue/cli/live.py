@@ -99,17 +99,22 @@ class LiveDisplay:
         """Draw the status: called by the refresh thread of rich."""
         if not self._busy:
             return
-        if not self._quiet and self._tail:
-            for line in self._tail.splitlines()[-_TAIL_LINES:]:
+        below = list(self._below())
+        room = min(_TAIL_LINES, options.size.height - len(below))  # rich cuts off what is lowest
+        if not self._quiet and room > 0:
+            for line in self._tail.splitlines()[-room:]:
                 shown = printable(line[: options.max_width - 3])
                 yield Text(f"  {shown}", style="dim", no_wrap=True)
-        yield Text(self._status(), style="bold cyan", no_wrap=True, overflow="ellipsis")
+        yield from below
+
+    def _below(self) -> Iterator[Text]:
+        """Yield what stands below the reply: the status, the limits, that it stops."""
+        yield _line(self._status(), "bold cyan")
         budget = self._narrator.budget
         if budget.text():
-            style = "bold yellow" if budget.is_near() else "cyan"
-            yield Text(budget.text(), style=style, no_wrap=True, overflow="ellipsis")
+            yield _line(budget.text(), "bold yellow" if budget.is_near() else "cyan")
         if self._stopping:
-            yield Text(STOPPING, style="bold yellow", no_wrap=True, overflow="ellipsis")
+            yield _line(STOPPING, "bold yellow")
 
     def _status(self) -> str:
         now = time.monotonic()
@@ -145,6 +150,10 @@ class LiveDisplay:
     def _start(self, busy: str) -> None:
         self._busy, self._since, self._until = busy, time.monotonic(), None
         self._first, self._characters, self._tail = None, 0, ""
+
+
+def _line(text: str, style: str) -> Text:
+    return Text(text, style=style, no_wrap=True, overflow="ellipsis")
 
 
 def _style(event: Event) -> str:
