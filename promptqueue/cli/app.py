@@ -17,6 +17,7 @@ import typer
 from promptqueue import __version__
 from promptqueue.cli import (
     compare_command,
+    complete,
     doctor_command,
     past_commands,
     queue_commands,
@@ -52,6 +53,7 @@ def main() -> None:
     try:
         if ends:
             signal.signal(signal.SIGINT, _stop)
+        complete.join_words(os.environ)
         _command_line(sys.argv[1:])(prog_name=_NAME)
     except PromptQueueError as error:
         _fail(str(error), error.exit_code)

@@ -6,9 +6,11 @@ answer is a list without it.
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,10 @@ _HEAD_BYTES = 4096
 """So far a file is read to see whether it is a queue."""
 _LARGEST_BYTES = 1 << 20
 """A queue file beyond this is not read while the user waits."""
+_BREAKS = "=:"
+"""Where bash cuts a word in two (COMP_WORDBREAKS), and replaces only what follows."""
+_HEAD = "_PROMPTQUEUE_COMPLETE_HEAD"
+"""The variable with what bash keeps of the word that is completed."""
 _DEPTH = 3
 _FOLDERS = 200
 """How far below the folder that is named queue files are looked for."""
@@ -32,12 +38,40 @@ def _safely(find: Callable[[typer.Context, str], Iterable[str]]) -> Completer:
 
     @functools.wraps(find)
     def complete(ctx: typer.Context, incomplete: str) -> list[str]:
+        head = os.environ.get(_HEAD, "")
         try:
-            return list(dict.fromkeys(find(ctx, incomplete)))
+            found = dict.fromkeys(find(ctx, head + incomplete))
         except Exception:  # an error here would be printed into the user's command line
             return []
+        return [text.removeprefix(head) for text in found]
 
     return complete
+
+
+def join_words(environ: MutableMapping[str, str]) -> None:
+    """Where bash asks, join the words that it cut, before typer reads them.
+
+    Of the word at the cursor only the last piece stays, for bash replaces no more; the head that
+    it keeps is put aside for the completers.
+    """
+    if environ.get("_PROMPTQUEUE_COMPLETE") != "complete_bash":
+        return
+    pieces = environ["COMP_WORDS"].split("\n")[: int(environ["COMP_CWORD"]) + 1]
+    words: list[str] = []
+    for before, piece in itertools.pairwise(["", *pieces]):
+        follows = _is_break(before) and piece and not piece.startswith("--")
+        if words and (_is_break(piece) or follows):
+            words[-1] += piece
+        else:
+            words.append(piece)
+    last = "" if _is_break(pieces[-1]) else pieces[-1]
+    head = words.pop().removesuffix(last)
+    if head.startswith("--") and "=" in head:  # of --set=language=e, --set is a word of its own
+        option, _, head = head.partition("=")
+        words.append(option)
+    environ[_HEAD] = head
+    environ["COMP_WORDS"] = "\n".join([*words, last])
+    environ["COMP_CWORD"] = str(len(words))
 
 
 @_safely
@@ -59,9 +93,8 @@ def endpoints(ctx: typer.Context, incomplete: str) -> Iterator[str]:  # noqa: AR
     import tomllib
 
     config: dict[str, Any] = {}
-    path = _config_path()
-    if path.is_file():
-        config = tomllib.loads(path.read_text("utf-8"))
+    with contextlib.suppress(OSError, ValueError):
+        config = tomllib.loads(_config_path().read_text("utf-8"))
     names = [*config.get("endpoints", {}), "embedded", "openai"]
     yield from (name for name in names if name.startswith(incomplete))
 
@@ -103,6 +136,10 @@ def limits(ctx: typer.Context, incomplete: str) -> Iterator[str]:  # noqa: ARG00
     for name in ("calls=", "tokens=", "wall=", "usd="):
         if name.startswith(incomplete):
             yield name
+
+
+def _is_break(piece: str) -> bool:
+    return bool(piece) and not piece.strip(_BREAKS)
 
 
 def _end_from(name: str, start: str) -> str:
@@ -165,17 +202,28 @@ def _yaml_files(base: Path) -> Iterator[Path]:
             seen += 1
             if seen > _FOLDERS:
                 return
-            for entry in sorted(folder.iterdir()):
-                if entry.name.startswith(".") or entry.name == "node_modules":
-                    continue
-                if entry.suffix in (".yaml", ".yml"):
-                    yield entry
-                elif entry.is_dir():
-                    below.append(entry)
+            for entry in _entries(folder):
+                with contextlib.suppress(OSError):
+                    if entry.is_dir():
+                        below.append(entry)
+                    elif entry.suffix in (".yaml", ".yml") and entry.is_file():
+                        yield entry
         level = below
 
 
+def _entries(folder: Path) -> list[Path]:
+    """Return what is in a folder, in order; nothing where it cannot be read."""
+    with contextlib.suppress(OSError):
+        return sorted(
+            entry
+            for entry in folder.iterdir()
+            if not entry.name.startswith(".") and entry.name != "node_modules"
+        )
+    return []
+
+
 def _is_queue(path: Path) -> bool:
-    with path.open("rb") as file:
+    with contextlib.suppress(OSError), path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
-    return head.startswith(b"promptqueue:") or b"\npromptqueue:" in head
+        return head.startswith(b"promptqueue:") or b"\npromptqueue:" in head
+    return False

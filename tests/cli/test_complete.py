@@ -4,6 +4,7 @@ scripts themselves where a shell is installed."""
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -43,8 +44,11 @@ def folder(shell: Shell) -> Shell:
 def variables(kind: str, line: str) -> dict[str, str]:
     """Return what the script of a shell puts into the environment; the cursor is at the end."""
     if kind == "bash":
-        words = line.split(" ")
-        return {"COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)}
+        words = [piece for word in line.split(" ") for piece in re.split("([=:]+)", word)]
+        pieces = [piece for piece in words[:-1] if piece]
+        if not line.endswith(("=", ":")):  # there bash completes the sign itself
+            pieces.append(words[-1])
+        return {"COMP_WORDS": "\n".join(pieces), "COMP_CWORD": str(len(pieces) - 1)}
     return {"_TYPER_COMPLETE_ARGS": line, "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
 
 
@@ -85,6 +89,41 @@ def offered(shell: Shell, kind: str, line: str) -> list[str]:
 )
 def test_what_is_offered(folder: Shell, kind: str, line: str, expected: list[str]) -> None:
     assert sorted(offered(folder, kind, line)) == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("run prompts/deep/other.yaml --set language=", ["language=en", "language=ru"]),
+        ("run prompts/deep/other.yaml --set language=e", ["language=en"]),
+        ("run prompts/deep/other.yaml --set=language=e", ["language=en"]),
+        ("run prompts/deep/other.yaml --set=l", ["language=en", "language=ru"]),
+        ("run --set=a=b --base-url http://h:1/v1 q.yaml --from ", ["one", "two"]),
+        ("run q.yaml --set a= --from t", ["two"]),
+        ("compare q.yaml --executor=l", ["local"]),
+    ],
+)
+@pytest.mark.parametrize("kind", SHELLS)
+def test_a_word_with_a_sign_in_it_is_completed(
+    folder: Shell, kind: str, line: str, expected: list[str]
+) -> None:
+    """Bash cuts words at = and :, and replaces only what follows the last of them."""
+    if kind == "bash" and re.search("=e?$", line):
+        expected = [text.partition("=")[2] for text in expected]
+
+    assert sorted(offered(folder, kind, f"promptqueue {line}")) == expected
+
+
+@pytest.mark.parametrize("kind", SHELLS)
+def test_one_bad_entry_hides_no_other(folder: Shell, kind: str) -> None:
+    (folder.folder / "broken.yaml").symlink_to("nowhere")
+    (folder.folder / "values.yaml").mkdir()
+    os.mkfifo(folder.folder / "pipe.yaml")
+    folder.write("config.toml", "[endpoints")
+
+    queues = offered(folder, kind, "promptqueue run ")
+    assert sorted(queues) == ["prompts/deep/other.yaml", "q.yaml"]
+    assert offered(folder, kind, "promptqueue run q.yaml --endpoint e") == ["embedded"]
 
 
 @pytest.mark.parametrize("kind", SHELLS)
@@ -136,7 +175,7 @@ def test_nothing_wrong_ever_shows(shell: Shell, line: str) -> None:
 SOURCED = {
     "bash": """
         source ./script
-        COMP_WORDS=(promptqueue run q.yaml --from t) COMP_CWORD=4
+        COMP_WORDS=(promptqueue run --set a = b q.yaml --from = t) COMP_CWORD=9
         _promptqueue_completion promptqueue
         echo "${COMPREPLY[@]}"
         """,
