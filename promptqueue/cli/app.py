@@ -32,6 +32,8 @@ _NAME = "promptqueue"
 """However it was started: usage says it, and the scripts of the shells go by it."""
 _AGAIN_S = 0.05
 """So long after a signal that came while something was imported, it is looked at again."""
+_UNREAD = 128 + signal.SIGPIPE
+"""What shells say of a program that a closed pipe ended; 0 would be a verdict of `verify`."""
 _WINGS = (
     run_commands,
     steering_commands,
@@ -53,15 +55,14 @@ def main() -> None:
     try:
         if ends:
             signal.signal(signal.SIGINT, _stop)
-        complete.join_words(os.environ)
-        _command_line(sys.argv[1:])(prog_name=_NAME)
+        _call(sys.argv[1:])
     except PromptQueueError as error:
         _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
         _fail("stopped", Interrupted.exit_code)
     except BrokenPipeError:
         _forget_stdout()  # nobody reads on: `promptqueue schema | head`
-        sys.exit(0)
+        sys.exit(_UNREAD)
     except OSError as error:
         _forget_stdout()
         _fail(
@@ -72,6 +73,16 @@ def main() -> None:
     finally:
         if ends:
             signal.signal(signal.SIGINT, signal.SIG_DFL)  # while Python tidies up
+
+
+def _call(arguments: Sequence[str]) -> None:
+    complete.join_words(os.environ)
+    try:
+        _command_line(arguments)(prog_name=_NAME)
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # typer would end with 1
+            raise end.__context__ from None
+        raise
 
 
 def _command_line(arguments: Sequence[str]) -> typer.Typer:

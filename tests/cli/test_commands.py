@@ -260,6 +260,27 @@ def test_a_closed_pipe_ends_quietly(shell: Shell) -> None:
     assert "Exception ignored" not in done.stderr
 
 
+@pytest.mark.parametrize("arguments", [["schema"], ["runs"], ["--help"], ["check", "q.yaml"]])
+def test_where_nobody_reads_it_ends_as_the_signal_would_have_it(
+    shell: Shell, arguments: list[str]
+) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [*COMMAND, *arguments],
+        cwd=shell.folder,
+        env=shell.environment(),
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    os.close(writing)
+
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
+
+
 def test_on_a_terminal_the_stream_is_shown_and_the_lines_stay(shell: Shell) -> None:
     slow = stream(fence("one.py", "def one():\n    return 'moonlight'")).then(delay_s=0.1)
     with FakeEndpoint([slow, TWO]) as server:
