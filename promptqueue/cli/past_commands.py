@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -12,6 +11,7 @@ import typer
 
 from promptqueue.cli import complete
 from promptqueue.cli.options import RUNS, NamedRun, RunName, Runs
+from promptqueue.cli.timeline import timeline_lines
 from promptqueue.errors import StorageError, UsageError
 from promptqueue.words import counted
 
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from promptqueue.run.past import Call, History, Summary
 
 _ROWS = 20
-_BAR = 40
-"""Characters of the timeline's bars: it fits 80 columns."""
 
 Statuses = Literal["complete", "red", "incomplete", "stale", "stopped", "at work", "damaged"]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, for machines.")]
@@ -59,13 +57,15 @@ def list_runs(
     """List the runs, the latest first."""
     from promptqueue.run.past import size_of, summaries
 
+    if yes and keep is None:
+        raise UsageError("--yes removes nothing by itself: promptqueue runs --prune N --yes")
     fitting = [
         each
         for each in summaries(runs)
         if (queue is None or each.queue == queue) and (status is None or each.status == status)
     ]
     if keep is not None:
-        _prune(runs, fitting[keep:], remove=yes)
+        _prune(runs, fitting[keep:], remove=yes, json=json)
         return
     shown = fitting if everything else fitting[:_ROWS]
     sizes = {each.run: size_of(runs / each.run) for each in shown} if size else {}
@@ -108,8 +108,12 @@ def show(
     history = read_history(directory)
     if history.warning:
         typer.echo(f"promptqueue: {history.warning}", err=True)
+    if sum((timeline, reply, json)) > 1:
+        raise UsageError("--timeline, --reply and --json show different things; name one of them")
     if step is not None:
-        _show_step(directory, history, step, only_reply=reply)
+        if timeline:
+            raise UsageError("--timeline shows all steps: promptqueue show RUN --timeline")
+        _show_step(directory, history, step, only_reply=reply, json=json)
     elif reply:
         raise UsageError("--reply needs a STEP: promptqueue show RUN STEP --reply")
     elif json:
@@ -118,7 +122,8 @@ def show(
         calls = [asdict(call) for call in history.calls]
         _print_json({"run": directory.id, "calls": calls, "files": dict(history.files)})
     elif timeline:
-        _show_timeline(history)
+        for line in timeline_lines(history):
+            typer.echo(line)
     else:
         _show_run(directory, history)
 
@@ -157,20 +162,26 @@ def blame_file(
         typer.echo(f"{origin:{width}}  {number:4}  {line}".rstrip())
 
 
-def _prune(runs: Path, old: list[Summary], *, remove: bool) -> None:
+def _prune(runs: Path, old: list[Summary], *, remove: bool, json: bool) -> None:
+    from dataclasses import asdict
+
     from promptqueue.run.past import size_of
 
     doomed = [each for each in old if each.status != "at work"]
-    total = sum(size_of(runs / each.run) for each in doomed)
+    sizes = {each.run: size_of(runs / each.run) for each in doomed}
     for each in doomed:
-        typer.echo(each.run)
+        if not json:
+            typer.echo(each.run)
         if remove:
             try:
                 shutil.rmtree(runs / each.run)
             except OSError as error:
                 raise StorageError(f"{runs / each.run} cannot be removed: {error}") from error
+    if json:
+        _print_json([{**asdict(e), "bytes": sizes[e.run], "removed": remove} for e in doomed])
+        return
     verb = "removed" if remove else "would be removed; add --yes to do it"
-    typer.echo(f"{counted(len(doomed), 'run')}, {total / 1e6:.1f} MB {verb}")
+    typer.echo(f"{counted(len(doomed), 'run')}, {sum(sizes.values()) / 1e6:.1f} MB {verb}")
 
 
 def _row(each: Summary, size: int | None) -> str:
@@ -228,9 +239,10 @@ def _spent(calls: list[Call], prices: Mapping[str, Price]) -> str:
     return ", ".join(parts)
 
 
-def _show_step(directory: RunDirectory, history: History, step: str, *, only_reply: bool) -> None:
+def _show_step(
+    directory: RunDirectory, history: History, step: str, *, only_reply: bool, json: bool
+) -> None:
     from promptqueue.queue.problem import suggest
-    from promptqueue.run.past import text_of
 
     calls = history.latest().get(step)
     if calls is None:
@@ -241,10 +253,30 @@ def _show_step(directory: RunDirectory, history: History, step: str, *, only_rep
         if not reply:
             raise UsageError(f"the run {directory.id} has no reply of {step!r} yet")
         typer.echo(directory.blobs.get(reply), nl=False)
-        return
+    elif json:
+        told = [_in_full(directory, call) for call in calls]
+        _print_json({"run": directory.id, "step": step, "calls": told})
+    else:
+        _print_calls(directory, calls)
+
+
+def _in_full(directory: RunDirectory, call: Call) -> dict[str, object]:
+    """Return a call with the texts of its prompt and its reply, not only their digests."""
+    from dataclasses import asdict
+
+    from promptqueue.run.past import text_of
+
+    reply = text_of(directory.blobs, call.reply) if call.reply else ""
+    prompt = text_of(directory.blobs, call.messages[-1][1])
+    return {**asdict(call), "prompt_text": prompt, "reply_text": reply}
+
+
+def _print_calls(directory: RunDirectory, calls: list[Call]) -> None:
+    from promptqueue.run.past import text_of
+
     prices = _prices(directory.meta())
     for call in calls:
-        typer.echo(f"==== {step}, turn {call.turn} · {call.model} · {_spent([call], prices)}")
+        typer.echo(f"==== {call.step}, turn {call.turn} · {call.model} · {_spent([call], prices)}")
         typer.echo(f"---- prompt\n{text_of(directory.blobs, call.messages[-1][1]).rstrip()}")
         if call.reply:
             typer.echo(
@@ -256,33 +288,6 @@ def _show_step(directory: RunDirectory, history: History, step: str, *, only_rep
             typer.echo(f"---- judged: {call.verdict}")
         if call.steered:
             typer.echo(f"---- the user decided: {call.steered}")
-
-
-def _show_timeline(history: History) -> None:
-    """Print for each call when it began, a bar as long as it took, and what it waited for."""
-    from promptqueue.cli.narrator import clock
-
-    asked = (call for call in history.calls if call.ended and not call.reused)
-    made = sorted(asked, key=lambda call: call.started)
-    if not made:
-        typer.echo("this run asked nothing")
-        return
-    begin = _time(made[0].started)
-    whole = max(0.001, _time(made[-1].ended) - begin)
-    for call in made:
-        start, took = _time(call.started) - begin, _time(call.ended) - _time(call.started)
-        left = min(_BAR - 1, int(_BAR * start / whole))
-        bar = " " * left + "█" * max(1, round(_BAR * took / whole))
-        label = f"{call.step[:14]} {call.turn}"
-        typer.echo(f"{clock(start):>7}  {label:16} {bar[:_BAR]:{_BAR}} {clock(took):>7}")
-        for seconds, reason in call.waits:
-            typer.echo(f"{'':9}waited {seconds:.0f} s: {reason}")
-        for failure in call.failures:
-            typer.echo(f"{'':9}failed: {failure}")
-
-
-def _time(text: str) -> float:
-    return datetime.fromisoformat(text).timestamp()
 
 
 def _print_json(value: object) -> None:

@@ -84,6 +84,17 @@ def test_pruning_names_first_and_removes_only_when_told(shell: Shell, server: Fa
     assert say(shell, "replay", second)
 
 
+def test_pruning_tells_machines_what_it_removes(shell: Shell, server: FakeEndpoint) -> None:
+    server.enqueue(ONE, TWO)
+    first, second = run(shell), run(shell)
+
+    for arguments, removed in ([], False), (["--yes"], True):
+        told = json.loads(say(shell, "runs", "--prune", "1", "--json", *arguments))
+        assert [(each["run"], each["removed"]) for each in told] == [(first, removed)]
+        assert told[0]["bytes"] > 0
+    assert [each["run"] for each in json.loads(say(shell, "runs", "--json"))] == [second]
+
+
 def test_show_tells_what_each_step_took_and_brought(shell: Shell, server: FakeEndpoint) -> None:
     server.enqueue(stream("no"), ONE, TWO)
     run(shell)
@@ -114,6 +125,20 @@ def test_show_of_a_step_gives_prompts_replies_and_what_was_wrong(
     order = ["turn 0", "Write one.py.", "---- reply (stop)\nno", "missing", "turn 1", "a = 1"]
     assert [words for words in order if words in shown] == order
     assert sorted(order, key=shown.index) == order
+
+
+def test_a_step_is_given_to_machines_with_its_prompts_and_replies(
+    shell: Shell, server: FakeEndpoint
+) -> None:
+    server.enqueue(stream("no"), ONE, TWO)
+    name = run(shell)
+    told = json.loads(say(shell, "show", name, "one", "--json"))
+
+    assert (told["run"], told["step"]) == (name, "one")
+    first, second = told["calls"]
+    assert "Write one.py." in first["prompt_text"]
+    assert (first["turn"], first["reply_text"], first["finish"]) == (0, "no", "stop")
+    assert "a = 1" in second["reply_text"]
 
 
 def test_show_gives_a_reply_byte_for_byte(shell: Shell, server: FakeEndpoint) -> None:
@@ -188,6 +213,9 @@ def test_blame_names_step_and_turn_of_each_line_and_hand_edits(
         (("show", "nowhere"), 2, "there is no run 'nowhere'"),
         (("show", "tiny", "tow"), 2, "did you mean 'two'?"),
         (("show", "--reply"), 2, "--reply needs a STEP"),
+        (("show", "tiny", "one", "--timeline"), 2, "--timeline shows all steps"),
+        (("show", "tiny", "one", "--reply", "--json"), 2, "name one of them"),
+        (("runs", "--yes"), 2, "--prune N --yes"),
         (("diff", "tiny", "nowhere"), 2, "there is no run 'nowhere'"),
         (("blame", "q.yaml"), 2, "no manifest.json"),
         (("blame", "nope.py"), 2, "nope.py is no file"),
