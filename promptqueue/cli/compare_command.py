@@ -157,7 +157,7 @@ def compare(
         folder=Path.cwd(),
     )
     plan = design(recipe)
-    _say_estimate(plan, quiet=json)
+    _say_estimate(plan, alone=estimate, json=json)
     if estimate:
         return
     with contextlib.ExitStack() as stack:
@@ -178,18 +178,21 @@ def compare(
         )
 
 
-def _say_estimate(plan: Design, *, quiet: bool) -> None:
+def _say_estimate(plan: Design, *, alone: bool, json: bool) -> None:
+    """Say what is to be expected; as JSON where no result follows, which is a document itself."""
     from promptqueue.compare.estimate import estimate
-    from promptqueue.reports.comparison import estimate_lines
+    from promptqueue.reports.comparison import estimate_json, estimate_lines
 
-    lines = list(estimate_lines(estimate(plan)))
-    if quiet:
+    expected = estimate(plan)
+    if json:
+        if alone:
+            typer.echo(estimate_json(expected), nl=False)
         return
     endpoint = plan.terms.endpoint
     arms, samples = counted(len(plan.arms), "arm"), counted(plan.samples, "sample")
     typer.echo(f"{plan.loaded.path}: {arms}, {samples} of each")
     typer.echo(f"endpoint: {endpoint.name}, {endpoint.shown_url} ({endpoint.reason})")
-    for line in lines:
+    for line in estimate_lines(expected):
         typer.echo(line)
 
 

@@ -56,6 +56,11 @@ def estimate_lines(estimate: Estimate) -> Iterator[str]:
     )
 
 
+def estimate_json(estimate: Estimate) -> str:
+    """Return the same for machines; what is not a number is null."""
+    return _document(asdict(estimate))
+
+
 def comparison_lines(comparison: Comparison) -> Iterator[str]:
     """Yield the table: a line for each arm, and what is behind it."""
     if not comparison.arms:
@@ -87,7 +92,7 @@ def comparison_lines(comparison: Comparison) -> Iterator[str]:
 
 def comparison_json(comparison: Comparison) -> str:
     """Return everything, for machines; what is not a number is null."""
-    return json.dumps(_plain(asdict(comparison)), indent=1, ensure_ascii=False) + "\n"
+    return _document(asdict(comparison))
 
 
 def comparison_csv(comparison: Comparison) -> str:
@@ -198,6 +203,10 @@ def _points(share: float) -> str:
 
 def _p(value: float) -> str:
     return f"{value:.3f}" if value >= 0.001 else f"{max(value, _LEAST):.4f}"
+
+
+def _document(value: Any) -> str:
+    return json.dumps(_plain(value), indent=1, ensure_ascii=False) + "\n"
 
 
 def _plain(value: Any) -> Any:

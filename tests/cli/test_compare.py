@@ -369,6 +369,16 @@ def test_a_requirement_of_two_steps_is_counted_once(shell: Shell, server: FakeEn
     assert results(shell)["arms"][0]["met"]["value"] == pytest.approx(1 / 3)
 
 
+def test_the_estimate_for_machines_says_the_same(shell: Shell, server: FakeEndpoint) -> None:
+    told = json.loads(compare(shell, "-n", "4", "--estimate", "--json"))
+
+    assert [(arm["arm"], arm["samples"]) for arm in told["arms"]] == [
+        *(("monolith", 4), ("full", 4), ("interface", 4)),
+    ]
+    assert told["smallest_p"] == pytest.approx(2 * 2 / 70)  # two tests, 70 ways to part 8 samples
+    assert (told["detectable"], told["fewest"]) == (None, 5)
+
+
 def test_the_estimate_asks_nothing(shell: Shell, server: FakeEndpoint) -> None:
     said = compare(shell, "-n", "5", "--estimate")
 
