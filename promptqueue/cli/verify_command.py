@@ -192,7 +192,7 @@ def _print(
 def _print_json(reports: Sequence[Report]) -> None:
     from promptqueue.reports.machine import report_json
 
-    typer.echo("".join(map(report_json, reports)), nl=False)
+    typer.echo(report_json(*reports), nl=False)
 
 
 def _write_files(reports: Sequence[Report], junit: Path | None, sarif: Path | None) -> None:

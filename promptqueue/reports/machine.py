@@ -12,9 +12,11 @@ SCHEMA = 1
 """Raised when a key changes its meaning or goes away."""
 
 
-def report_json(report: Report) -> str:
-    """Return one JSON document of all that was found."""
-    return json.dumps(as_data(report), ensure_ascii=False, indent=2) + "\n"
+def report_json(*reports: Report) -> str:
+    """Return one JSON document of all that was found: an object, or a list of several."""
+    told = [as_data(report) for report in reports]
+    document = told[0] if len(told) == 1 else told
+    return json.dumps(document, ensure_ascii=False, indent=2) + "\n"
 
 
 def as_data(report: Report) -> dict[str, Any]:

@@ -70,6 +70,14 @@ def test_reports_are_written_beside_the_output(shell: Shell) -> None:
     assert json.loads((shell.folder / "report.sarif").read_text())["version"] == "2.1.0"
 
 
+def test_several_folders_make_one_document(shell: Shell) -> None:
+    shutil.copytree(shell.folder / "generated/tiny", shell.folder / "generated/twin")
+
+    told = json.loads(shell.run("verify", "--json", "--only", "mean").stdout)
+
+    assert [each["folder"] for each in told] == ["tiny", "twin"]
+
+
 def test_explain_tells_one_requirement(shell: Shell) -> None:
     done = shell.run("verify", "--explain", "median")
 

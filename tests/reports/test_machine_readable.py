@@ -60,6 +60,12 @@ def test_sarif_points_at_the_code_and_at_the_prompt(report: Report) -> None:
     assert {rule["id"] for rule in run["tool"]["driver"]["rules"]} == {*by_rule}
 
 
+def test_json_of_several_reports_is_one_list(report: Report) -> None:
+    told = json.loads(report_json(report, replace(report, folder="other")))
+
+    assert [each["folder"] for each in told] == ["generated", "other"]
+
+
 def test_what_is_met_is_no_result_of_sarif(report: Report) -> None:
     (run,) = json.loads(report_sarif(report))["runs"]
 
