@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -122,7 +123,7 @@ def verify(
             _print(report, explain, details=details, told=told)
     if json:
         _print_json(reports)
-    _write_files(reports, junit, sarif)
+    _write_files(reports[0], targets[0], junit, sarif)
     red = [
         target.folder for target, report in zip(targets, reports, strict=True) if not report.passed
     ]
@@ -195,14 +196,23 @@ def _print_json(reports: Sequence[Report]) -> None:
     typer.echo(report_json(*reports), nl=False)
 
 
-def _write_files(reports: Sequence[Report], junit: Path | None, sarif: Path | None) -> None:
+def _write_files(report: Report, target: Target, junit: Path | None, sarif: Path | None) -> None:
     from promptqueue.reports.junit import report_junit
     from promptqueue.reports.sarif import report_sarif
 
-    for path, write in ((junit, report_junit), (sarif, report_sarif)):
+    folder, queue = _from_here(target.folder), _from_here(target.queue_file)
+    place_in = partial(report_sarif, folder=folder, queue_file=queue)
+    for path, write in ((junit, report_junit), (sarif, place_in)):
         if path is not None:
-            try:
-                path.write_text(write(reports[0]), "utf-8")
+            try:  # a name that is no UTF-8 is written as on standard output; JSON reads it back
+                path.write_text(write(report), "utf-8", "backslashreplace")
             except OSError as error:
                 words = f"{path} cannot be written: {error.strerror or error}; name another file"
                 raise StorageError(words) from error
+
+
+def _from_here(path: Path) -> Path:
+    """Return a path from the working directory on, or an absolute one where it lies elsewhere."""
+    from promptqueue.run.prepare import relative
+
+    return relative(Path(os.path.abspath(path)))  # noqa: PTH100 - links stay as the user named them

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
+from urllib.parse import quote
 from xml.etree import ElementTree
 
 import pytest
@@ -68,6 +70,31 @@ def test_reports_are_written_beside_the_output(shell: Shell) -> None:
     assert suite is not None
     assert suite.get("failures") == "0"
     assert json.loads((shell.folder / "report.sarif").read_text())["version"] == "2.1.0"
+
+
+@pytest.mark.parametrize("name", ["tiny.yaml", os.fsdecode(b"caf\xe9.yaml")])
+@pytest.mark.parametrize("at_root", [True, False])
+def test_places_of_sarif_begin_where_the_command_was_called(
+    shell: Shell, name: str, at_root: bool
+) -> None:
+    break_median(shell)
+    (shell.folder / "pack/tiny.yaml").rename(shell.folder / "pack" / name)
+    inside = Shell(shell.folder if at_root else shell.folder / "generated/tiny")
+    folder = "generated/tiny/" if at_root else ""
+    queue = f"{shell.folder}/pack/{name}"
+    chosen = ("--queue", queue, "--only", "median", "--seed", "5")
+
+    done = inside.run("verify", f"./{folder}", *chosen, "--sarif", "x")
+
+    assert done.returncode == 100, done.stderr
+    (result,) = json.loads((inside.folder / "x").read_text())["runs"][0]["results"]
+    uris = [
+        each["physicalLocation"]["artifactLocation"]["uri"]
+        for each in (*result["locations"], *result["relatedLocations"])
+    ]
+    asked = f"pack/{name}" if at_root else queue
+    root = "" if at_root else "file://"
+    assert uris == [f"{folder}stats.py", root + quote(os.fsencode(asked))]
 
 
 def test_several_folders_make_one_document(shell: Shell) -> None:

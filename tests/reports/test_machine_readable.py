@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
+from pathlib import Path
 from xml.etree import ElementTree
+
+import pytest
 
 from promptqueue.reports.junit import report_junit
 from promptqueue.reports.machine import report_json
 from promptqueue.reports.sarif import report_sarif
 from promptqueue.verify.report import Finding, Report
+
+
+def sarif(report: Report, folder: Path = Path("generated/lunar")) -> str:
+    return report_sarif(report, folder=folder, queue_file=Path("prompts/lunar.yaml"))
 
 
 def test_json_has_a_version_the_verdict_and_all_that_was_found(report: Report) -> None:
@@ -45,19 +53,38 @@ def test_junit_carries_what_foreign_code_printed(report: Report) -> None:
 
 
 def test_sarif_points_at_the_code_and_at_the_prompt(report: Report) -> None:
-    (run,) = json.loads(report_sarif(report))["runs"]
+    (run,) = json.loads(sarif(report))["runs"]
     by_rule = {result["ruleId"]: result for result in run["results"]}
 
     place = by_rule["noise"]["locations"][0]["physicalLocation"]
     asked = by_rule["noise"]["relatedLocations"][0]["physicalLocation"]
     assert place == {
-        "artifactLocation": {"uri": "preprocessing.py"},
+        "artifactLocation": {"uri": "generated/lunar/preprocessing.py"},
         "region": {"startLine": 41},
     }
-    assert asked["artifactLocation"]["uri"] == "lunar.yaml"
+    assert asked["artifactLocation"]["uri"] == "prompts/lunar.yaml"
     assert asked["region"]["startLine"] == 46
     assert by_rule["F401"]["level"] == "warning"
     assert {rule["id"] for rule in run["tool"]["driver"]["rules"]} == {*by_rule}
+
+
+@pytest.mark.parametrize(
+    ("folder", "name", "uri"),
+    [
+        ("gen", "a b.py", "gen/a%20b.py"),
+        ("c:d", "50%.py", "c%3Ad/50%25.py"),
+        ("gen", "é.py", "gen/%C3%A9.py"),
+        ("gen", os.fsdecode(b"caf\xe9.py"), "gen/caf%E9.py"),
+        ("/tmp/g n", "a.py", "file:///tmp/g%20n/a.py"),
+    ],
+)
+def test_places_of_sarif_are_uris(report: Report, folder: str, name: str, uri: str) -> None:
+    """As RFC 3986 has them: no colon in a first segment, and of all that is not ASCII the bytes."""
+    odd = replace(report, findings=(Finding("parse", "no", name, 3),))
+    (run,) = json.loads(sarif(odd, Path(folder)))["runs"]
+
+    place = run["results"][0]["locations"][0]["physicalLocation"]
+    assert place["artifactLocation"]["uri"] == uri
 
 
 def test_json_of_several_reports_is_one_list(report: Report) -> None:
@@ -67,7 +94,7 @@ def test_json_of_several_reports_is_one_list(report: Report) -> None:
 
 
 def test_what_is_met_is_no_result_of_sarif(report: Report) -> None:
-    (run,) = json.loads(report_sarif(report))["runs"]
+    (run,) = json.loads(sarif(report))["runs"]
 
     assert "aspp" not in {result["ruleId"] for result in run["results"]}
 
@@ -75,5 +102,5 @@ def test_what_is_met_is_no_result_of_sarif(report: Report) -> None:
 def test_equal_reports_are_equal_bytes(report: Report) -> None:
     again = replace(report)
 
-    for write in (report_json, report_junit, report_sarif):
+    for write in (report_json, report_junit, sarif):
         assert write(report) == write(again)
