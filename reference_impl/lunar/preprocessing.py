@@ -250,6 +250,8 @@ def _loader(dataset: LunarDataset, batch_size: int, workers: int, *, seed: int) 
         persistent_workers=workers > 0,
         prefetch_factor=4 if workers else None,
         worker_init_fn=_quiet_worker if workers else None,
+        # Its own: drawn from torch's, the workers' seed would shift dropout where they start.
+        generator=torch.Generator(),
     )
 
 

@@ -31,13 +31,21 @@ from tests.reference.conftest import Tiny
 KEYS = {"epoch", "train_loss", "val_loss", "accuracy", "precision", "recall", "f1", "lr"}
 
 
-def loaders(images: Path) -> tuple[DataLoader, DataLoader]:
-    return create_train_val_dataloaders(images, 0.4, 4, num_workers=0, image_size=32)
+def loaders(images: Path, workers: int = 0) -> tuple[DataLoader, DataLoader]:
+    return create_train_val_dataloaders(images, 0.4, 4, num_workers=workers, image_size=32)
 
 
-def train(images: Path, folder: Path, epochs: int, model: nn.Module | None = None, **more):
+def train(
+    images: Path,
+    folder: Path,
+    epochs: int,
+    model: nn.Module | None = None,
+    *,
+    workers: int = 0,
+    **more,
+):
     model = model or seeded()
-    return train_model(model, *loaders(images), epochs, save_dir=folder, **more), model
+    return train_model(model, *loaders(images, workers), epochs, save_dir=folder, **more), model
 
 
 def seeded() -> Tiny:
@@ -121,12 +129,15 @@ def test_training_stops_7_epochs_after_the_last_better_f1(
 
 
 @pytest.mark.training
+@pytest.mark.parametrize("workers", [0, 1])
 def test_two_epochs_resumed_for_two_more_are_the_same_bits_as_four(
-    images: Path, tmp_path: Path
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
 ) -> None:
-    whole, one = train(images, tmp_path / "whole", 4)
-    train(images, tmp_path / "parts", 2)
-    parts, other = train(images, tmp_path / "parts", 4, options=Options(resume=True))
+    monkeypatch.setattr("os.cpu_count", lambda: 2)  # so that there may be a worker
+    whole, one = train(images, tmp_path / "whole", 4, workers=workers)
+    train(images, tmp_path / "parts", 2, workers=workers)
+    resume = Options(resume=True)
+    parts, other = train(images, tmp_path / "parts", 4, workers=workers, options=resume)
     for name, value in load_state(tmp_path / "whole" / "last.pth")["model"].items():
         assert torch.equal(value, load_state(tmp_path / "parts" / "last.pth")["model"][name])
     for (_, first), (_, second) in zip(
