@@ -52,7 +52,8 @@ class Options:
     average: float = 0.0
     """Judge and keep a running mean of the weights with this decay per step; 0 does without."""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """Kept in best.pth for whoever judges it: how the model was made and what it wants to see."""
+    """How the model was made and what it wants to see: kept in best.pth for whoever judges it, and
+    compared before a training goes on."""
 
     def __post_init__(self) -> None:
         """Refuse names that nobody knows: they would stand for a constant rate, or for `auto`."""

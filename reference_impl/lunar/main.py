@@ -44,9 +44,10 @@ from reference_impl.lunar.utils import (
 
 _KEPT = (
     *("model_type", "num_classes", "frozen_stages", "output_stride", "no_gates", "no_transformer"),
-    *("no_high_pass", "image_size", "mirror_views"),
+    *("no_high_pass", "image_size", "mirror_views", "dropout", "cache", "batch_views"),
 )
-"""Settings that a checkpoint is to be judged with, unless the command line says otherwise."""
+"""Settings of model and images: a checkpoint is judged with them, unless the command line says
+otherwise, and a training goes on with no others."""
 
 
 def parser() -> argparse.ArgumentParser:

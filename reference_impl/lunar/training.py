@@ -221,6 +221,10 @@ def _settings(optimizer: Mapping[str, Any], scheduler: Mapping[str, Any]) -> dic
     return {"lr": group["initial_lr"], "weight_decay": group["weight_decay"], **lengths}
 
 
+_JUDGING = frozenset({"mirror_views"})
+"""Settings that change how a model is judged at the end, and not how it is trained."""
+
+
 def _fingerprint(engine: Engine, val_loader: DataLoader[Any]) -> dict[str, Any]:
     """Return what stays the same in all epochs: above all, no image changes sides between them."""
     options = engine.options
@@ -234,6 +238,9 @@ def _fingerprint(engine: Engine, val_loader: DataLoader[Any]) -> dict[str, Any]:
         "average": options.average,
         "accumulation_steps": options.accumulation_steps,
         "class_weights": options.class_weights,
+        "amp": str(engine.dtype).removeprefix("torch."),  # auto is another one on other hardware
+        "processes": distributed.world(),
+        **{name: value for name, value in options.settings.items() if name not in _JUDGING},
     }
 
 
@@ -256,7 +263,7 @@ def _restore(engine: Engine, val_loader: DataLoader[Any], path: Path) -> _State:
         )
     asked = _settings(engine.optimizer.state_dict(), engine.scheduler.state_dict()) | fingerprint
     began = _settings(found["optimizer"], found["scheduler"])
-    began |= found.get("fingerprint", fingerprint)
+    began |= {**fingerprint, **found.get("fingerprint", {})}  # older versions kept less
     other = [
         f"{name} {began.get(name)}, not {asked.get(name)}"
         for name in {**asked, **began}

@@ -7,6 +7,7 @@ import csv
 import json
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -176,21 +177,38 @@ def test_the_hybrid_with_its_frozen_stages_resumes_with_the_same_bits(
     [
         ({"learning_rate": 1e-2}, "lr 0.0001, not 0.01"),
         ({"weight_decay": 0.5}, "weight_decay 1e-05, not 0.5"),
-        ({"options": Options(resume=True, schedule="cosine")}, "the epochs of a cosine"),
+        ({"options": {"schedule": "cosine"}}, "the epochs of a cosine"),
         ({"gamma": 0.0}, "gamma 2.0, not 0.0"),
-        ({"options": Options(resume=True, seed=7)}, "seed 42, not 7"),
-        ({"options": Options(resume=True, average=0.9)}, "average 0.0, not 0.9"),
-        ({"options": Options(resume=True, accumulation_steps=2)}, "accumulation_steps 1, not 2"),
-        ({"options": Options(resume=True, class_weights=True)}, "class_weights False, not True"),
+        ({"options": {"seed": 7}}, "seed 42, not 7"),
+        ({"options": {"average": 0.9}}, "average 0.0, not 0.9"),
+        ({"options": {"accumulation_steps": 2}}, "accumulation_steps 1, not 2"),
+        ({"options": {"class_weights": True}}, "class_weights False, not True"),
+        ({"options": {"amp": "bf16"}}, "amp float32, not bfloat16"),
+        ({"options": {"settings": {"image_size": 64}}}, "image_size 32, not 64"),
     ],
-    ids=["lr", "weight_decay", "schedule", "gamma", "seed", "average", "parts", "weights"],
+    ids=lambda value: next(iter(value.get("options", value))) if isinstance(value, dict) else "",
 )
 def test_a_training_is_not_resumed_with_other_settings(
     images: Path, tmp_path: Path, changed: dict[str, Any], words: str
 ) -> None:
-    train(images, tmp_path, 1)
+    begun = Options(amp="off", settings={"image_size": 32})
+    train(images, tmp_path, 1, options=begun)
+    options = replace(begun, resume=True, **changed.get("options", {}))
     with pytest.raises(CheckpointError, match=re.escape(words)):
-        train(images, tmp_path, 2, **{"options": Options(resume=True), **changed})
+        train(images, tmp_path, 2, **{**changed, "options": options})
+
+
+def test_a_training_is_not_resumed_by_other_processes_and_may_be_judged_otherwise(
+    images: Path, tmp_path: Path
+) -> None:
+    train(images, tmp_path, 1, options=Options(settings={"mirror_views": False}))
+    asked = Options(resume=True, settings={"mirror_views": True})
+    assert len(train(images, tmp_path, 2, options=asked)[0]["history"]) == 2
+    state = load_state(tmp_path / "last.pth")
+    state["fingerprint"]["processes"] = 2
+    torch.save(state, tmp_path / "last.pth")
+    with pytest.raises(CheckpointError, match="processes 2, not 1"):
+        train(images, tmp_path, 3, options=asked)
 
 
 def test_a_training_is_not_resumed_on_the_images_that_judge_it(
@@ -223,6 +241,19 @@ def test_a_checkpoint_that_does_not_name_its_images_is_resumed_with_a_warning(
     result, _ = train(images, tmp_path, 2, options=Options(resume=True))
     assert len(result["history"]) == 2
     assert "does not say what it was trained with" in caplog.text
+
+
+def test_a_checkpoint_that_names_fewer_settings_is_resumed_with_any_of_the_others(
+    images: Path, tmp_path: Path
+) -> None:
+    train(images, tmp_path, 1)
+    state = load_state(tmp_path / "last.pth")
+    del state["fingerprint"]["amp"]
+    torch.save(state, tmp_path / "last.pth")
+    options = Options(resume=True, amp="bf16", settings={"image_size": 64})
+    assert len(train(images, tmp_path, 2, options=options)[0]["history"]) == 2
+    with pytest.raises(CheckpointError, match="amp bfloat16, not float32"):
+        train(images, tmp_path, 3, options=replace(options, amp="off"))
 
 
 def test_a_batch_in_parts_gives_the_same_step(images: Path, tmp_path: Path) -> None:
