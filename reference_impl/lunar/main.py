@@ -166,7 +166,6 @@ def _train(options: argparse.Namespace) -> None:
     model = _model(options, len(train_loader.dataset.classes))  # type: ignore[attr-defined]
     if main_process:
         print_system_info()
-        save_config(vars(options), folder / "config.json")
     began, shown = time.monotonic(), Progressing(options.epochs)
     result = train_model(
         model,
@@ -191,6 +190,7 @@ def _train(options: argparse.Namespace) -> None:
         ),
         report=shown,
         watch=shown.batches if main_process else None,
+        ready=lambda: _keep_config(options),
     )
     classes = train_loader.dataset.classes  # type: ignore[attr-defined]
     model = Mirrored(model) if options.mirror_views else model
@@ -210,6 +210,13 @@ def _train(options: argparse.Namespace) -> None:
         f"best macro-F1 {result['best_f1']:.4f} in epoch {result['best_epoch']}, "
         f"{result['total_time']:.0f} s; everything is in {folder}"
     )
+
+
+def _keep_config(options: argparse.Namespace) -> None:
+    """Write what is trained with: no sooner, or a refused resume would change what is told."""
+    folder = Path(options.save_dir)
+    if distributed.is_main():
+        save_config(vars(options), folder / "config.json")
 
 
 def _evaluate(options: argparse.Namespace) -> None:

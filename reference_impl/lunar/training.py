@@ -56,6 +56,7 @@ def train_model(
     options: Options | None = None,
     report: Report | None = None,
     watch: Watch | None = None,
+    ready: Callable[[], None] | None = None,
 ) -> dict[str, Any]:
     """Train, and keep the model with the best macro-F1 on the validation images.
 
@@ -78,6 +79,7 @@ def train_model(
         options: see `Options`.
         report: called with the record of each epoch.
         watch: called with the loader and the number of each epoch, from 1 on; hands the batches on.
+        ready: called once before the first epoch, when what is to be resumed was accepted.
 
     Returns:
         best_f1, best_epoch, total_time (seconds, of all sessions), history (a record per epoch:
@@ -95,6 +97,8 @@ def train_model(
     engine = Engine(model, train_loader, num_epochs, learning_rate, weight_decay, gamma, options)
     folder = Path(save_dir)
     state = _restore(engine, val_loader, folder / "last.pth") if options.resume else _State()
+    if ready is not None:
+        ready()
     for epoch in range(len(state.history), num_epochs):
         if distributed.agreed(state.stale >= patience):
             log.info("no better F1 for %d epochs: training stops", patience)
