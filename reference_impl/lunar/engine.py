@@ -79,6 +79,11 @@ class Engine:
         self.device = torch.device(
             f"cuda:{torch.cuda.current_device()}" if torch.cuda.is_available() else "cpu"
         )
+        if loader.batch_size == 1:
+            raise ValueError(
+                "batch_size is 1, and batch normalisation needs two images at least; give 2 or "
+                "more, and --accumulation_steps to compute them in parts if memory is short"
+            )
         self.options, self.loader, self.gamma = options, loader, gamma
         self.bare = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         parameters = [each for each in model.parameters() if each.requires_grad]
@@ -129,9 +134,13 @@ class Engine:
             loss = self._step(images, labels, min(self.options.accumulation_steps, smallest))
             sums += torch.tensor([loss * len(labels), len(labels)], device=self.device).double()
         summed, count = distributed.total(sums).tolist()
-        if not count or not math.isfinite(summed):
-            what = "no batch of at least two images came" if not count else "the loss is not finite"
-            raise ValueError(f"{what}; look at the data, or lower the learning rate")
+        if not count:
+            raise ValueError(
+                "no batch of at least two images came to train on; give more images, or mend those "
+                "that warnings above name"
+            )
+        if not math.isfinite(summed):
+            raise ValueError("the loss is not finite; lower the learning rate, or look at the data")
         return float(summed / count)
 
     def evaluate(self, loader: DataLoader[Any]) -> tuple[float, Tensor]:
