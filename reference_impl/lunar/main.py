@@ -10,6 +10,7 @@ import argparse
 import logging
 import sys
 import time
+import urllib.error
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -116,6 +117,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             _evaluate(options) if options.evaluate else _train(options)
     except (DataError, CheckpointError, ValueError) as error:
         _fail(str(error))
+    except urllib.error.URLError as error:
+        _fail(
+            f"the weights of --pretrained cannot be fetched: {error.reason}; go online, or do "
+            "without, or take a backbone that is here with --trunk CHECKPOINT"
+        )
     except OSError as error:
         _fail(f"{error.filename or 'the disk'}: {error.strerror or error}")
     except KeyboardInterrupt:
@@ -283,6 +289,8 @@ def _loaders(options: argparse.Namespace) -> list[DataLoader[Any]]:
     sizes = (options.batch_size, options.num_workers, options.image_size)
     extra = {"seed": options.seed, "cache": options.cache, "gray": options.batch_views}
     if not options.manifest:
+        if options.test_fold is not None:
+            raise DataError("--test_fold needs --manifest, the file that says what is in which fold")
         return [*create_train_val_dataloaders(options.data_dir, options.val_split, *sizes, **extra)]
     if options.test_fold is None:
         raise DataError("--manifest needs --test_fold, the fold to judge on")

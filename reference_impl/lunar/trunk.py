@@ -13,7 +13,7 @@ import argparse
 import math
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -123,7 +123,7 @@ def train_trunk(
         loader.dataset.set_epoch(epoch)  # type: ignore[attr-defined]
         loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
         model.train()
-        for batch, _ in loader:
+        for batch, _ in _filled(loader):
             optimizer.zero_grad(set_to_none=True)
             model.error(batch).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
@@ -180,10 +180,15 @@ def histograms(image: Tensor) -> Tensor:
     )
 
 
+def _filled(loader: DataLoader[Batch]) -> Iterator[Batch]:
+    """Yield the batches in which an image could be decoded: no mean is taken of nothing."""
+    return (batch for batch in loader if len(batch[0]))
+
+
 @torch.no_grad()
 def _judged(model: HistogramNet, loader: DataLoader[Batch]) -> float:
     model.eval()
-    errors = [(float(model.error(images)) * len(images), len(images)) for images, _ in loader]
+    errors = [(float(model.error(images)) * len(images), len(images)) for images, _ in _filled(loader)]
     return sum(error for error, _ in errors) / max(1, sum(count for _, count in errors))
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
+import urllib.error
 from pathlib import Path
 
 import cv2
@@ -15,7 +17,7 @@ import pytest
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from reference_impl.lunar import distributed, engine, model, results
+from reference_impl.lunar import backbone, distributed, engine, model, results
 from reference_impl.lunar.checkpoints import load_state, save
 from reference_impl.lunar.index import load_index
 from reference_impl.lunar.main import main, parse_flags, parser
@@ -139,6 +141,25 @@ def test_from_nothing_to_plots_and_results_and_judged_again(tmp_path: Path) -> N
     assert len((out / "history.csv").read_text().splitlines()) == 4
 
 
+@pytest.mark.training
+def test_a_refused_resume_leaves_what_is_told_of_the_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    create_sample_data(tmp_path / "lunar_images", 20, image_size=64)
+    monkeypatch.chdir(tmp_path)
+    train = [*TINY, "--batch_size", "4", "--epochs"]
+    main([*train, "1"])
+    told = Path("checkpoints", "config.json").read_bytes()
+    others = ("--dropout", "0.5", "--cache", "--batch_views", "--no_high_pass", "--mirror_views")
+    with pytest.raises(SystemExit):
+        main([*train, "2", "--resume", *others])
+    said = capsys.readouterr().err
+    for words in ("dropout 0.3, not 0.5", *(f"{n[2:]} False, not True" for n in others[2:5])):
+        assert words in said
+    assert "mirror_views" not in said
+    assert Path("checkpoints", "config.json").read_bytes() == told
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -150,7 +171,9 @@ def test_from_nothing_to_plots_and_results_and_judged_again(tmp_path: Path) -> N
         (("--data_dir", "data", "--image_size", "50"), "multiple of 32"),
         (("--data_dir", "data", "--dropout", "2"), "dropout_prob is 2.0"),
         (("--data_dir", "data", "--batch_size", "0"), "batch_size must be at least 1"),
+        (("--data_dir", "data", "--batch_size", "1"), "batch_size is 1.*--accumulation_steps"),
         (("--data_dir", "data", "--epochs", "0"), "must be at least 1"),
+        (("--data_dir", "data", "--test_fold", "0"), "--test_fold needs --manifest"),
     ],
 )
 def test_wrong_input_gets_one_line_with_the_way_out(
@@ -166,9 +189,22 @@ def test_wrong_input_gets_one_line_with_the_way_out(
     with pytest.raises(SystemExit) as ended:
         main([*extra, *arguments])
     assert ended.value.code == 2
-    said = capsys.readouterr().err
-    assert words in said
-    assert said.strip().splitlines()[-1].startswith("error: ")
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert re.match(f"error: .*{words}", said)
+
+
+def test_weights_that_cannot_be_fetched_are_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], images: Path
+) -> None:
+    def offline(*_arguments: object, **_more: object) -> None:
+        raise urllib.error.URLError("no route to host")
+
+    monkeypatch.setattr(backbone, "resnet50", offline)
+    with pytest.raises(SystemExit) as ended:
+        main(["--data_dir", str(images), "--num_classes", "2", "--pretrained"])
+    assert ended.value.code == 2
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert re.match("error: .*weights.*no route to host.*--trunk", said)
 
 
 @pytest.mark.training

@@ -406,6 +406,20 @@ def test_nothing_to_train_and_bad_numbers_are_refused(images: Path, tmp_path: Pa
         train(images, tmp_path, 0)
 
 
+def test_what_makes_an_epoch_impossible_is_named(images: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="loss is not finite; lower the learning rate"):
+        train(images, tmp_path, 1, learning_rate=1e30, weight_decay=0.0)
+    single, validation = create_train_val_dataloaders(images, 0.4, 1, 0, 32)
+    with pytest.raises(ValueError, match=r"batch_size is 1.*--accumulation_steps"):
+        train_model(seeded(), single, validation, 1, save_dir=tmp_path)
+    training, _ = loaders(images)
+    for path in training.dataset.paths:
+        path.write_bytes(b"")
+    with pytest.raises(ValueError, match="no batch of at least two images came") as raised:
+        train_model(seeded(), training, validation, 1, save_dir=tmp_path)
+    assert "learning rate" not in str(raised.value)
+
+
 def test_a_model_of_another_number_of_classes_is_refused_before_it_learns(
     images: Path, tmp_path: Path
 ) -> None:

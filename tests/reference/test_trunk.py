@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,20 @@ def test_a_trunk_learns_the_histograms_and_is_taken_over(tmp_path: Path) -> None
     assert all(n.startswith("backbone.") and "layer3" not in n for n in moved)
     for part in ("stem.0.weight", "layer1.0.conv2.weight", "layer2.3.bn3.running_var"):
         assert f"backbone.{part}" in moved
+
+
+@pytest.mark.training
+def test_a_batch_that_cannot_be_decoded_leaves_the_error_a_number(
+    images: Path, tmp_path: Path
+) -> None:
+    train, held_out = create_train_val_dataloaders(images, 0.2, 2, 0, 32, seed=1)
+    for path in held_out.dataset.paths[:2]:
+        path.write_bytes(b"")
+    assert [len(labels) for _, labels in held_out] == [0, 2]
+    for path in train.dataset.paths[::2]:
+        path.write_bytes(b"")
+    assert math.isfinite(train_trunk(train, held_out, tmp_path / "trunk.pth", epochs=1))
+    assert 0 in [len(labels) for _, labels in train]  # of the same order and views
 
 
 @pytest.mark.training
