@@ -87,6 +87,8 @@ class Index:
 def get_image_paths(image_dir: str | Path) -> list[Path]:
     """Return the image files of all class folders, `<image_dir>/<class>/**/*`, sorted.
 
+    Folders may be links to others.
+
     Raises:
         DataError: there is no such folder, or no image in it.
     """
@@ -95,13 +97,25 @@ def get_image_paths(image_dir: str | Path) -> list[Path]:
         raise DataError(f"{folder} is no folder; name one with a folder of images per class")
     found = sorted(
         path
-        for path in folder.rglob("*")
+        for path in _below(folder)
         if path.suffix.lower() in SUFFIXES and path.parent != folder and path.is_file()
     )
     if not found:
         kinds = ", ".join(sorted(SUFFIXES))
         raise DataError(f"{folder} has no image in a class folder ({kinds})")
     return found
+
+
+def _below(folder: Path, above: frozenset[str] = frozenset()) -> Iterator[Path]:
+    """Yield the files below a folder, through links, but for those that lead back up."""
+    real = os.path.realpath(folder)
+    if real in above:
+        return
+    for path in folder.iterdir():
+        if path.is_dir():
+            yield from _below(path, above | {real})
+        else:
+            yield path
 
 
 def load_index(source: str | Path, classes: Sequence[str] | None = None) -> Index:

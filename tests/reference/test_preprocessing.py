@@ -114,6 +114,18 @@ def test_every_format_gives_the_same_values(tmp_path: Path, name: str) -> None:
     np.testing.assert_allclose(found, ramp / 255, atol=0.03 if "jp" in name else 0.005)
 
 
+def test_class_folders_may_be_links_and_links_that_lead_back_up_end(
+    images: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "linked" / "dark").mkdir(parents=True)
+    (images / "light").rename(tmp_path / "elsewhere")
+    (tmp_path / "linked" / "light").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "linked" / "dark" / "more").symlink_to(images / "dark")
+    (tmp_path / "elsewhere" / "up").symlink_to(tmp_path / "elsewhere")
+    (images / "dark" / "up").symlink_to(tmp_path / "linked" / "dark")
+    assert load_index(tmp_path / "linked").counts() == {"dark": 10, "light": 10}
+
+
 def test_odd_files_are_named_skipped_and_counted(
     images: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
