@@ -132,13 +132,18 @@ def load_index(source: str | Path, classes: Sequence[str] | None = None) -> Inde
         classes: the order of the classes, for a model that was trained with it.
 
     Raises:
-        DataError: nothing usable, fewer than two classes, or a manifest with errors.
+        DataError: nothing usable, fewer than two classes, an image with two labels or in two
+            folds, or a manifest with errors.
     """
     source = Path(source)
     if source.suffix.lower() not in (".csv", ".jsonl"):
-        rows = [Row(path, path.relative_to(source).parts[0]) for path in get_image_paths(source)]
+        rows = [
+            Row(path, path.relative_to(source).parts[0], where=str(path))
+            for path in get_image_paths(source)
+        ]
     else:
         rows = list(manifest_rows(source))
+    _refuse_contradictions(rows)
     rows = [_whole_by_window(row) for row in rows]
     problems = {row.source: _problem(*row.source) for row in rows}
     good = [row for row in rows if not problems[row.source]]
@@ -251,6 +256,20 @@ def _groups(index: Index) -> list[tuple[int, ...]]:
     return [
         (number,) if name in alone else tuple(members[name]) for number, name in enumerate(names)
     ]
+
+
+def _refuse_contradictions(rows: Iterable[Row]) -> None:
+    """Let each image have one label, and one fold: or it would be judged by what it taught."""
+    known: dict[tuple[str, Window | None], Row] = {}
+    for row in rows:
+        first = known.setdefault((os.path.realpath(row.path), row.window), row)
+        for what in ("label", "fold"):
+            one, other = getattr(first, what), getattr(row, what)
+            if one != other:
+                raise DataError(
+                    f"{first.where} and {row.where} are the same image, with the {what} {one!r} "
+                    f"and the {what} {other!r}; leave one of them out"
+                )
 
 
 def _whole_by_window(row: Row) -> Row:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from reference_impl.lunar.errors import DataError
@@ -22,6 +22,8 @@ class Row:
     fold: str = ""
     group: str = ""
     window: Window | None = None
+    where: str = field(default="", compare=False)
+    """Manifest and line, for messages."""
 
     @property
     def source(self) -> tuple[Path, Window | None]:
@@ -44,8 +46,9 @@ def manifest_rows(manifest: Path) -> Iterator[Row]:
         if path in (None, "") or label in (None, ""):  # 0 is a label
             raise DataError(f"{manifest}:{line}: a row needs path and label")
         fold, group = _first(record, "fold", "split"), _first(record, "group", "feature")
-        window = _window(record, f"{manifest}:{line}")
-        yield Row(manifest.parent / str(path), str(label), fold, group, window)
+        where = f"{manifest}:{line}"
+        window = _window(record, where)
+        yield Row(manifest.parent / str(path), str(label), fold, group, window, where)
 
 
 def write_manifest(rows: Iterable[Row], manifest: Path) -> None:

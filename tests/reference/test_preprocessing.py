@@ -360,6 +360,33 @@ def test_a_manifest_with_errors_is_refused(images: Path, text: str, words: str) 
         load_index(manifest)
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "words"),
+    [
+        ("dark/1.png,dark,0", "dark/1.png,light,0", "with the label 'dark' and the label 'light'"),
+        ("dark/1.png,dark,0", "./light/../dark/1.png,dark,1", "the fold '0' and the fold '1'"),
+        ("dark/1.png,dark,0", "link.png,dark,1", "the fold '0' and the fold '1'"),
+    ],
+    ids=["labels", "folds", "link"],
+)
+def test_an_image_has_one_label_and_one_fold(
+    images: Path, first: str, second: str, words: str
+) -> None:
+    (images / "link.png").symlink_to(images / "dark" / "1.png")
+    manifest = images / "m.csv"
+    manifest.write_text("\n".join(["path,label,fold", first, "light/1.png,light,0", second]))
+    with pytest.raises(DataError, match=rf"m\.csv:2 and .*m\.csv:4 are the same image, .*{words}"):
+        load_index(manifest)
+    manifest.write_text("\n".join(["path,label,fold", first, "light/1.png,light,0", first]))
+    assert len(load_index(manifest).paths) == 3  # twice is no contradiction
+
+
+def test_one_file_in_two_class_folders_is_refused(images: Path) -> None:
+    (images / "light" / "more.png").symlink_to(images / "dark" / "1.png")
+    with pytest.raises(DataError, match=r"dark/1\.png and .*light/more\.png are the same image"):
+        load_index(images)
+
+
 def test_what_cannot_be_used_is_said_with_the_way_out(images: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is no folder"):
         get_image_paths(tmp_path / "nowhere")

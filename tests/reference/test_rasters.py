@@ -57,7 +57,7 @@ def test_colours_of_a_raster_weigh_as_those_of_other_files(tmp_path: Path) -> No
     pytest.importorskip("rasterio")
     pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
     Image.fromarray(pixels).save(tmp_path / "rgb.tif")
-    rows = [f"rgb.tif,{label},0,0,64,64" for label in "ab"]
+    rows = ["rgb.tif,a,0,0,64,64", "rgb.tif,b,0,0,32,32"]
     (tmp_path / "parts.csv").write_text("\n".join([HEAD, *rows]))
     dataset = LunarDataset(load_index(tmp_path / "parts.csv"), 64, training=False)
     np.testing.assert_allclose(dataset[0][0][0], read_image(tmp_path / "rgb.tif"), atol=1e-6)
