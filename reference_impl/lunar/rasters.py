@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reference_impl.lunar.errors import DataError
-from reference_impl.lunar.projection import MOON_RADIUS_KM
 
 Floats = NDArray[np.float64]
 
@@ -91,13 +90,16 @@ class GlobalRaster:
     scale: float
     offset: float
     """A value is scale · pixel + offset."""
+    unit: bool = False
+    """Values must be 0–1."""
 
     @classmethod
     def open(cls, path: str | Path, *, west: float = -180.0, unit: bool = False) -> Self:
-        """Open a map; `unit` brings values of 8 or 16 bits to 0–1.
+        """Open a map; `unit` brings unsigned values of 8 or 16 bits to 0–1, and wants others there.
 
         Raises:
-            DataError: the extra `geo` is missing, the file is no raster, or it is rotated.
+            DataError: the extra `geo` is missing, the file is no raster, it is rotated, or of
+                another projection.
         """
         file = _opened(path)
         scale, offset = float(file.scales[0]), float(file.offsets[0])
@@ -106,22 +108,22 @@ class GlobalRaster:
         t = file.transform
         if t.is_identity:
             per_degree = (file.width / 360, file.height / 180)
-            return cls(file, west, 90.0, per_degree, scale, offset)
+            return cls(file, west, 90.0, per_degree, scale, offset, unit)
         if t.b or t.d:
             raise DataError(f"{path} is rotated; a simple cylindrical map with north up is needed")
         degree, middle = 1.0, 0.0
-        if file.crs and file.crs.is_projected:  # metres of an equirectangular projection
-            degree = 1000 * MOON_RADIUS_KM * np.pi / 180
-            middle = float(file.crs.to_dict().get("lon_0", 0.0))
+        if file.crs and file.crs.is_projected:
+            degree, middle = _simple_cylindrical(file)
+        per_degree = (degree / t.a, -degree / t.e)
         return cls(
-            file, middle + t.c / degree, t.f / degree, (degree / t.a, -degree / t.e), scale, offset
+            file, middle + t.c / degree, t.f / degree, per_degree, scale, offset, unit
         )
 
     def sample(self, lat: Floats, lon: Floats) -> Floats:
         """Return the values at places (degrees), bilinear between the pixels' centres.
 
         Raises:
-            DataError: a place lies outside the map.
+            DataError: a place lies outside the map, or has no value, or none of 0–1 as asked.
         """
         around = 360 * self.per_degree[0]
         columns = ((lon - self.west) * self.per_degree[0] - 0.5) % around
@@ -133,7 +135,13 @@ class GlobalRaster:
         pixels = self._around(window).astype(np.float32)
         at = ((columns - left).astype(np.float32), (rows - top).astype(np.float32))
         found = cv2.remap(pixels, *at, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        return np.asarray(found, np.float64) * self.scale + self.offset
+        values = np.asarray(found, np.float64) * self.scale + self.offset
+        if self.unit and np.abs(values - 0.5).max() > 0.501:  # interpolation rounds
+            raise DataError(
+                f"{self.file.name} has values of {values.min():g} to {values.max():g}; save it in "
+                "unsigned 8 or 16 bits, or bring it to 0–1"
+            )
+        return values
 
     def _around(self, window: Window) -> Floats:
         """Read a window that may cross the left or right edge of a map of the whole globe."""
@@ -151,9 +159,32 @@ class GlobalRaster:
         for piece in pieces:
             first, last = int(piece[0]), int(piece[-1])
             part = Window(first, int(rows[0]), last - first + 1, int(rows[-1] - rows[0] + 1))
-            gray = _read(self.file, part).mean(2)
-            parts.append(gray[rows - rows[0]][:, piece - first])
+            pixels = _read(self.file, part)
+            if not np.isfinite(pixels).all() or (pixels == self.file.nodata).any():
+                raise DataError(
+                    f"{self.file.name} has pixels without a value (NoData {self.file.nodata}) in "
+                    f"{part}; give a map without gaps there"
+                )
+            parts.append(pixels.mean(2)[rows - rows[0]][:, piece - first])
         return np.hstack(parts)
+
+
+def _simple_cylindrical(file: Any) -> tuple[float, float]:
+    """Return the length of a degree, in units of the map, and the longitude of its middle.
+
+    Raises:
+        DataError: it is of another projection, or does not say on which sphere.
+    """
+    told = file.crs.to_dict()
+    radius = told.get("R", told.get("a"))  # metres
+    shifts = [name for name in ("lat_ts", "lat_0", "x_0", "y_0") if told.get(name)]
+    if told.get("proj") != "eqc" or radius is None or shifts:
+        raise DataError(
+            f"{file.name} is of the projection {file.crs.to_string()}; a simple cylindrical one is "
+            "needed: gdalwarp -t_srs '+proj=eqc +R=1737400 +units=m' makes one of it"
+        )
+    metres = file.crs.linear_units_factor[1]
+    return float(radius) * np.pi / 180 / metres, float(told.get("lon_0", 0.0))
 
 
 def _read(raster: Any, window: Window, size: tuple[int, int] | None = None) -> NDArray[Any]:

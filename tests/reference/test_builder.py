@@ -29,15 +29,20 @@ PER_DEGREE = 4
 KM = 1737.4 * np.pi / 180
 
 
-def globe(path: Path, values: np.ndarray, *, west: float | None) -> Path:
-    """Write a map of the whole Moon; without `west` it has no georeferencing."""
+def globe(
+    path: Path, values: np.ndarray, *, west: float | None, degree: float = 1, **more: object
+) -> Path:
+    """Write a map of the whole Moon; without `west` it has no georeferencing.
+
+    A degree is one unit, or so many; `more` is what rasterio takes, such as crs and nodata.
+    """
     height, width = values.shape
     if west is None:
         assert cv2.imwrite(str(path), values)
         return path
     kind = {"driver": "GTiff", "height": height, "width": width, "count": 1, "dtype": values.dtype}
-    turn = Affine(360 / width, 0, west, 0, -180 / height, 90)
-    with rasterio.open(path, "w", transform=turn, **kind) as file:
+    turn = Affine.scale(degree) @ Affine(360 / width, 0, west, 0, -180 / height, 90)
+    with rasterio.open(path, "w", transform=turn, **kind, **more) as file:
         file.write(values, 1)
     return path
 
@@ -122,6 +127,60 @@ def test_a_peak_at_a_known_place_stands_in_the_middle(
     smooth = cv2.GaussianBlur(found, (0, 0), 8)
     row, column = np.unravel_index(np.argmax(smooth), smooth.shape)
     assert (row, column) == (pytest.approx(127, abs=4), pytest.approx(127, abs=4))  # a pixel is 16
+
+
+@pytest.mark.parametrize(
+    ("radius", "units"), [(1_737_400, "m"), (1_738_100, "m"), (1_737_400, "km")]
+)
+def test_a_degree_is_as_long_as_the_map_s_own_sphere_says(
+    tmp_path: Path, radius: int, units: str
+) -> None:
+    lats, lons = places(-180)
+    degree = radius * np.pi / 180 / (1000 if units == "km" else 1)
+    crs = f"+proj=eqc +R={radius} +units={units}"
+    for name, values in (("lat", lats), ("lon", lons)):
+        globe(tmp_path / f"{name}.tif", values, west=-180, degree=degree, crs=crs)
+    asked = window_grid(50.0, 170.0, size=9, km=2)
+    for name, expected in zip(("lat", "lon"), asked, strict=True):
+        found = GlobalRaster.open(tmp_path / f"{name}.tif").sample(*asked)
+        np.testing.assert_allclose(found, expected, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "crs",
+    ["+proj=merc +R=1737400", "+proj=eqc +lat_ts=30 +R=1737400", "EPSG:4087"],
+    ids=["mercator", "lat_ts", "no radius"],
+)
+def test_a_map_of_another_projection_is_refused(tmp_path: Path, crs: str) -> None:
+    dem = globe(tmp_path / "dem.tif", np.zeros((180, 360), np.float32), west=-180, crs=crs)
+    with pytest.raises(DataError, match=r"dem\.tif is of the projection .*; a simple cylindrical"):
+        GlobalRaster.open(dem)
+
+
+@pytest.mark.parametrize("gap", [-32768.0, np.nan])
+def test_a_place_without_a_value_is_refused_and_others_are_not(tmp_path: Path, gap: float) -> None:
+    values = np.ones((180, 360), np.float32)
+    values[20, 30] = gap
+    raster = GlobalRaster.open(globe(tmp_path / "dem.tif", values, west=-180, nodata=-32768))
+    assert raster.sample(*window_grid(0.0, 0.0, size=9, km=1)).max() == 1
+    with pytest.raises(DataError, match=r"dem\.tif has pixels without a value"):
+        raster.sample(*window_grid(69.5, -149.5, size=9, km=1))
+
+
+@pytest.mark.parametrize(
+    ("kind", "white", "read"),
+    [(np.uint8, 255, 1), (np.uint16, 65535, 1), (np.float32, 0.5, 0.5), (np.int16, 3000, None)],
+)
+def test_brightness_is_0_to_1_or_refused(
+    tmp_path: Path, kind: type, white: float, read: float | None
+) -> None:
+    albedo = globe(tmp_path / "albedo.tif", np.full((180, 360), white, kind), west=-180)
+    raster, where = GlobalRaster.open(albedo, unit=True), window_grid(0.0, 0.0, size=9, km=1)
+    if read is None:
+        with pytest.raises(DataError, match=r"values of 3000 to 3000; save it in unsigned 8 or 16"):
+            raster.sample(*where)
+    else:
+        np.testing.assert_allclose(raster.sample(*where), read, atol=1e-6)
 
 
 def test_north_is_up_and_east_is_right(tmp_path: Path) -> None:
