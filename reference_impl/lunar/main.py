@@ -32,6 +32,7 @@ from reference_impl.lunar.preprocessing import (
     create_evaluation_dataloader,
     create_manifest_dataloaders,
     create_train_val_dataloaders,
+    files_of,
 )
 from reference_impl.lunar.progress import Progressing
 from reference_impl.lunar.training import Options, evaluate, train_model
@@ -168,7 +169,7 @@ def _train(options: argparse.Namespace) -> None:
         made = create_sample_data(options.data_dir, options.num_samples, seed=options.seed)
         print(f"made {sum(made.values())} sample images in {options.data_dir}")  # noqa: T201
     distributed.barrier()
-    train_loader, val_loader, *test_loaders = _loaders(options)
+    train_loader, val_loader, *test_loaders = loaders_of(options)
     model = _model(options, len(train_loader.dataset.classes))  # type: ignore[attr-defined]
     if main_process:
         print_system_info()
@@ -205,6 +206,7 @@ def _train(options: argparse.Namespace) -> None:
     if not main_process:
         return
     more: dict[str, Any] = {"session_time": time.monotonic() - began}
+    more["files"] = files_of(train_loader, val_loader, *test_loaders)
     if judged:
         more["test"] = _described(judged[0], classes)
         print(f"macro-F1 {more['test']['f1']:.4f} on the fold {options.test_fold}")  # noqa: T201
@@ -284,13 +286,15 @@ def _kept(result: dict[str, Any]) -> dict[str, Any]:
     return {name: result[name] for name in ("best_f1", "best_epoch", "total_time")}
 
 
-def _loaders(options: argparse.Namespace) -> list[DataLoader[Any]]:
+def loaders_of(options: argparse.Namespace) -> list[DataLoader[Any]]:
     """Return the loaders for training, for validation, and, with folds, of the test fold."""
     sizes = (options.batch_size, options.num_workers, options.image_size)
     extra = {"seed": options.seed, "cache": options.cache, "gray": options.batch_views}
     if not options.manifest:
         if options.test_fold is not None:
-            raise DataError("--test_fold needs --manifest, the file that says what is in which fold")
+            raise DataError(
+                "--test_fold needs --manifest, the file that says what is in which fold"
+            )
         return [*create_train_val_dataloaders(options.data_dir, options.val_split, *sizes, **extra)]
     if options.test_fold is None:
         raise DataError("--manifest needs --test_fold, the fold to judge on")

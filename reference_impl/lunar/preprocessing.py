@@ -49,6 +49,7 @@ __all__ = [
     "create_evaluation_dataloader",
     "create_manifest_dataloaders",
     "create_train_val_dataloaders",
+    "files_of",
     "get_image_paths",
     "high_pass",
     "load_index",
@@ -206,6 +207,19 @@ def create_evaluation_dataloader(
     index = index if fold is None else by_fold(index, fold)[1]
     dataset = LunarDataset(index, image_size, training=False)
     return _loader(dataset, batch_size, num_workers, seed=0)
+
+
+def files_of(*loaders: DataLoader[Any]) -> dict[str, str]:
+    """Say how many files loaders for training, validation and test have, and of which digest.
+
+    Of others than those of this module nothing is known: an empty string.
+    """
+    said = {}
+    for use, loader in zip(("training", "validation", "test"), loaders, strict=False):
+        index = getattr(loader.dataset, "index", None)
+        known = isinstance(index, Index)
+        said[f"{use} files"] = f"{len(index.paths)} of digest {index.digest()}" if known else ""
+    return said
 
 
 def high_pass(image: Tensor) -> Tensor:

@@ -115,9 +115,7 @@ class GlobalRaster:
         if file.crs and file.crs.is_projected:
             degree, middle = _simple_cylindrical(file)
         per_degree = (degree / t.a, -degree / t.e)
-        return cls(
-            file, middle + t.c / degree, t.f / degree, per_degree, scale, offset, unit
-        )
+        return cls(file, middle + t.c / degree, t.f / degree, per_degree, scale, offset, unit)
 
     def sample(self, lat: Floats, lon: Floats) -> Floats:
         """Return the values at places (degrees), bilinear between the pixels' centres.

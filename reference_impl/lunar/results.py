@@ -2,13 +2,15 @@
 
 `python -m reference_impl.lunar.results --manifest windows.csv --out results` trains every setting
 on every fold, skips what has its results.json already, goes on where a training was stopped, and
-prints the table from what is there. Results of other settings are refused, not taken.
+prints the table from what is there. Results and trunks of other settings or images are refused,
+not taken.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
+import logging
 import random
 import subprocess
 import sys
@@ -18,10 +20,17 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from torch.utils.data import DataLoader
+
+from reference_impl.lunar import trunk
+from reference_impl.lunar.checkpoints import load_state
 from reference_impl.lunar.index import DataError, load_index
-from reference_impl.lunar.main import parse_flags
+from reference_impl.lunar.main import loaders_of, parse_flags
 from reference_impl.lunar.manifest import manifest_rows, write_manifest
+from reference_impl.lunar.preprocessing import files_of
 from reference_impl.lunar.utils import load_config
+
+log = logging.getLogger(__name__)
 
 _SMALL = ("--output_stride", "32", "--image_size", "64", "--cache")
 _STEADY = ("--average", "0.97", "--mirror_views", "--class_weights", "--val_split", "0.1")
@@ -103,9 +112,11 @@ def _results(options: argparse.Namespace, folds: Sequence[str]) -> dict[str, lis
     found: dict[str, list[Result]] = {}
     for name, seed, fold in itertools.product(options.settings, options.seeds, folds):
         results = _folder(options, name, seed, fold) / "results.json"
-        if options.table and not results.exists():
+        if results.exists():
+            _refuse_others(results, _flags(options, name, seed, fold))
+        elif options.table:
             continue
-        if not options.table:
+        else:
             _train(options, name, seed, fold)
         trained = load_config(results)
         found.setdefault(name, []).append(
@@ -176,39 +187,60 @@ def _folder(options: argparse.Namespace, name: str, seed: int, fold: str) -> Pat
     return Path(options.out) / f"{name}-{seed}-{fold}"
 
 
-def _train(options: argparse.Namespace, name: str, seed: int, fold: str) -> None:
-    """Leave the results of a training in its folder, unless they are there."""
+def _flags(options: argparse.Namespace, name: str, seed: int, fold: str) -> list[str]:
+    """Return the command line of a training."""
     setting, out = SETTINGS[name], Path(options.out)
-    folder = _folder(options, name, seed, fold)
     manifest = _scattered(options.manifest, out) if setting.scattered else options.manifest
-    flags = ["--manifest", manifest, "--test_fold", fold, "--seed", str(seed), "--resume"]
+    flags = ["--save_dir", str(_folder(options, name, seed, fold)), "--manifest", manifest]
+    flags += ["--test_fold", fold, "--seed", str(seed), "--resume"]
     flags += ["--epochs", str(options.epochs or setting.epochs), *setting.flags]
     if setting.taught:
         flags += ["--trunk", str(out / f"trunk-{fold}.pth")]
-    flags = ["--save_dir", str(folder), *flags, *options.flags]
-    if (folder / "results.json").exists():
-        _refuse_others(folder, flags)
-        return
-    if setting.taught:
-        _teach(out, options.manifest, fold)
-    _run("main", flags)
+    return [*flags, *options.flags]
 
 
-def _refuse_others(folder: Path, flags: Sequence[str]) -> None:
-    """Take the results in a folder for those of the flags only if they are.
+def _train(options: argparse.Namespace, name: str, seed: int, fold: str) -> None:
+    """Leave the results of a training in its folder."""
+    if SETTINGS[name].taught:
+        _teach(Path(options.out), options.manifest, fold)
+    _run("main", _flags(options, name, seed, fold))
+
+
+def _refuse_others(results: Path, flags: Sequence[str]) -> None:
+    """Take results for those of the flags only if they are.
 
     Raises:
-        ValueError: they are of other settings, or nobody knows of which.
+        ValueError: they are of other settings or images, or nobody knows of which.
     """
-    asked, found = vars(parse_flags(flags)), load_config(folder / "config.json")
+    options = parse_flags(flags)
+    asked = {name: value for name, value in vars(options).items() if name not in _PLACES}
+    _compare(results.parent, load_config(results.parent / "config.json"), asked)
+    _compare_files(results, load_config(results), loaders_of(options))
+
+
+def _compare_files(
+    path: Path, found: Mapping[str, Any], loaders: Sequence[DataLoader[Any]]
+) -> None:
+    """Raise ValueError if what was found in a file is of other images than those of the loaders."""
+    if "files" not in found:
+        log.warning(
+            "%s is of an older version and does not name its images: it is right only if the "
+            "manifest is the same now",
+            path,
+        )
+    _compare(path, found.get("files", {}), files_of(*loaders))
+
+
+def _compare(path: Path, found: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+    """Raise ValueError if something is not as asked."""
     other = [
         f"{name} {found[name]}, not {value}"
         for name, value in asked.items()
-        if name not in _PLACES and found.get(name, value) != value
+        if found.get(name, value) != value
     ]
     if other:
         raise ValueError(
-            f"{folder} was trained with {'; '.join(other)}: ask for what it was trained with, or "
+            f"{path} was trained with {'; '.join(other)}: ask for what it was trained with, or "
             "name another folder with --out"
         )
 
@@ -223,13 +255,21 @@ def _scattered(manifest: str, out: Path) -> str:
 
 
 def _teach(out: Path, manifest: str, fold: str) -> None:
-    """Make the trunk for one test fold: taught on samples, then on the windows of the others."""
-    first, trunk = out / "trunk.pth", out / f"trunk-{fold}.pth"
+    """Make the trunk for one test fold: taught on samples, then on the windows of the others.
+
+    Raises:
+        ValueError: there is one that was taught on other windows.
+    """
+    first, taught = out / "trunk.pth", out / f"trunk-{fold}.pth"
     if not first.exists():
         _run("trunk", ["--out", str(first), "--samples", str(out / "trunk_samples")])
-    if not trunk.exists():
-        windows = ["--manifest", manifest, "--test_fold", fold, "--epochs", "5", "--lr", "1e-3"]
-        _run("trunk", ["--out", str(trunk), "--start", str(first), *windows])
+    flags = ["--out", str(taught), "--start", str(first), "--manifest", manifest]
+    flags += ["--test_fold", fold, "--epochs", "5", "--lr", "1e-3"]
+    if taught.exists():
+        loaders = trunk.loaders_of(trunk.parser().parse_args(flags))
+        _compare_files(taught, load_state(taught), loaders)
+    else:
+        _run("trunk", flags)
 
 
 def _run(module: str, flags: Sequence[str]) -> None:

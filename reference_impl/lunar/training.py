@@ -27,10 +27,10 @@ from reference_impl.lunar.checkpoints import (
     save,
 )
 from reference_impl.lunar.engine import Amp, Engine, Options, class_names, evaluate
-from reference_impl.lunar.index import Index
 from reference_impl.lunar.losses import FocalLoss, focal_loss
 from reference_impl.lunar.metrics import Scores, scores_of
 from reference_impl.lunar.plots import plot_confusion, plot_history
+from reference_impl.lunar.preprocessing import files_of
 from reference_impl.lunar.utils import save_history
 
 __all__ = ["FocalLoss", "Options", "evaluate", "focal_loss", "load_model", "train_model"]
@@ -234,8 +234,7 @@ def _fingerprint(engine: Engine, val_loader: DataLoader[Any]) -> dict[str, Any]:
     options = engine.options
     return {
         "classes": list(class_names(engine.loader)),
-        "training files": _files(engine.loader),
-        "validation files": _files(val_loader),
+        **files_of(engine.loader, val_loader),
         "batch_size": engine.loader.batch_size,
         "seed": options.seed,
         "gamma": engine.gamma,
@@ -246,11 +245,6 @@ def _fingerprint(engine: Engine, val_loader: DataLoader[Any]) -> dict[str, Any]:
         "processes": distributed.world(),
         **{name: value for name, value in options.settings.items() if name not in _JUDGING},
     }
-
-
-def _files(loader: DataLoader[Any]) -> str:
-    index = getattr(loader.dataset, "index", None)  # of our own data sets
-    return f"{len(index.paths)} of digest {index.digest()}" if isinstance(index, Index) else ""
 
 
 def _restore(engine: Engine, val_loader: DataLoader[Any], path: Path) -> _State:

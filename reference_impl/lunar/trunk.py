@@ -28,6 +28,7 @@ from reference_impl.lunar.preprocessing import (
     Batch,
     create_manifest_dataloaders,
     create_train_val_dataloaders,
+    files_of,
 )
 from reference_impl.lunar.samples import create_sample_data
 from reference_impl.lunar.utils import set_seed
@@ -38,10 +39,10 @@ BINS = 9
 TARGETS = BINS + 2
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line."""
-    parser = argparse.ArgumentParser(prog="python -m reference_impl.lunar.trunk")
-    add = parser.add_argument
+def parser() -> argparse.ArgumentParser:
+    """Return the command line."""
+    result = argparse.ArgumentParser(prog="python -m reference_impl.lunar.trunk")
+    add = result.add_argument
     add("--out", default="trunk.pth")
     add("--samples", default="trunk_samples", help="a folder for the images")
     add("--num_samples", type=int, default=1600)
@@ -53,14 +54,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--start", metavar="CHECKPOINT", help="a trunk to go on with")
     add("--manifest", help="learn from its windows, not from samples; needs --test_fold")
     add("--test_fold", help="whose windows are not looked at")
-    options = parser.parse_args(arguments)
+    return result
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line."""
+    options = parser().parse_args(arguments)
     if bool(options.manifest) != bool(options.test_fold):
-        parser.error("--manifest and --test_fold go together")
+        parser().error("--manifest and --test_fold go together")
     began = time.monotonic()
     try:
         set_seed(options.seed)
         error = train_trunk(
-            *_loaders(options),
+            *loaders_of(options),
             options.out,
             epochs=options.epochs,
             rate=options.lr,
@@ -72,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"{options.out}: {1 - error:.0%} of the variance told, {minutes:.1f} minutes")  # noqa: T201
 
 
-def _loaders(options: argparse.Namespace) -> tuple[DataLoader[Batch], DataLoader[Batch]]:
+def loaders_of(options: argparse.Namespace) -> tuple[DataLoader[Batch], DataLoader[Batch]]:
     """Return loaders to learn from, and to judge by; nobody looks at their labels."""
     shape = (options.batch_size, 1, options.image_size)
     kept = {"seed": options.seed, "cache": True}
@@ -130,7 +136,8 @@ def train_trunk(
             schedule.step()
         error = _judged(model, held_out)
         print(f"epoch {epoch + 1}/{epochs}: error {error:.4f}", flush=True)  # noqa: T201
-    save(Path(out), {"model": model.state_dict(), "error": error})
+    files = files_of(loader, held_out)
+    save(Path(out), {"model": model.state_dict(), "error": error, "files": files})
     return error
 
 
@@ -188,7 +195,9 @@ def _filled(loader: DataLoader[Batch]) -> Iterator[Batch]:
 @torch.no_grad()
 def _judged(model: HistogramNet, loader: DataLoader[Batch]) -> float:
     model.eval()
-    errors = [(float(model.error(images)) * len(images), len(images)) for images, _ in _filled(loader)]
+    errors = [
+        (float(model.error(images)) * len(images), len(images)) for images, _ in _filled(loader)
+    ]
     return sum(error for error, _ in errors) / max(1, sum(count for _, count in errors))
 
 

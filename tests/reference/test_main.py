@@ -17,10 +17,11 @@ import pytest
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from reference_impl.lunar import backbone, distributed, engine, model, results
+from reference_impl.lunar import backbone, distributed, engine, model, results, trunk
 from reference_impl.lunar.checkpoints import load_state, save
 from reference_impl.lunar.index import load_index
-from reference_impl.lunar.main import main, parse_flags, parser
+from reference_impl.lunar.main import loaders_of, main, parse_flags, parser
+from reference_impl.lunar.preprocessing import files_of
 from reference_impl.lunar.samples import create_sample_data
 from reference_impl.lunar.utils import save_config
 from reference_impl.lunar.views import training_views
@@ -350,17 +351,18 @@ def pretend_to_train(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     def run(command: list[str], **_more: object) -> subprocess.CompletedProcess[str]:
         commands.append(command)
         if "reference_impl.lunar.trunk" in command:
-            trunk = Path(command[command.index("--out") + 1])
-            trunk.parent.mkdir(exist_ok=True)
-            trunk.touch()
+            asked = trunk.parser().parse_args(command[3:])
+            files = files_of(*trunk.loaders_of(asked)) if asked.manifest else {}
+            save(Path(asked.out), {"files": files})
         else:
             fold, seed = (int(command[command.index(f) + 1]) for f in ("--test_fold", "--seed"))
             test = {"f1": 0.5 + 0.1 * fold + (seed - 42) / 100, "confusion": [[3, 1], [0, fold]]}
             test["per_class"] = {"a": {"f1": 0.4}, "b": {"f1": 0.6}}
-            result = {"test": test, "total_time": 60.0}
-            folder = Path(command[command.index("--save_dir") + 1])
+            asked = parser().parse_args(command[3:])
+            result = {"test": test, "total_time": 60.0, "files": files_of(*loaders_of(asked))}
+            folder = Path(asked.save_dir)
             save_config(result, folder / "results.json")
-            save_config(vars(parser().parse_args(command[3:])), folder / "config.json")
+            save_config(vars(asked), folder / "config.json")
         return subprocess.CompletedProcess(command, 0)
 
     monkeypatch.setattr(results.subprocess, "run", run)
@@ -396,6 +398,30 @@ def test_a_trunk_is_taught_once_for_all_seeds_and_without_the_windows_of_the_tes
     results.main(["--manifest", str(tmp_path / "windows.csv"), "--out", out, "--table"])
     assert "| 5 | 0.584 |" in capsys.readouterr().out
     assert len(commands) == 10  # nothing was trained
+
+
+def test_results_and_trunks_of_another_manifest_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    commands = pretend_to_train(monkeypatch)
+    twelve_windows(tmp_path)
+    windows, out = tmp_path / "windows.csv", tmp_path / "out"
+    given = ["--manifest", str(windows), "--out", str(out), "--seeds", "42", "--folds", "0"]
+    results.main(given)
+    old, trained = windows.read_text(), len(commands)
+    windows.write_text(old.replace("3.png,b,0", "3.png,b,1").replace("4.png,a,1", "4.png,a,0"))
+    for more in ([], ["--table"]):
+        with pytest.raises(
+            SystemExit, match=r"results\.json was trained with training files \d of"
+        ):
+            results.main([*given, *more])
+    (out / "hybrid-42-0" / "results.json").unlink()
+    with pytest.raises(SystemExit, match=r"trunk-0\.pth was trained with training files \d of"):
+        results.main(given)
+    assert len(commands) == trained  # nothing was trained on the others
+    save(out / "trunk-0.pth", {"model": {}})
+    results.main(given)
+    assert "trunk-0.pth is of an older version" in caplog.text
 
 
 @pytest.mark.training
