@@ -49,6 +49,7 @@ WRONG = [
     ("evaluation", "evaluation.py", "total / len(targets), targets", "total, targets"),
     ("split", "split.py", "(order[cut:], order[:cut])", "(order[:cut], order[cut:])"),
     ("options", "options.py", " if num_workers > 0 else {}", ""),
+    ("options", "options.py", "pinned = torch.cuda.is_available()", "pinned = False"),
     ("flags", "flags.py", "        flags = parser.parse_args(arguments)\n    return flags",
      "        vars(flags).update(json.load(open(flags.config)))\n    return flags"),
     ("samples", "samples.py", "(label + 1) * column", "column"),

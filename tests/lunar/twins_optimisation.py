@@ -11,6 +11,8 @@ TWINS = [
          "persistent_workers=workers > 0,", "persistent_workers=False,"),
     Twin("loader_speed", "always pinned", "preprocessing.py",
          "pin_memory=torch.cuda.is_available(),", "pin_memory=True,"),
+    Twin("loader_speed", "never pinned", "preprocessing.py",
+         "pin_memory=torch.cuda.is_available(),", "pin_memory=False,"),
     Twin("loader_speed", "no workers", "preprocessing.py",
          "workers = min(workers, max(0, (os.cpu_count() or 1) - 1))", "workers = 0"),
     Twin("entry_point", "another gamma by default", "main.py",

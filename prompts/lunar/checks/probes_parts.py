@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+from unittest import mock
 
 import numpy as np
 import torch
@@ -124,10 +125,11 @@ def split(candidate, paths, labels, share):
     return {"lists": [[*part] for part in made[0]], "again": [[*part] for part in made[1]]}
 
 
-def options(candidate, batch, workers):
-    made = returned(candidate.options.loader_options(batch, workers), "loader_options")
-    return {"options": dict(made),
-            "pin": torch.cuda.is_available()}  # fmt: skip
+def options(candidate, batch, workers, gpu):
+    """Return the options where torch says that there is a GPU, or that there is none."""
+    with mock.patch.object(torch.cuda, "is_available", return_value=gpu):
+        made = returned(candidate.options.loader_options(batch, workers), "loader_options")
+    return {"options": dict(made)}
 
 
 def trunk(candidate, image):

@@ -5,6 +5,7 @@ import gc
 import io
 import os
 import re
+from unittest import mock
 
 import numpy as np
 import torch
@@ -107,9 +108,25 @@ def worker_settings(candidate, files, workers):
     return {
         "loaders": [settings(loader) for loader in loaders],
         "images": [sum(len(batch[0]) for batch in loader) for loader in loaders],
-        "cuda": torch.cuda.is_available(),
         "cores": os.cpu_count(),
     }
+
+
+def pinned(candidate, files, gpu):
+    """Return pin_memory of the loaders where torch says that there is a GPU, or that there is none.
+
+    The code is imported under that word, too, and nothing is read, which would take a real GPU.
+    Where the code itself takes one already, there is nothing to tell.
+    """
+    folder = write(files)
+    try:
+        with mock.patch.object(torch.cuda, "is_available", return_value=gpu):
+            loaders = make(candidate, folder, 256, {})
+    except (AssertionError, RuntimeError):  # what torch raises without a driver
+        if gpu:
+            return {"pinned": []}
+        raise
+    return {"pinned": [settings(loader)["pin_memory"] for loader in loaders]}
 
 
 def settings(loader):

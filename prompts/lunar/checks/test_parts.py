@@ -74,14 +74,16 @@ def test_files_are_split_with_their_labels(candidate, challenge, evidence):
 
 @pytest.mark.requirement("options", grade="outcome")
 @pytest.mark.about("options.py", r"def loader_options")
+@pytest.mark.parametrize("gpu", [False, True])
 @pytest.mark.parametrize("workers", [0, 3])
-def test_options_of_loaders_follow_the_workers(candidate, challenge, evidence, workers):
+def test_options_of_loaders_follow_workers_and_gpu(candidate, challenge, evidence, workers, gpu):
     batch = challenge.randrange(2, 30)
-    answer = candidate.ask("probes_parts.options", batch=batch, workers=workers)
-    expected = {"batch_size": batch, "num_workers": workers, "pin_memory": answer["pin"]}
+    answer = candidate.ask("probes_parts.options", batch=batch, workers=workers, gpu=gpu)
+    expected = {"batch_size": batch, "num_workers": workers, "pin_memory": gpu}
     if workers:
         expected |= {"prefetch_factor": 2, "persistent_workers": True}
-    evidence(f"{answer['options']} for {workers} workers, {expected} expected")
+    evidence(f"{answer['options']} for {workers} workers where torch.cuda.is_available() is {gpu}, "
+             f"{expected} expected")  # fmt: skip
     assert answer["options"] == expected
 
 
