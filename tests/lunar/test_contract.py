@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -77,6 +78,26 @@ def test_dropout_of_the_attention_is_dropout_in_the_blocks(
     report = verify(queue, folder, selection=Selection(requirements=("dropout",)), seed=SEED)
 
     assert {each.id: each.verdict for each in report.asked} == {"dropout": verdict}
+
+
+def test_a_block_may_be_written_into_the_forward_pass(queue: LoadedQueue, tmp_path: Path) -> None:
+    """No module is a whole block then: attention is called with its input as three arguments."""
+    folder = Path(shutil.copytree(STYLES / "plain", tmp_path / "code"))
+    text = (folder / "model.py").read_text("utf-8")
+    call = re.search(r"^( +)(\w+) = block\(\2\)\n", text, re.MULTILINE)
+    assert call is not None
+    indent, x = call.groups()
+    lines = (
+        f"h = block.norm1({x})",
+        f"{x} = {x} + block.attention(h, h, h, need_weights=False)[0]",
+        f"{x} = {x} + block.mlp(block.norm2({x}))",
+    )
+    whole = "".join(f"{indent}{line}\n" for line in lines)
+    (folder / "model.py").write_text(text.replace(call.group(), whole), "utf-8")
+
+    report = verify(queue, folder, selection=Selection(requirements=("transformer",)), seed=SEED)
+
+    assert {each.id: each.verdict for each in report.asked} == {"transformer": "met"}
 
 
 def test_every_requirement_has_a_twin(queue: LoadedQueue) -> None:

@@ -464,7 +464,9 @@ def _carried(visit):
     if visit is None or not visit.args or not isinstance(visit.args[0], torch.Tensor):
         return nothing
     tokens = torch.randn(visit.args[0].shape, requires_grad=True)
-    output = visit.module(tokens, *visit.args[1:], **visit.kwargs)
+    own = visit.args[0]  # a bare attention gets it thrice
+    args = [tokens if each is own else each for each in visit.args]
+    output = visit.module(*args, **visit.kwargs)
     output = output[0] if isinstance(output, tuple) else output
     if tokens.ndim not in (3, 4) or output.shape != tokens.shape:
         return nothing
