@@ -8,6 +8,7 @@ def _twin(requirement: str, what: str, old: str, new: str, *, file: str = "model
 
 
 _BACKBONE = "backbone.py"
+_BLOCK = "tokens = block(tokens)\n"
 
 TWINS = [
     _twin(
@@ -65,6 +66,24 @@ TWINS = [
         "attends over the batch instead of the positions",
         "batch_first=True",
         "batch_first=False",
+    ),
+    _twin(
+        "transformer",
+        "blocks that are attention alone",
+        _BLOCK,
+        "tokens = block.self_attn(tokens, tokens, tokens)[0]\n",
+    ),
+    _twin(
+        "transformer",
+        "blocks without an MLP",
+        _BLOCK,
+        "tokens = tokens + block._sa_block(block.norm1(tokens), None, None)\n",
+    ),
+    _twin(
+        "transformer",
+        "blocks that do not add what went in",
+        _BLOCK,
+        "tokens = block._ff_block(block.norm2(block._sa_block(block.norm1(tokens), None, None)))\n",
     ),
     _twin("aspp", "dilation 12 became 2", "(6, 12, 18)", "(6, 2, 18)"),
     _twin("aspp", "no dilation 18", "(6, 12, 18)", "(6, 12)"),

@@ -22,6 +22,13 @@ PRODUCTS = ("mul", "mul_", "__mul__", "__rmul__", "__imul__", "multiply")
 DROPOUTS = ("dropout", "dropout1d", "dropout2d", "alpha_dropout", "feature_alpha_dropout")
 ATTENTION = {"multi_head_attention_forward": 10, "scaled_dot_product_attention": 4}
 """Name to place of its dropout_p: what it drops inside, no call of ours sees."""
+MAPS = ("linear", "conv1d", "conv2d", "matmul", "__matmul__", "einsum", "addmm", "mm", "bmm")
+"""What a linear layer, or a product with the weights of attention, may be written with."""
+BENDS = (
+    *("gelu", "relu", "relu_", "relu6", "leaky_relu", "prelu", "elu", "selu", "celu", "silu"),
+    *("mish", "hardswish", "softplus", "glu", "tanh", "sigmoid", "erf", "clamp", "maximum"),
+)
+"""What an MLP may have between its two linear layers."""
 IN_PLACE = ("mul_", "__imul__")
 SIZES = ((3, 3, 256, 256), (1, 3, 512, 512))
 REACH = 55  # cells of the map that an impulse is put into: dilation 18 stays within
@@ -54,7 +61,7 @@ def pyramid(candidate):
 
 
 def blocks(candidate):
-    """Return what attends, and for each block the positions that one output depends on."""
+    """Return what attends, what its block has beside it, and how far one output sees."""
     model = _model(candidate)
     calls, logits = _watched(model)
     heads = [c for c in calls if c.tokens]
@@ -71,6 +78,7 @@ def blocks(candidate):
                 "block": visit and [*model.modules()].index(visit.module),
             }
             | _carried(visit)
+            | _beside(model, calls, call)
             for call, visit in zip(heads, visits, strict=True)
         ]
     }
@@ -370,7 +378,7 @@ class Watch(Tolerant):
         if self.feed and call.is_conv:
             args = self.feed(call, args)
         output = super().__torch_function__(func, types, args, kwargs)
-        if isinstance(output, torch.Tensor) and self.replace:
+        if isinstance(output, torch.Tensor | tuple) and self.replace:
             output = self.replace(len(self.calls), output)
         call.ended(output, args, before)
         self.calls.append(call)
@@ -476,6 +484,41 @@ def _carried(visit):
     width = tokens.shape[channels]
     reached = int((grad.movedim(channels, -1).flatten(0, -2).abs().sum(-1) > 0).sum())
     return {"inner_width": width, "reached": reached, "positions": tokens.numel() // width // 2}
+
+
+def _beside(model, calls, head):
+    """Return whether an MLP follows what attends, and whether both are added to what went in.
+
+    They are if the logits depend on what went in even where the two return what they did before,
+    whatever they get. Nothing hangs on modules here: a block may be a function.
+    """
+    start = calls.index(head)
+    same = (n for n, c in enumerate(calls) if n > start and c.tokens == head.tokens)
+    end = next(same, len(calls))
+    maps = [n for n in range(start + 1, end) if calls[n].name in MAPS]
+    first = maps[0] if maps else start
+    bend = next((n for n in range(first + 1, end) if calls[n].name in BENDS), end)
+    last = next((n for n in maps if n > bend), None)
+    attended = start if head.name in ATTENTION else first
+    entry = next((n for n in range(start, -1, -1) if _leads(calls[n], head)), None)
+
+    def replace(number, output):
+        return _held(output) if number in (attended, last) else output
+
+    again, logits = _watched(model, replace=replace)
+    added = entry is None or _depends(logits, [again[entry].output])
+    return {"mlp": last is not None, "added": added}
+
+
+def _leads(call, head):
+    return call.is_conv and call.output.requires_grad and _depends(head.output, [call.output])
+
+
+def _held(output):
+    """Return an output as a constant; of several, the first."""
+    if isinstance(output, tuple):
+        return (output[0].detach(), *output[1:])
+    return output.detach()
 
 
 def _masks(model, found):

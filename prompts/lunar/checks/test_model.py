@@ -147,11 +147,19 @@ def test_four_blocks_of_width_512_attend_over_positions(candidate, evidence):
         told += f", of which {len(blocks)} distinct"
     if narrow:
         told += f"; an output depends on {narrow[0]['reached']} of {narrow[0]['positions']} inputs"
+    bare = sum(not head["mlp"] for head in chain)
+    lost = sum(not head["added"] for head in chain)
+    if bare:
+        told += f"; {bare} of them without an MLP after attention"
+    if lost:
+        told += f"; {lost} of them without x + attention or y + MLP"
     evidence(f"{told}; 4 of width 512 asked")
     assert len(chain) == 4
     assert widths == [512]
     assert len(blocks) in (0, 4)
     assert not narrow
+    assert not bare
+    assert not lost
 
 
 # aspp
