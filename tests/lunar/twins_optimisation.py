@@ -29,4 +29,12 @@ TWINS = [
                          "{k: v for k, v in vars(options).items() if k != 'weight_decay'}")),
     Twin("entry_point", "a flag is missing", "main.py",
          'add("--seed", type=int, default=42)', 'add("--random_seed", type=int, dest="seed")'),
+    Twin("entry_point", "no resume flag", "main.py",
+         'add("--resume", action="store_true", help="go on from last.pth in --save_dir")',
+         "argparse.Namespace.resume = False"),
+    Twin("entry_point", "create_sample_data crashes", "samples.py",
+         "counts = dict.fromkeys(TERRAINS, 0)", "counts = {}"),
+    Twin("entry_point", "create_sample_data forgets a class", "samples.py",
+         "name = list(TERRAINS)[number % len(TERRAINS)]",
+         "name = list(TERRAINS)[number % (len(TERRAINS) - 1)]"),
 ]  # fmt: skip

@@ -27,6 +27,8 @@ FLAGS = {
     "seed": 7,
 }
 """What config.json must say beside what --config says: some are given, the rest are defaults."""
+PATHS = ("resume", "config")
+"""Flags that config.json must have as well; how no path or which path is written, nobody says."""
 
 
 @pytest.mark.requirement("loader_speed", grade="introspected")
@@ -89,10 +91,11 @@ def read(pipeline, name):
 @pytest.mark.about("main.py", r"config|add_argument")
 def test_config_json_holds_every_flag(pipeline, settings, evidence):
     found, flags = read(pipeline, "config.json"), FLAGS | settings
-    missing = [name for name in flags if name not in found]
+    missing = [name for name in (*flags, *PATHS) if name not in found]
     wrong = [name for name in flags if name in found and not same(found[name], flags[name])]
+    count = len(flags) + len(PATHS)
     evidence(
-        f"config.json has {len(flags) - len(missing) - len(wrong)} of {len(flags)} flags right"
+        f"config.json has {count - len(missing) - len(wrong)} of {count} flags right"
         + (f"; missing: {', '.join(missing)}" if missing else "")
         + "".join(f"; {n} is {str(found[n])[:40]!r}, not {flags[n]!r}" for n in wrong[:3])
     )
@@ -121,6 +124,20 @@ def test_results_json_holds_score_and_time(pipeline, evidence):
     assert 0 <= score <= 1
     assert type(seconds) in (int, float)
     assert 0 < seconds < 600
+
+
+@pytest.mark.requirement("entry_point", grade="outcome")
+@pytest.mark.about("main.py", r"def create_sample_data")
+def test_sample_data_fills_a_folder_for_each_class(candidate, challenge, inputs, evidence):
+    classes = inputs["num_classes"]
+    count = challenge.randrange(2 * classes, 6 * classes)
+    answer = candidate.ask("probes_optimisation.sample_data", count=count)
+    folders, kinds = {*answer["folders"]}, sorted({*answer["kinds"]})
+    evidence(f"create_sample_data made {len(answer['kinds'])} images in {len(folders)} folders, "
+             f"{', '.join(kinds)}; {count} in {classes} asked, PNG 256×256")  # fmt: skip
+    assert len(answer["kinds"]) == count
+    assert len(folders) == classes
+    assert kinds == ["PNG 256×256"]
 
 
 @pytest.mark.gate("pipeline")
