@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import shutil
 import subprocess
 import sys
@@ -87,7 +88,7 @@ def test_the_table_of_exit_codes_is_that_of_the_errors() -> None:
     table = {int(code) for code in re.findall(r"^\| (\d+) \|", README, re.MULTILINE)}
     classes = [c for c in vars(errors).values() if isinstance(c, type)]
     codes = {c.exit_code for c in classes if issubclass(c, errors.PromptQueueError)}
-    assert table == codes | {0}
+    assert table == codes | {0, 128 + signal.SIGPIPE}  # as shells name what a closed pipe ends
 
 
 def test_the_exit_codes_are_drawn_in_the_docstring_of_errors() -> None:

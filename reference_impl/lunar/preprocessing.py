@@ -217,8 +217,8 @@ def files_of(*loaders: DataLoader[Any]) -> dict[str, str]:
     said = {}
     for use, loader in zip(("training", "validation", "test"), loaders, strict=False):
         index = getattr(loader.dataset, "index", None)
-        known = isinstance(index, Index)
-        said[f"{use} files"] = f"{len(index.paths)} of digest {index.digest()}" if known else ""
+        told = f"{len(index.paths)} of digest {index.digest()}" if isinstance(index, Index) else ""
+        said[f"{use} files"] = told
     return said
 
 
