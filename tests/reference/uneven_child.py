@@ -22,7 +22,7 @@ def main(path: str) -> None:
         torch.manual_seed(7)
         model = nn.Sequential(nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(48, 2))
         dataset = SimpleNamespace(classes=("a", "b"))
-        loader: Any = SimpleNamespace(dataset=dataset, sampler=None, generator=None)
+        loader: Any = SimpleNamespace(dataset=dataset, batch_size=4, sampler=None, generator=None)
         options = Options(accumulation_steps=4, amp="off")
         engine = Engine(model, loader, 1, 1e-3, 0.0, 2.0, options)
         random = torch.Generator().manual_seed(distributed.rank())
