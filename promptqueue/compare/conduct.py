@@ -68,7 +68,7 @@ def conduct(
     with _missing(design) as missing:
         if not missing:
             return
-        allowance.look(design.spent(design.samples_there()))
+        allowance.look(design.spent())
         allowance.refuse()
         with connect(design.store.folder / "server.log") as opened:
             connection = _shared(opened, most)
@@ -76,7 +76,7 @@ def conduct(
 
             def asked(task: Task) -> Ran:
                 # verdicts take long, and more is answered meanwhile than has one
-                allowance.look(design.spent(design.samples_there()))
+                allowance.look(design.spent())
                 allowance.refuse()
                 return ask(task, design.terms, connection, functools.partial(tell, task))
 
@@ -95,7 +95,7 @@ def conduct_elsewhere(
     with _missing(design) as missing:
         if not missing:
             return
-        allowance.look(design.spent(design.samples_there()))
+        allowance.look(design.spent())
         allowance.refuse()
         if _left_open(design):
             with connect(design.store.folder / "server.log") as opened:

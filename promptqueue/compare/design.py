@@ -15,7 +15,6 @@ from promptqueue.compare.summary import Comparison, compare
 from promptqueue.compare.taking import Task, Terms, spent_on
 from promptqueue.compare.variants import in_shape, variant
 from promptqueue.errors import UsageError
-from promptqueue.queue.inputs import known_inputs
 from promptqueue.queue.limits import parse_limits
 from promptqueue.queue.load import LoadedQueue, load_queue
 from promptqueue.queue.model import Limits
@@ -106,8 +105,12 @@ class Design:
         there = {(sample.arm, sample.number) for sample in self.samples_there()}
         return [task for task in self.tasks() if (task.arm.name, task.number) not in there]
 
-    def spent(self, there: Sequence[Sample]) -> Iterator[Spending]:
-        """Yield what each run took: of the samples that are there, and of all that are not yet."""
+    def spent(self, there: Sequence[Sample] | None = None) -> Iterator[Spending]:
+        """Yield what each run took: of the samples that are there, and of all that are not yet.
+
+        Nothing is read before the first is asked for: without a limit, nobody does.
+        """
+        there = self.samples_there() if there is None else there
         known = {(sample.arm, sample.number) for sample in there}
         yield from (sample.spending for sample in there)
         for task in self.tasks():
@@ -194,7 +197,7 @@ def _base(recipe: Recipe, names: Sequence[str]) -> str:
 
 def _asked(loaded: LoadedQueue, arm: Arm, terms: Terms) -> str:
     """Return the digest of what an arm asks: no queue file holds the words of our own templates."""
-    inputs = known_inputs(terms.inputs, loaded.queue)
+    inputs = terms.inputs_of(loaded)
     prompts = render_queue(variant(loaded, arm, inputs, seed=0), inputs)
     return digest_of([message for messages in prompts.values() for message in messages])
 

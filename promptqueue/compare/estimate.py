@@ -9,7 +9,6 @@ from promptqueue.compare.design import Design
 from promptqueue.compare.statistics import LEVEL, detectable, fewest_samples, smallest_p, spread
 from promptqueue.compare.taking import Task, seed_of
 from promptqueue.compare.variants import variant
-from promptqueue.queue.inputs import known_inputs
 from promptqueue.queue.render import render_queue
 
 _ASSUMED_SPREAD = 0.15
@@ -88,7 +87,7 @@ def _of_arm(design: Design, name: str, tasks: list[Task]) -> ArmEstimate:
     if not tasks:
         return ArmEstimate(name, 0, 0, 0, 0.0)
     task, terms = tasks[0], design.terms
-    inputs = known_inputs(terms.inputs, task.loaded.queue)
+    inputs = terms.inputs_of(task.loaded)
     loaded = variant(task.loaded, task.arm, inputs, seed=seed_of(task))
     prompt, reply = 0, 0
     usd: float | None = 0.0

@@ -68,6 +68,10 @@ class Terms:
     requirements: tuple[str, ...]
     """Those that are compared; the queue of an arm may have more."""
 
+    def inputs_of(self, loaded: LoadedQueue) -> Mapping[str, Value]:
+        """Return the inputs of an arm's queue: what it has beyond the others has its default."""
+        return known_inputs(self.inputs, loaded.queue)
+
 
 @dataclass(frozen=True, slots=True)
 class Ran:
@@ -92,7 +96,7 @@ def ask(task: Task, terms: Terms, connection: Connection, tell: Tell = lambda _:
     ran = asked_before(task, terms)
     if ran is not None:
         return ran
-    inputs = known_inputs(terms.inputs, task.loaded.queue)
+    inputs = terms.inputs_of(task.loaded)
     plan = Plan(
         loaded=variant(task.loaded, task.arm, inputs, seed=seed_of(task)),
         inputs=inputs,
@@ -164,7 +168,7 @@ def judge(task: Task, terms: Terms, ran: Ran) -> Sample:
     code.mkdir(exist_ok=True)
     selection = Selection(gates=("contract",))
     loaded = with_files_of(task.judge, task.loaded) if task.judge else task.loaded
-    inputs = known_inputs(terms.inputs, loaded.queue)
+    inputs = terms.inputs_of(loaded)
     for _ in range(_TRIES):
         with PLACES:
             report = verify(loaded, code, selection=selection, inputs=inputs)
