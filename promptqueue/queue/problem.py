@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 from promptqueue.chat.validation import suggest as suggest
+from promptqueue.words import printable
 
 _MAX_WIDTH = 160
 """Of a line in a message; more of it helps nobody."""
@@ -37,7 +38,7 @@ class Problem(NamedTuple):
 
 def _excerpt(source: str, column: int) -> str:
     """Return the part of a line around `column`, and a caret below; control characters blanked."""
-    line = "".join(char if char.isprintable() else " " for char in source).rstrip()
+    line = printable(source).rstrip()
     first = max(0, column - 1 - _MAX_WIDTH // 2) if len(line) > _MAX_WIDTH else 0
     head, tail = "…" if first else "", "…" if len(line) > first + _MAX_WIDTH else ""
     caret = " " * (len(head) + column - 1 - first) + "^"

@@ -8,29 +8,7 @@ from hypothesis import strategies as st
 
 from promptqueue.run.splice import spliced
 from promptqueue.verify.lint import top_level_names
-
-WHOLE = '''"""A module."""
-import math
-
-SIZE = 3
-
-
-@staticmethod
-def first(x):
-    # a remark
-    return x + 1
-
-
-class Second:
-    """With a method."""
-
-    def third(self):
-        return SIZE
-
-
-def last():
-    return 4
-'''
+from tests.run.module import WHOLE
 
 
 def imported(text: str) -> dict[str, object]:

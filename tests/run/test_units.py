@@ -5,29 +5,7 @@ from __future__ import annotations
 import pytest
 
 from promptqueue.run.units import unit_at
-
-WHOLE = '''"""A module."""
-import math
-
-SIZE = 3
-
-
-@staticmethod
-def first(x):
-    # a remark
-    return x + 1
-
-
-class Second:
-    """With a method."""
-
-    def third(self):
-        return SIZE
-
-
-def last():
-    return 4
-'''
+from tests.run.module import WHOLE
 
 
 @pytest.mark.parametrize(
