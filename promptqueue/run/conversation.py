@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from promptqueue.chat.message import Message, Reply, Request
-from promptqueue.queue.model import Step, StepResult
+from promptqueue.queue.model import Refine, Step, StepResult
 from promptqueue.queue.render import digest_of
 from promptqueue.run.archive import Past
 from promptqueue.run.asking import ask
@@ -41,143 +41,246 @@ def run_step(
     blobs = job.recorder.directory.blobs
     earlier = {path: blobs.get(job.files[path]) for path in step.paths() if path in job.files}
     board = Board(step.outputs, earlier, met_before(job, step), job.judged)
-    talk = Talk(first, first, board)
-    request = _next_request(job, step, talk)
-    first_key = request.key()
-    past = job.past_of(number, first_key)
-    while True:
-        reply = yield from ask(job, step, talk.turn, request, past)
+    key = job.request(step, first).key()
+    talk, past = Talk(first, first, board), job.past_of(number, key)
+    yield from _Conversation(job, step, talk, past).hold()
+    if step.id not in job.incomplete:
+        job.archive.add(key, job.recorder.directory.id)
+
+
+@dataclass(frozen=True, slots=True)
+class _Conversation:
+    """The turns of one step: asked, heard, judged and written until it is done."""
+
+    job: Job
+    step: Step
+    talk: Talk
+    past: Past | None
+    """The earlier run that may answer for the step."""
+
+    def hold(self) -> Iterator[Event]:
+        """Go from turn to turn, and leave what came of them."""
+        job, talk = self.job, self.talk
+        while True:
+            request = self._next_request()
+            reply = yield from ask(job, self.step, talk.turn, request, self.past)
+            extraction = yield from self._hear(reply)
+            if job.steer is None and job.decision(request.key(), self.past) is None:
+                yield from self._write(least=2)  # a user decides before files are written
+            decision = yield from self._decide(request, reply, extraction)
+            if decision.action in ("accept", "skip"):
+                break
+            yield from self._follow(decision, reply, extraction)
+            talk.turn += 1
+        if decision.action == "skip":
+            talk.skip()
+        yield from self._others_faults()
+        yield from self._finish(extraction)
+
+    def _next_request(self) -> Request:
+        """Return a question that was not asked here before: a known one leads nowhere new."""
+        job, step, talk = self.job, self.step, self.talk
+        request = job.request(step, talk.messages, talk.draw)
+        while request.key() in talk.asked:
+            talk.ask_again()
+            request = job.request(step, talk.messages, talk.draw)
+        talk.asked.add(request.key())
+        return request
+
+    def _hear(self, reply: Reply) -> Generator[Event, None, Extraction]:
+        """Find the files of a reply, and keep those that are at least as good as the best."""
+        talk = self.talk
         talk.hear(reply)
         extraction = extract_modules(
             unmarked(reply.text),
-            step.outputs,
+            self.step.outputs,
             previous=talk.before(),
             finish_reason=reply.finish_reason,
             parts=talk.mending,
         )
-        yield job.recorder.record(_extracted(step, talk.turn, extraction))
+        issues = tuple(f"{issue.kind}: {issue.message}" for issue in extraction.issues)
+        yield self.job.recorder.record(
+            Extracted(self.step.id, talk.turn, tuple(extraction.modules), issues)
+        )
         taken = talk.board.take(extraction, talk.turn)
-        if (yield from weigh(job, step, talk.turn, talk.board, talk.turns, past)):
+        if (yield from weigh(self.job, self.step, talk, self.past)):
             talk.unwritten.update(taken)
         elif talk.board.standing is not None:
             talk.turns = list(talk.board.standing.turns)  # this one led nowhere
-        if job.steer is None and job.decision(request.key(), past) is None:
-            yield from _write(job, step, talk, least=2)  # a user decides before files are written
-        decision = yield from _decide(job, step, talk, request, reply, extraction, past)
-        if decision.action in ("accept", "skip"):
-            break
-        yield from _follow(job, step, talk, reply, extraction, decision)
-        talk.turn += 1
-        request = _next_request(job, step, talk)
-    if decision.action == "skip":
-        talk.skip()
-    yield from _others_faults(job, step, talk)
-    yield from _finish(job, step, talk, extraction, past)
-    if step.id not in job.incomplete:
-        job.archive.add(first_key, job.recorder.directory.id)
+        return extraction
 
+    def _write(self, *, least: int) -> Iterator[Event]:
+        """Write what is new and at least so good."""
+        talk = self.talk
+        for path in self.step.paths():
+            best = talk.board.best.get(path)
+            if best is None or path not in talk.unwritten or best.rank < least:
+                continue
+            if talk.board.writable(path):
+                talk.unwritten.discard(path)
+                yield from self.job.write(self.step, path, best.text, best.turn)
+        self.job.workspace.save()
 
-def _next_request(job: Job, step: Step, talk: Talk) -> Request:
-    """Return a question that this conversation has not asked: a known one leads nowhere new."""
-    request = job.request(step, talk.messages, talk.draw)
-    while request.key() in talk.asked:
-        talk.ask_again()
-        request = job.request(step, talk.messages, talk.draw)
-    talk.asked.add(request.key())
-    return request
+    def _decide(
+        self, request: Request, reply: Reply, extraction: Extraction
+    ) -> Generator[Event, None, Decision]:
+        """Return what follows a reply: as decided before, by the user now, or by the rules."""
+        job, step, talk, key = self.job, self.step, self.talk, request.key()
+        decision = job.decision(key, self.past)
+        if decision is None and job.steer is not None:
+            texts = {path: module.text for path, module in extraction.modules.items()}
+            prompt, issues = talk.messages[-1].content, self._reasons(extraction)
+            decision = job.steer(Review(step.id, talk.turn, prompt, reply, texts, issues))
+        if decision is None:
+            return Decision("refine" if self._is_open() and self._may_go_on() else "accept")
+        if key not in job.ledger.decisions:
+            text = job.recorder.directory.keep(decision.text) if decision.text else ""
+            job.ledger.decisions[key] = (decision.action, text)
+            yield job.recorder.record(StepSteered(step.id, talk.turn, key, decision.action, text))
+        if decision.action == "refine" and not self._is_open():
+            return Decision("accept")
+        return decision
 
+    def _follow(self, decision: Decision, reply: Reply, extraction: Extraction) -> Iterator[Event]:
+        """Prepare the next turn."""
+        talk = self.talk
+        if decision.action == "refine":
+            yield from self._refine(reply, extraction)
+            return
+        talk.board.reopen()
+        talk.refined = 0
+        if decision.action in ("change", "correct"):
+            wanted = change_prompt(decision.text, self.step.outputs, talk.prompt)
+            if decision.action == "change" or talk.goes_on_from(reply):
+                talk.answer_with(reply, wanted)
+            else:
+                talk.build_on(files_sent(talk.board.latest()), wanted)
+            return
+        if decision.action == "edit":
+            talk.first = (*talk.first[:-1], Message("user", decision.text))
+            talk.messages, talk.turns = talk.first, []
+            return
+        talk.start_afresh()
 
-def _write(job: Job, step: Step, talk: Talk, *, least: int) -> Generator[Event, None, None]:
-    """Write what is new and at least so good."""
-    for path in step.paths():
-        best = talk.board.best.get(path)
-        if best is None or path not in talk.unwritten or best.rank < least:
-            continue
-        if talk.board.writable(path):
-            talk.unwritten.discard(path)
-            yield from job.write(step, path, best.text, best.turn)
-    job.workspace.save()
-
-
-def _decide(
-    job: Job,
-    step: Step,
-    talk: Talk,
-    request: Request,
-    reply: Reply,
-    extraction: Extraction,
-    past: Past | None,
-) -> Generator[Event, None, Decision]:
-    """Return what follows a reply: as decided before, by the user now, or by the rules."""
-    key = request.key()
-    decision = job.decision(key, past)
-    if decision is None and job.steer is not None:
-        texts = {path: module.text for path, module in extraction.modules.items()}
-        issues = _reasons(job, step, talk, extraction)
-        prompt = talk.messages[-1].content
-        decision = job.steer(Review(step.id, talk.turn, prompt, reply, texts, issues))
-    if decision is None:
-        return Decision(
-            "refine" if _is_open(job, step, talk) and _may_go_on(job, step, talk) else "accept"
-        )
-    if key not in job.ledger.decisions:
-        text = job.recorder.directory.keep(decision.text) if decision.text else ""
-        job.ledger.decisions[key] = (decision.action, text)
-        yield job.recorder.record(StepSteered(step.id, talk.turn, key, decision.action, text))
-    if decision.action == "refine" and not _is_open(job, step, talk):
-        return Decision("accept")
-    return decision
-
-
-def _follow(
-    job: Job, step: Step, talk: Talk, reply: Reply, extraction: Extraction, decision: Decision
-) -> Generator[Event, None, None]:
-    """Prepare the next turn."""
-    if decision.action == "refine":
-        yield from _refine(job, step, talk, reply, extraction)
-        return
-    talk.board.reopen()
-    talk.refined = 0
-    if decision.action in ("change", "correct"):
-        wanted = change_prompt(decision.text, step.outputs, talk.prompt)
-        if decision.action == "change" or talk.goes_on_from(reply):
-            talk.answer_with(reply, wanted)
+    def _refine(self, reply: Reply, extraction: Extraction) -> Iterator[Event]:
+        step, talk, board, rule = self.step, self.talk, self.talk.board, self._rule
+        reasons, judged = self._reasons(extraction), not board.open_paths()
+        fresh, faults = board.starts_afresh(reply.text, told=talk.told), self._faults()
+        torn = board.torn()
+        if self._draws():
+            fresh, faults, talk.drawn = True, (), talk.drawn + 1  # samples know nothing of others
         else:
-            talk.build_on(files_sent(talk.board.latest()), wanted)
-        return
-    if decision.action == "edit":
-        talk.first = (*talk.first[:-1], Message("user", decision.text))
-        talk.messages, talk.turns = talk.first, []
-        return
-    talk.start_afresh()
+            talk.refined += 1
+            if rule.escalate and talk.refined == rule.turns:
+                fresh, talk.draw = True, replace(talk.draw, model=rule.escalate)
+        yield self.job.recorder.record(Refining(step.id, talk.turn + 1, reasons, fresh, judged))
+        if fresh:
+            talk.start_afresh(faults)
+        elif torn or (board.standing is not None and judged):
+            texts = board.latest()
+            files = files_sent({path: texts[path] for path in _concerned(step, torn or faults)})
+            wanted = verdict_prompt(torn or faults, texts, step.outputs, talk.prompt, judged=judged)
+            talk.mend(files, wanted)
+        else:
+            known, open_paths = board.earlier, board.open_paths()
+            outputs = [each for each in as_wanted(step.outputs, known) if each.path in open_paths]
+            issues = self._open_issues(extraction)
+            talk.answer_with(reply, refinement_prompt(issues, outputs, talk.prompt))
 
+    @property
+    def _rule(self) -> Refine:
+        return self.job.loaded.queue.refine_of(self.step)
 
-def _refine(
-    job: Job, step: Step, talk: Talk, reply: Reply, extraction: Extraction
-) -> Generator[Event, None, None]:
-    board, rule = talk.board, job.loaded.queue.refine_of(step)
-    reasons, judged = _reasons(job, step, talk, extraction), not board.open_paths()
-    fresh, faults = board.starts_afresh(reply.text, told=talk.told), _faults(job, step, talk)
-    torn = board.torn()
-    if _draws(job, step, talk):
-        fresh, faults, talk.drawn = True, (), talk.drawn + 1  # samples know nothing of each other
-    else:
-        talk.refined += 1
-        if rule.escalate and talk.refined == rule.turns:
-            fresh, talk.draw = True, replace(talk.draw, model=rule.escalate)
-    yield job.recorder.record(Refining(step.id, talk.turn + 1, reasons, fresh, judged))
-    if fresh:
-        talk.start_afresh(faults)
-    elif torn or (board.standing is not None and judged):
-        texts = board.latest()
-        files = files_sent({path: texts[path] for path in _concerned(step, torn or faults)})
-        wanted = verdict_prompt(torn or faults, texts, step.outputs, talk.prompt, judged=judged)
-        talk.mend(files, wanted)
-    else:
-        known, open_paths = board.earlier, board.open_paths()
-        outputs = [each for each in as_wanted(step.outputs, known) if each.path in open_paths]
-        issues = _open_issues(talk, extraction)
-        talk.answer_with(reply, refinement_prompt(issues, outputs, talk.prompt))
+    def _is_open(self) -> bool:
+        """Tell whether something is left to mend that the model may be told of."""
+        return bool(self.talk.board.open_paths() or self._faults())
+
+    def _faults(self) -> tuple[Fault, ...]:
+        """Return what keeps the best version so far from being green, and can be mended here."""
+        board = self.talk.board
+        if board.standing is None:
+            return ()
+        return mendable(self.job, self.step, board.standing.judgement.faults, board.latest())
+
+    def _may_go_on(self) -> bool:
+        return self.talk.refined < self._rule.turns or self._draws()
+
+    def _draws(self) -> bool:
+        """Tell whether another first answer is wanted; where nothing judges, one is all.
+
+        What is clear to mend is told at once: to draw again is for what was measured.
+        """
+        talk = self.talk
+        judged = self.job.judged or talk.board.standing is not None
+        more = not talk.refined and talk.drawn < self._rule.samples
+        wanted = judged and bool(self.step.checks) and more
+        faults = self._faults()
+        return wanted and not (faults and all(fault.clear for fault in faults))
+
+    def _reasons(self, extraction: Extraction) -> tuple[str, ...]:
+        """Return what is not as it should be, in one line each."""
+        if self.talk.board.open_paths() or self.talk.board.standing is None:
+            return tuple(issue.message for issue in self._open_issues(extraction))
+        return tuple(fault.told() for fault in self._faults())
+
+    def _open_issues(self, extraction: Extraction) -> tuple[Issue, ...]:
+        board = self.talk.board
+        return board.open_issues(extraction) if board.open_paths() else ()
+
+    def _others_faults(self) -> Iterator[Event]:
+        """Say why a red step was not asked again, where the files of others are at fault."""
+        step, standing = self.step, self.talk.board.standing
+        left = standing.judgement.faults if standing and not self._is_open() else ()
+        if left:
+            paths = dict.fromkeys(f.path for f in left if f.path and f.path not in step.paths())
+            fails = f"it fails in {', '.join(paths)}, which is red itself" if paths else ""
+            why = fails or "a file that it imports is red"
+            yield self.job.recorder.record(Notice(f"{step.id}: not asked again, for {why}"))
+
+    def _left_unjudged(self) -> Iterator[Event]:
+        """Say which files of earlier steps stay: nothing says that the new ones are as good."""
+        step, talk, board = self.step, self.talk, self.talk.board
+        left = [path for path in step.paths() if path in talk.unwritten and path in board.earlier]
+        if left and board.standing is None and board.regressed:
+            names = ", ".join(left)
+            text = f"{step.id}: {names} left as before, for what came instead was not judged"
+            yield self.job.recorder.record(Notice(text))
+
+    def _finish(self, latest: Extraction) -> Iterator[Event]:
+        job, step, talk = self.job, self.step, self.talk
+        if not talk.skipped:
+            yield from self._write(least=0)
+            yield from self._left_unjudged()
+        job.results[step.id] = self._stored()
+        met, unmet = yield from conclude(job, step, talk, self.past)
+        complete = talk.board.complete() and not talk.skipped
+        if not complete:
+            job.incomplete.append(step.id)
+        issues = tuple(_named(issue, step) for issue in self._open_issues(latest))
+        yield job.recorder.record(
+            StepFinished(
+                step=step.id,
+                complete=complete,
+                files=tuple(job.written[path] for path in step.paths() if path in job.written),
+                issues=(f"{step.id}: skipped by the user",) if talk.skipped else issues,
+                usage=talk.usage,
+                seconds=talk.seconds,
+                turns=talk.turn + 1,
+                met=met,
+                unmet=unmet,
+            )
+        )
+
+    def _stored(self) -> StepResult:
+        job, step, talk = self.job, self.step, self.talk
+        if talk.skipped:
+            return StepResult(step.id, ())
+        directory = job.recorder.directory
+        turns = talk.board.standing.turns if talk.board.standing else talk.turns
+        texts = [(directory.keep(turn.prompt), directory.keep(turn.reply)) for turn in turns]
+        files = {path: job.files[path] for path in step.paths() if path in job.files}
+        blobs = directory.blobs
+        return StepResult(step.id, StoredTurns(blobs, texts), StoredFiles(blobs, files))
 
 
 def _concerned(step: Step, faults: Sequence[Fault]) -> Sequence[str]:
@@ -186,111 +289,7 @@ def _concerned(step: Step, faults: Sequence[Fault]) -> Sequence[str]:
     return [p for p in step.paths() if p in paths] if paths <= {*step.paths()} else step.paths()
 
 
-def _is_open(job: Job, step: Step, talk: Talk) -> bool:
-    """Tell whether something is left to mend that the model may be told of."""
-    return bool(talk.board.open_paths() or _faults(job, step, talk))
-
-
-def _faults(job: Job, step: Step, talk: Talk) -> tuple[Fault, ...]:
-    """Return what keeps the best version so far from being green, and can be mended here."""
-    standing = talk.board.standing
-    if standing is None:
-        return ()
-    return mendable(job, step, standing.judgement.faults, talk.board.latest())
-
-
-def _may_go_on(job: Job, step: Step, talk: Talk) -> bool:
-    return talk.refined < job.loaded.queue.refine_of(step).turns or _draws(job, step, talk)
-
-
-def _draws(job: Job, step: Step, talk: Talk) -> bool:
-    """Tell whether another first answer is wanted; where nothing judges, one is all.
-
-    What is clear to mend is told at once: to draw again is for what was measured.
-    """
-    judged = job.judged or talk.board.standing is not None
-    samples = job.loaded.queue.refine_of(step).samples
-    wanted = judged and bool(step.checks) and not talk.refined and talk.drawn < samples
-    faults = _faults(job, step, talk)
-    return wanted and not (faults and all(fault.clear for fault in faults))
-
-
-def _reasons(job: Job, step: Step, talk: Talk, extraction: Extraction) -> tuple[str, ...]:
-    """Return what is not as it should be, in one line each."""
-    if talk.board.open_paths() or talk.board.standing is None:
-        return tuple(issue.message for issue in _open_issues(talk, extraction))
-    return tuple(fault.told() for fault in _faults(job, step, talk))
-
-
-def _open_issues(talk: Talk, extraction: Extraction) -> tuple[Issue, ...]:
-    return talk.board.open_issues(extraction) if talk.board.open_paths() else ()
-
-
-def _others_faults(job: Job, step: Step, talk: Talk) -> Iterator[Event]:
-    """Say why a step that is red was not asked again, where the files of others are at fault."""
-    standing = talk.board.standing
-    left = standing.judgement.faults if standing and not _is_open(job, step, talk) else ()
-    if left:
-        paths = dict.fromkeys(f.path for f in left if f.path and f.path not in step.paths())
-        fails = f"it fails in {', '.join(paths)}, which is red itself" if paths else ""
-        why = fails or "a file that it imports is red"
-        yield job.recorder.record(Notice(f"{step.id}: not asked again, for {why}"))
-
-
-def _left_unjudged(job: Job, step: Step, talk: Talk) -> Iterator[Event]:
-    """Say which files of earlier steps stay, since nothing says that the new ones are as good."""
-    board = talk.board
-    left = [path for path in step.paths() if path in talk.unwritten and path in board.earlier]
-    if left and board.standing is None and board.regressed:
-        text = f"{step.id}: {', '.join(left)} left as before, for what came instead was not judged"
-        yield job.recorder.record(Notice(text))
-
-
-def _finish(
-    job: Job, step: Step, talk: Talk, latest: Extraction, past: Past | None
-) -> Generator[Event, None, None]:
-    board = talk.board
-    if not talk.skipped:
-        yield from _write(job, step, talk, least=0)
-        yield from _left_unjudged(job, step, talk)
-    job.results[step.id] = _stored(job, step, talk)
-    met, unmet = yield from conclude(job, step, talk.turn, board, past)
-    complete = board.complete() and not talk.skipped
-    if not complete:
-        job.incomplete.append(step.id)
-    issues = tuple(_named(issue, step) for issue in _open_issues(talk, latest))
-    yield job.recorder.record(
-        StepFinished(
-            step=step.id,
-            complete=complete,
-            files=tuple(job.written[path] for path in step.paths() if path in job.written),
-            issues=(f"{step.id}: skipped by the user",) if talk.skipped else issues,
-            usage=talk.usage,
-            seconds=talk.seconds,
-            turns=talk.turn + 1,
-            met=met,
-            unmet=unmet,
-        )
-    )
-
-
 def _named(issue: Issue, step: Step) -> str:
     if issue.path and issue.path in issue.message:
         return issue.message
     return f"{issue.path or step.id}: {issue.message}"
-
-
-def _stored(job: Job, step: Step, talk: Talk) -> StepResult:
-    directory = job.recorder.directory
-    if talk.skipped:
-        return StepResult(step.id, ())
-    turns = talk.board.standing.turns if talk.board.standing else talk.turns
-    texts = [(directory.keep(turn.prompt), directory.keep(turn.reply)) for turn in turns]
-    files = {path: job.files[path] for path in step.paths() if path in job.files}
-    blobs = directory.blobs
-    return StepResult(step.id, StoredTurns(blobs, texts), StoredFiles(blobs, files))
-
-
-def _extracted(step: Step, turn: int, extraction: Extraction) -> Extracted:
-    issues = tuple(f"{issue.kind}: {issue.message}" for issue in extraction.issues)
-    return Extracted(step.id, turn, tuple(extraction.modules), issues)

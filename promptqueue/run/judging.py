@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 
-from promptqueue.queue.model import Step, Turn
+from promptqueue.queue.model import Step
 from promptqueue.run.archive import Past
 from promptqueue.run.events import Event, Judged, Judging, Notice
 from promptqueue.run.imports import imported
 from promptqueue.run.job import Job
 from promptqueue.run.judge import key_of, requirements_of
 from promptqueue.run.refine import Board
+from promptqueue.run.talk import Talk
 from promptqueue.run.verdict import Fault, Judgement
 
 Ids = tuple[str, ...]
@@ -54,31 +55,31 @@ def mendable(
     )
 
 
-def weigh(
-    job: Job, step: Step, turn: int, board: Board, turns: Sequence[Turn], past: Past | None
-) -> Generator[Event, None, bool]:
+def weigh(job: Job, step: Step, talk: Talk, past: Past | None) -> Generator[Event, None, bool]:
     """Judge the files as they stand, if all are usable; a worse version gives way to the best.
 
     Returns:
         Whether what the reply brought stands.
     """
+    board, turns = talk.board, talk.turns
     if not step.checks or not board.complete():
         return True
     texts = _files(job) | board.latest()
-    judgement = yield from _judged(job, step, turn, texts, past, lambda it: board.weigh(it, turns))
+    judgement = yield from _judged(job, step, talk, texts, past, lambda it: board.weigh(it, turns))
     return judgement is None or board.standing is None or board.standing.judgement is judgement
 
 
 def conclude(
-    job: Job, step: Step, turn: int, board: Board, past: Past | None
+    job: Job, step: Step, talk: Talk, past: Past | None
 ) -> Generator[Event, None, tuple[Ids, Ids]]:
     """Return what the step's files meet and what not, as they were left behind."""
+    board = talk.board
     if board.standing is None:
         yield from _take_back(job, step, board)
         return (), ()
     judgement: Judgement | None = board.standing.judgement
     if board.regressed:  # the earlier files stand, with the new ones beside them: judge these
-        judgement = yield from _judged(job, step, turn, _files(job), past, lambda _: True)
+        judgement = yield from _judged(job, step, talk, _files(job), past, lambda _: True)
     if judgement is None:
         return (), ()
     job.verdicts.update(dict.fromkeys(judgement.met, True) | dict.fromkeys(judgement.unmet, False))
@@ -111,7 +112,7 @@ def _files(job: Job) -> dict[str, str]:
 def _judged(
     job: Job,
     step: Step,
-    turn: int,
+    talk: Talk,
     texts: Mapping[str, str],
     past: Past | None,
     weigh: Callable[[Judgement], bool],
@@ -127,6 +128,6 @@ def _judged(
         return None
     record = job.ledger.verdicts[key] = judgement.record()
     seconds = round(time.monotonic() - begin, 3)
-    told = (step.id, turn, key, record, weigh(judgement), seconds, known is not None)
+    told = (step.id, talk.turn, key, record, weigh(judgement), seconds, known is not None)
     yield job.recorder.record(Judged(*told))
     return judgement
