@@ -18,6 +18,7 @@ from promptqueue.errors import StorageError
 from promptqueue.queue.model import Limits
 from promptqueue.run.journal import Record
 from promptqueue.run.ledger import Ledger
+from promptqueue.run.records import is_paid_here
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +139,7 @@ def spending_of(records: Sequence[Record], prices: Mapping[str, Price]) -> Spend
     ledger = Ledger(Limits(), prices).fold(records)
     usage: Usage = ledger.usage
     replies = [r for r in records if r["event"] == "call.finished"]
-    own = [record for record in replies if not record.get("origin")]  # others are an earlier run's
+    own = [record for record in replies if is_paid_here(record)]
     return Spending(
         calls=ledger.calls,
         prompt=usage.prompt,

@@ -12,7 +12,7 @@ from promptqueue.queue.model import Step
 from promptqueue.run.archive import Past
 from promptqueue.run.events import CallStarted, Event
 from promptqueue.run.job import Job
-from promptqueue.run.ledger import reply_from
+from promptqueue.run.records import reply_from
 from promptqueue.run.spending import ask_within_limits
 
 

@@ -6,19 +6,17 @@ import contextlib
 import math
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 from promptqueue.chat.endpoints import Price
-from promptqueue.chat.message import Reply, Request, Usage
+from promptqueue.chat.message import Request, Usage
 from promptqueue.errors import LimitReached
 from promptqueue.queue.model import Limits
-from promptqueue.run.blobs import Blobs
 from promptqueue.run.events import Spent
+from promptqueue.run.journal import Record
+from promptqueue.run.records import usage_paid
 from promptqueue.run.steering import Action
-
-Record = dict[str, Any]
 
 
 class TimeIsUp(BaseException):
@@ -75,8 +73,9 @@ class Ledger:
             elif event == "step.steered":
                 self.decisions[record["key"]] = (record["action"], record["text"])
             elif event in ("call.finished", "call.failed"):
-                if not record.get("origin"):  # what an earlier run has paid for is not paid here
-                    self._spend(model, record)
+                paid = usage_paid(record)
+                if paid is not None:
+                    self.add(model, paid)
                 if event == "call.finished":
                     self.answers[key] = record
             self.finished = event == "run.finished"
@@ -202,10 +201,6 @@ class Ledger:
             )
         return LimitReached(f"the limit {name} is reached: {what}, the limit is {shown}; {way_out}")
 
-    def _spend(self, model: str, record: Record) -> None:
-        if record.get("usage"):
-            self.add(model, Usage(**record["usage"]))
-
     def _clock(self, event: str, at: str) -> None:
         now = datetime.fromisoformat(at).timestamp()
         if event == "run.started":
@@ -214,22 +209,6 @@ class Ledger:
             self._session = (now, now)
         elif self._session:
             self._session = (self._session[0], now)
-
-
-def reply_record(reply: Reply, text: str, reasoning: str) -> Record:
-    """Return what the journal says of a reply; `text` and `reasoning` are digests of blobs."""
-    record = asdict(reply)
-    return {**record, "text": text, "reasoning": reasoning}
-
-
-def reply_from(record: Record, blobs: Blobs) -> Reply:
-    """Return the reply that `reply_record` described."""
-    names = Reply.__dataclass_fields__
-    data = {name: record[name] for name in names if name in record}
-    data["usage"] = Usage(**record["usage"])
-    data["text"] = blobs.get(record["text"])
-    data["reasoning"] = blobs.get(record["reasoning"]) if record["reasoning"] else ""
-    return Reply(**data)
 
 
 def _tokens(usage: Usage) -> int:

@@ -14,6 +14,7 @@ from promptqueue.chat.message import Usage
 from promptqueue.errors import StorageError
 from promptqueue.run.blobs import Blobs
 from promptqueue.run.journal import Record, RunDirectory
+from promptqueue.run.records import is_paid_here, usage_paid
 
 _TAIL_BYTES = 65_536
 """Enough for the last event of a run, whatever it says."""
@@ -228,8 +229,8 @@ def _call(record: Record) -> Call:
 
 
 def _spend(call: Call, record: Record) -> None:
-    if record.get("usage"):
-        spent = Usage(**record["usage"])
+    spent = usage_paid(record)
+    if spent is not None:
         call.usage = spent if call.usage is None else call.usage + spent
 
 
@@ -243,7 +244,7 @@ def _note(call: Call, record: Record) -> None:
         call.waits.append((record["seconds"], record["reason"]))
     elif event == "call.finished":
         call.ended, call.reply, call.finish = record["at"], record["text"], record["finish_reason"]
-        if not call.reused:
+        if is_paid_here(record):
             _spend(call, record)
             call.seconds = record["seconds"]
     elif event == "modules.extracted":

@@ -9,7 +9,7 @@ from typing import IO, TypeVar
 from promptqueue.chat.message import Answered, AttemptFailed, Delta, Reply
 from promptqueue.run.events import Event, RunFinished, StepsStale
 from promptqueue.run.journal import RunDirectory
-from promptqueue.run.ledger import reply_record
+from promptqueue.run.records import reply_record
 
 E = TypeVar("E", bound=Event)
 _SPOOL_EVERY_S = 0.5
@@ -43,10 +43,7 @@ class Recorder:
 
     def copy_answer(self, reply: Reply, origin: str) -> None:
         """Keep an answer of an earlier run, so that this run can be read without the other."""
-        text = self.directory.keep(reply.text)
-        reasoning = self.directory.keep(reply.reasoning) if reply.reasoning else ""
-        record = reply_record(reply, text, reasoning)
-        self.directory.append(Answered.kind, **record, origin=origin)
+        self.directory.append(Answered.kind, **reply_record(reply, self.directory), origin=origin)
 
     def cut(self, event: AttemptFailed) -> None:
         """Journal what a reply under way has cost; its text goes with `interrupted`."""
@@ -75,11 +72,9 @@ class Recorder:
         self.directory.close()
 
     def _record_answer(self, event: Answered) -> None:
-        reply = event.reply
-        text = self.directory.keep(reply.text, durable=True)  # the first of two fsyncs a call
-        reasoning = self.directory.keep(reply.reasoning) if reply.reasoning else ""
-        self.directory.append(event.kind, **reply_record(reply, text, reasoning))
-        self.directory.commit()  # the second
+        record = reply_record(event.reply, self.directory, durable=True)  # one fsync of two a call
+        self.directory.append(event.kind, **record)
+        self.directory.commit()  # the other
         self._spool.clear()
 
 

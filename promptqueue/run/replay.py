@@ -20,9 +20,10 @@ from promptqueue.run.archive import OneRun, read_past
 from promptqueue.run.events import Event
 from promptqueue.run.history import Outcomes, models_asked, outcomes, sources_of, was_judged
 from promptqueue.run.job import Job
-from promptqueue.run.journal import Record, RunDirectory, create_run
+from promptqueue.run.journal import RunDirectory, create_run
 from promptqueue.run.ledger import Ledger
 from promptqueue.run.recorder import Recorder
+from promptqueue.run.records import blobs_of
 from promptqueue.run.runner import run_queue
 from promptqueue.run.workspace import Workspace
 
@@ -111,16 +112,8 @@ def replay(path: Path) -> Replay:
 
 def _check_blobs(directory: RunDirectory) -> None:
     """Read every text that the journal names: prompts and files come out the same without it."""
-    for digest in {each for record in directory.records() for each in _blobs_of(record)}:
+    for digest in {each for record in directory.records() for each in blobs_of(record)}:
         directory.blobs.read(digest)
-
-
-def _blobs_of(record: Record) -> Iterator[str]:
-    """Yield the digests of the texts that a record of the journal stands for."""
-    yield from (digest for _, digest in record.get("messages", ()))
-    names = ["sources", "text", "reasoning", "partial", "old"]
-    names += ["digest"] if record["event"] == "file.written" else []  # elsewhere, of messages
-    yield from (record[name] for name in names if record.get(name))
 
 
 def _exhaust(events: Iterator[Event]) -> None:
