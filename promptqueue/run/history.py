@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from promptqueue.queue.model import Queue, StepResult
-from promptqueue.run.journal import RunDirectory
+from promptqueue.run.journal import Record, RunDirectory
 from promptqueue.run.stored import StoredFiles, StoredTurns
 
 Outcomes = dict[str, list[tuple[str, ...]]]
@@ -118,15 +118,6 @@ def prompts_asked(directory: RunDirectory) -> dict[str, str]:
     return {r["step"]: r["digest"] for r in records if r["event"] == "step.started"}
 
 
-def was_judged(directory: RunDirectory) -> bool:
-    """Tell whether steps were judged when they landed, the last time that the run was at work."""
-    judged = False
-    for record in directory.records():
-        if record["event"] == "run.started":
-            judged = bool(record.get("judged"))
-    return judged
-
-
 def stale_since_correction(directory: RunDirectory) -> tuple[str, ...]:
     """Return the steps that wait to be asked again since an earlier one was corrected."""
     stale: tuple[str, ...] = ()
@@ -144,13 +135,20 @@ def models_asked(directory: RunDirectory) -> dict[str, str]:
     return {record["step"]: record["model"] for record in asked}
 
 
+def was_judged(directory: RunDirectory) -> bool:
+    """Tell whether steps were judged when they landed, the last time that the run was at work."""
+    return bool(_latest_start(directory).get("judged"))
+
+
 def sources_of(directory: RunDirectory) -> str:
     """Return the digest of the sources that the run was last at work with, or nothing."""
-    digest = ""
-    for record in directory.records():
-        if record["event"] == "run.started":
-            digest = record.get("sources", "")
-    return digest
+    return str(_latest_start(directory).get("sources", ""))
+
+
+def _latest_start(directory: RunDirectory) -> Record:
+    """Return the record of when the run last began or went on; older ones lack some fields."""
+    starts = [record for record in directory.records() if record["event"] == "run.started"]
+    return starts[-1] if starts else {}
 
 
 def outcomes(directory: RunDirectory) -> Outcomes:
