@@ -22,7 +22,7 @@ def interface_of(source: str) -> str:
     """
     try:
         tree = parse_quietly(source)
-        body = [_reduced(node) for node in tree.body if not _is_main_guard(node)]
+        body = [_reduced(node) for node in tree.body if not is_main_guard(node)]
         return ast.unparse(ast.Module(body=body, type_ignores=[])) + "\n"
     except UNPARSABLE:
         return source
@@ -55,7 +55,7 @@ def _reduced(node: ast.stmt) -> ast.stmt:
     return node
 
 
-def _is_main_guard(node: ast.stmt) -> bool:
+def is_main_guard(node: ast.stmt) -> bool:
     """Tell whether this is `if __name__ == "__main__"`."""
     return isinstance(node, ast.If) and any(
         isinstance(each, ast.Name) and each.id == "__name__" for each in ast.walk(node.test)

@@ -8,10 +8,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from promptqueue.queue.interface import UNPARSABLE, Definition, parse_quietly
+from promptqueue.run.guards import Import, guards, new_guards, new_imports
+from promptqueue.run.places import Places, Replacement, after_docstring, after_imports, start_of
+from promptqueue.run.rows import spread
 from promptqueue.run.torn import header_length, lines_of, parse_torn
 from promptqueue.run.units import (
     Constant,
-    Named,
     Scope,
     constants,
     definitions,
@@ -22,7 +24,8 @@ from promptqueue.run.units import (
 )
 from promptqueue.verify.lint import names_bound
 
-_Import = ast.Import | ast.ImportFrom
+_STRING = ast.Constant | ast.JoinedStr
+_FUTURE = "from __future__"
 
 
 def spliced(whole: str, part: str, *, adding: bool = False) -> str | None:
@@ -32,7 +35,8 @@ def spliced(whole: str, part: str, *, adding: bool = False) -> str | None:
     What is new there stands before the first function or class of them, or else behind all that
     the file defines; but behind what it reads when the file is imported, and before what then
     reads it.
-    Imports that are new stand after the others.
+    Imports that are new stand after the others; one that stands under a guard, such as `try`, is
+    not new, unless that is `if TYPE_CHECKING`.
     A class that comes with some of its methods or fields is amended as a file is: small models
     end at the method that they were asked about.
 
@@ -47,14 +51,14 @@ def spliced(whole: str, part: str, *, adding: bool = False) -> str | None:
         the file anew, with every definition, all that they name, and all that runs beside them.
     """
     try:
-        tree, sent = parse_torn(whole), parse_torn(part)
+        new = _source(spread(part))
+        old = _source(spread(whole, {*_rows(parse_torn(whole), new.scope)}))
     except UNPARSABLE:
         return None
-    adds = adding and units(tree) and definitions(sent)  # constants alone: an example of its use
-    old, new = _Source(tree, lines_of(whole)), _Source(sent, lines_of(part))
-    if not (adds or _replaced(tree, sent)) or _is_anew(old, new):
+    adds = adding and units(old.scope) and definitions(new.scope)  # constants alone: an example
+    if not (adds or _replaced(old.scope, new.scope)) or _is_anew(old, new):
         return None
-    edits = [_imports(tree, sent), *_amended(old, new)]
+    edits = [*_imports(old.scope, new.scope), *_amended(old, new)]
     return "\n".join(_edited(old.lines, edits)) + "\n"
 
 
@@ -74,15 +78,28 @@ class _Source(NamedTuple):
     lines: Sequence[str]
     """Of the whole file."""
 
-    def text(self, node: ast.stmt, column: int) -> list[str]:
-        """Return the lines of one of its statements, moved to a column."""
-        start, end = span(node)
-        return [_moved(line, column - node.col_offset) for line in self.lines[start - 1 : end]]
+    def moved(self, start: int, end: int, indent: str) -> list[str]:
+        """Return the lines from `start` up to `end`, counted from 0, at another indentation.
+
+        What is inside of a string is left as it is.
+        """
+        was = _indentation(self.lines[start])
+        if was == indent:
+            return [*self.lines[start:end]]
+        strings = [node for node in ast.walk(self.scope) if isinstance(node, _STRING)]
+        fixed = {line for node in strings for line in range(node.lineno, node.end_lineno or 0)}
+        return [
+            line if number in fixed or not line.startswith(was) else indent + line.removeprefix(was)
+            for number, line in enumerate(self.lines[start:end], start)
+        ]
+
+    def indentation(self) -> str:
+        """Return what its statements begin with."""
+        return _indentation(self.lines[start_of(self.scope.body[0])])
 
 
-class _Replacement(NamedTuple):
-    was: Named
-    now: Named
+def _source(text: str) -> _Source:
+    return _Source(parse_torn(text), lines_of(text))
 
 
 class _Edit(NamedTuple):
@@ -102,11 +119,8 @@ def _edited(lines: Sequence[str], edits: Iterable[_Edit]) -> list[str]:
     return [*edited, *lines[done:]]
 
 
-def _moved(line: str, shift: int) -> str:
-    """Return a line so many columns further to the right; nothing but blanks is cut off."""
-    if shift >= 0:
-        return " " * shift + line if line else line
-    return line[-shift:] if not line[:-shift].strip() else line
+def _indentation(line: str) -> str:
+    return line[: len(line) - len(line.lstrip())].rpartition("\f")[2]
 
 
 # A part, or all of it.
@@ -131,7 +145,7 @@ def _leans_on(part: Scope, whole: Scope) -> bool:
 def _running(scope: Scope) -> Counter[type[ast.stmt]]:
     """Count what is there for what it does, such as the main guard, by its kind."""
     quiet = {node for _, node in named(scope)}
-    others = [node for node in scope.body if node not in quiet and not isinstance(node, _Import)]
+    others = [node for node in scope.body if node not in quiet and not isinstance(node, Import)]
     return Counter(type(node) for node in others if not _is_text(node))
 
 
@@ -150,34 +164,68 @@ def _is_part(old: ast.ClassDef, new: ast.ClassDef) -> bool:
 # What becomes of the file.
 
 
-def _replaced(old: Scope, new: Scope) -> list[_Replacement]:
+def _replaced(old: Scope, new: Scope) -> list[Replacement]:
     """Return what takes the place of what."""
-    known, sent = units(old), units(new)
-    return [_Replacement(node, sent[name]) for name, node in known.items() if name in sent]
+    known, sent = _named(old), _named(new)
+    found = list[Replacement]()
+    for name in known.keys() & sent.keys():
+        now = _with_overloads(sent[name], new)
+        was = _with_overloads(known[name], old) if len(now) > 1 else [known[name]]
+        found.append(Replacement(was, now))
+    return sorted(found, key=lambda each: each.place)
+
+
+def _named(scope: Scope) -> dict[str, ast.stmt]:
+    return {**guards(scope), **units(scope)}
+
+
+def _with_overloads(node: ast.stmt, scope: Scope) -> list[ast.stmt]:
+    """Return a statement, behind the overloads that stand right before it if it is a function."""
+    found, before = [node], scope.body[: scope.body.index(node)]
+    while before and _is_overload(before[-1], node):
+        found.insert(0, before.pop())
+    return found
+
+
+def _is_overload(node: ast.stmt, function: ast.stmt) -> bool:
+    if not (isinstance(node, Definition) and isinstance(function, Definition)):
+        return False
+    overloads = [ast.unparse(each).endswith("overload") for each in node.decorator_list]
+    return node.name == function.name and any(overloads)
+
+
+def _rows(old: Scope, new: Scope) -> Iterator[int]:
+    """Yield the first and last lines of what is replaced, also within classes, and their heads."""
+    for each in _replaced(old, new):
+        was, now = each.was[-1], each.now[-1]
+        yield from span(was)
+        if isinstance(was, ast.ClassDef) and isinstance(now, ast.ClassDef):
+            yield from span(was.body[0])
+            yield from _rows(was, now)
 
 
 def _amended(old: _Source, new: _Source) -> list[_Edit]:
     edits = list[_Edit]()
     for each in _replaced(old.scope, new.scope):
-        anew = _Edit(_start(each.was), span(each.was)[1], new.text(each.now, each.was.col_offset))
+        text = new.moved(start_of(each.now[0]), span(each.now[-1])[1], old.indentation())
+        anew = _Edit(each.place, span(each.was[-1])[1], text)
         edits += _within(each, old, new) or [anew]
     return [*edits, *_additions(old, new)]
 
 
-def _within(replaced: _Replacement, old: _Source, new: _Source) -> list[_Edit]:
+def _within(replaced: Replacement, old: _Source, new: _Source) -> list[_Edit]:
     """Return the edits within a class of which a part was sent; else none."""
-    was, now = replaced
+    was, now = replaced.was[-1], replaced.now[-1]
     if not (isinstance(was, ast.ClassDef) and isinstance(now, ast.ClassDef) and _is_part(was, now)):
         return []
+    inner = _amended(_Source(was, old.lines), _Source(now, new.lines))
     docstring = ast.get_docstring(now) is not None
     end = _head_end(was, old.lines, docstring=docstring)
     sent_end = _head_end(now, new.lines, docstring=docstring)
     if not (end and sent_end):
-        return []
-    shift = was.col_offset - now.col_offset
-    head = [_moved(line, shift) for line in new.lines[_start(now) : sent_end]]
-    inner = _amended(_Source(was, old.lines), _Source(now, new.lines))
-    return [_Edit(_start(was), end, head), *inner]
+        return inner
+    head = new.moved(start_of(now), sent_end, old.indentation())
+    return [_Edit(start_of(was), end, head), *inner]
 
 
 def _head_end(node: ast.ClassDef, lines: Sequence[str], *, docstring: bool) -> int:
@@ -190,76 +238,37 @@ def _head_end(node: ast.ClassDef, lines: Sequence[str], *, docstring: bool) -> i
 
 
 def _additions(old: _Source, new: _Source) -> Iterator[_Edit]:
-    """Yield what is new, behind what it reads at import and before what reads it then.
-
-    What has to stand behind something that is replaced goes to the end, where that allows it:
-    if it calls that, it needs all the rest, too.
-    """
-    body, replaced = old.scope.body, _replaced(old.scope, new.scope)
-    bound = {name: span(node)[1] for node in body for name in names_bound([node])}
-    needs = _needs(new.scope)
-    reads = {node: names_read(node) for node in body} | {was: needs[now] for was, now in replaced}
-    ends = {span(node)[1] for node in body if isinstance(node, Named | _Import)}
+    """Yield what is new."""
+    places = Places(old.scope, new.scope, _replaced(old.scope, new.scope))
     gap = [""] * (2 if isinstance(old.scope, ast.Module) else 1)
-    for node in _new(old.scope, new.scope):
-        names = names_bound([node])
-        behind = max((bound.get(name, 0) for name in names | needs[node]), default=0)
-        before = min((_start(each) for each in body if names & reads[each]), default=max(ends))
-        places = (min(_usual_place(node, replaced, max(ends)), before), before)
-        at = next((place for place in places if place >= behind), max(ends))
-        text = new.text(node, body[0].col_offset)
-        yield _Edit(at, at, [*gap, *text] if at in ends else [*text, *gap])
+    for nodes in _new(old.scope, new.scope):
+        text = new.moved(start_of(nodes[0]), span(nodes[-1])[1], old.indentation())
+        at = places.take(nodes)
+        yield _Edit(at, at, [*gap, *text] if places.is_behind(at) else [*text, *gap])
 
 
-def _usual_place(node: Named, replaced: Sequence[_Replacement], end: int) -> int:
-    """Return a place before the definitions that are replaced, but behind the constants."""
-    if starts := [_start(was) for was, _ in replaced if isinstance(was, Definition)]:
-        return min(starts)
-    ends = [span(was)[1] for was, _ in replaced if isinstance(node, Constant)]
-    return max(ends, default=end)
+def _new(old: Scope, new: Scope) -> list[list[ast.stmt]]:
+    """Return the definitions, constants and guards that the file does not have, in their order.
 
-
-def _new(old: Scope, new: Scope) -> list[Named]:
-    """Return the definitions and constants that the file does not have."""
-    known = units(old)
+    A constant is none if something else binds it there, such as an import.
+    """
+    known, brought = units(old), set[ast.stmt](new_guards(old, new))
     bound = names_bound([node for node in old.body if not isinstance(node, Constant)])
-    return [
-        node
-        for name, node in named(new)
-        if name not in known and (isinstance(node, Definition) or not bound & names_bound([node]))
-    ]
+    for name, node in named(new):
+        fresh = names_bound([node]) - names_read(node)
+        if name not in known and (isinstance(node, Definition) or not bound & fresh):
+            brought.add(node)
+    found = [_with_overloads(node, new) for node in new.body if node in brought]
+    parts = {node for nodes in found for node in nodes[:-1]}
+    return [nodes for nodes in found if nodes[-1] not in parts]
 
 
-def _needs(scope: Scope) -> dict[ast.stmt, frozenset[str]]:
-    """Return what each statement reads at import, by itself or by what it reads of those before."""
-    needs, of_name = dict[ast.stmt, frozenset[str]](), dict[str, frozenset[str]]()
-    for node in scope.body:
-        read = names_read(node)
-        needs[node] = read.union(*(of_name.get(name, ()) for name in read))
-        of_name |= dict.fromkeys(names_bound([node]), needs[node])
-    return needs
-
-
-def _start(node: ast.stmt) -> int:
-    return span(node)[0] - 1
-
-
-def _imports(old: Scope, new: Scope) -> _Edit:
+def _imports(old: Scope, new: Scope) -> list[_Edit]:
     """Return the imports that are new, behind the others and before all else that changes."""
-    known = {ast.unparse(node) for node in old.body if isinstance(node, _Import)}
-    wanted = [ast.unparse(node) for node in new.body if _is_wanted(node)]
-    at = min([_after_imports(old), *(_start(was) for was, _ in _replaced(old, new))])
-    return _Edit(at, at, [line for line in wanted if line not in known])
-
-
-def _is_wanted(node: ast.stmt) -> bool:
-    """Tell whether this is an import that may stand anywhere."""
-    in_front = isinstance(node, ast.ImportFrom) and node.module == "__future__"
-    return isinstance(node, _Import) and not in_front
-
-
-def _after_imports(tree: Scope) -> int:
-    """Return how many lines stand before the place for another import."""
-    ends = [span(node)[1] for node in tree.body if isinstance(node, _Import)]
-    docstring = tree.body[:1] if ast.get_docstring(tree) is not None else []
-    return max([*ends, *(span(node)[1] for node in docstring)], default=0)
+    lines = new_imports(old, new)
+    at = min([after_imports(old), *(each.place for each in _replaced(old, new))])
+    front = after_docstring(old)
+    return [
+        _Edit(front, front, [line for line in lines if line.startswith(_FUTURE)]),
+        _Edit(at, at, [line for line in lines if not line.startswith(_FUTURE)]),
+    ]

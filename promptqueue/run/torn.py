@@ -34,6 +34,7 @@ def parse_torn(text: str) -> ast.Module:
 
 def lines_of(text: str) -> list[str]:
     """Split where Python's parser does; `splitlines` knows more ends of lines than that."""
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     return text.removesuffix("\n").split("\n")
 
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import ast
 import copy
+import sys
 from typing import NamedTuple
 
 from promptqueue.queue.interface import UNPARSABLE, Definition
 from promptqueue.run.torn import parse_torn
 from promptqueue.verify.lint import names_bound
 
-Constant = ast.Assign | ast.AnnAssign
+if sys.version_info >= (3, 12):
+    Constant = ast.Assign | ast.AnnAssign | ast.TypeAlias
+else:
+    Constant = ast.Assign | ast.AnnAssign
 Named = Definition | Constant
 Scope = ast.Module | ast.ClassDef
 
@@ -51,26 +55,34 @@ def constants(scope: Scope) -> dict[str, Constant]:
 
 
 def named(scope: Scope) -> list[tuple[str, Named]]:
-    """Return what has a name, in its order; what sets a property `x` goes by `x.setter`."""
-    found = [(_name_in(scope, node), node) for node in scope.body if isinstance(node, Named)]
+    """Return what has a name, in its order.
+
+    What sets a property `x` goes by `x.setter`, and what makes another `x` of `x` by `x again`.
+    """
+    found = [(_name_of(node), node) for node in scope.body if isinstance(node, Named)]
     return [(name, node) for name, node in found if name]
 
 
-def names_read(node: ast.stmt) -> frozenset[str]:
-    """Return the names that have to be there when a module comes to this statement.
+def names_read(node: ast.AST) -> frozenset[str]:
+    """Return the names that have to be there when a module comes to a statement or expression.
 
     What the body of a function reads is not among them.
     """
-    found, waiting = set[str](), list[ast.AST]([node])
+    found, own, waiting = set[str](), set[str](), list[ast.AST]([node])
     while waiting:
         inner = waiting.pop()
-        if isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef):
-            inner = copy.copy(inner)
-            inner.body = []
-        if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Load):
-            found.add(inner.id)
+        match inner:
+            case ast.FunctionDef() | ast.AsyncFunctionDef():
+                inner = copy.copy(inner)
+                inner.body = []
+            case ast.Lambda(args=arguments):
+                inner = arguments
+            case ast.comprehension(target=target):
+                own |= {each.id for each in ast.walk(target) if isinstance(each, ast.Name)}
+            case ast.Name(id=name, ctx=ast.Load()):
+                found.add(name)
         waiting += ast.iter_child_nodes(inner)
-    return frozenset(found)
+    return frozenset(found - own)
 
 
 def span(node: ast.stmt) -> tuple[int, int]:
@@ -88,13 +100,17 @@ def _opening(node: Named) -> str:
     return ast.unparse(bare).removesuffix(" ...")
 
 
-def _name_in(scope: Scope, node: Named) -> str:
-    if isinstance(node, Definition):
-        return _accessor(node) or node.name
+def _name_of(node: Named) -> str:
     match node:
-        case ast.AnnAssign(target=ast.Name(id=name)) if isinstance(scope, ast.ClassDef):
+        case ast.FunctionDef(name="_"):  # those that singledispatch registers
+            return _opening(node)
+        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+            return _accessor(node) or node.name
+        case ast.AnnAssign(target=ast.Name(id=name), value=None):
             return name  # a field, even without a value
-    return ", ".join(sorted(names_bound([node])))
+    names = names_bound([node])
+    again = node.value is not None and names & names_read(node.value)
+    return ", ".join(sorted(names)) + (" again" if again else "")
 
 
 def _accessor(node: Definition) -> str:

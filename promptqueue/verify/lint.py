@@ -69,13 +69,26 @@ def top_level_names(text: str) -> frozenset[str]:
 
 def names_bound(body: Sequence[ast.stmt]) -> frozenset[str]:
     """Return every name that statements bind; a star stands for all that an import may bring."""
-    return frozenset(name for node in _statements(body) for name in _bound_by(node))
+    return frozenset(name for node in statements(body) for name in _bound_by(node))
+
+
+def statements(body: Sequence[ast.stmt]) -> Iterator[ast.AST]:
+    """Walk what runs at import: into if, try, with and loops, not into functions and classes."""
+    # A stack, not recursion: a chain of a thousand elif is a tree a thousand levels deep.
+    waiting: list[ast.AST] = [*reversed(body)]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            inner = ast.stmt | ast.excepthandler | ast.match_case | ast.withitem
+            children = [child for child in ast.iter_child_nodes(node) if isinstance(child, inner)]
+            waiting.extend(reversed(children))
 
 
 def top_level_definitions(text: str) -> frozenset[str]:
     """Return the functions and classes that a Python module defines at its top level."""
     tree = _tree_or_none(text)
-    nodes = () if tree is None else _statements(tree.body)
+    nodes = () if tree is None else statements(tree.body)
     definitions = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
     return frozenset(node.name for node in nodes if isinstance(node, definitions))
 
@@ -141,19 +154,6 @@ def _tree_or_none(text: str) -> ast.Module | None:
         return _parse_python(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
-
-
-def _statements(body: Sequence[ast.stmt]) -> Iterator[ast.AST]:
-    """Walk what runs at import: into if, try, with and loops, not into functions and classes."""
-    # A stack, not recursion: a chain of a thousand elif is a tree a thousand levels deep.
-    waiting: list[ast.AST] = [*reversed(body)]
-    while waiting:
-        node = waiting.pop()
-        yield node
-        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            inner = ast.stmt | ast.excepthandler | ast.match_case | ast.withitem
-            children = [child for child in ast.iter_child_nodes(node) if isinstance(child, inner)]
-            waiting.extend(reversed(children))
 
 
 def _bound_by(node: ast.AST) -> Iterable[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -353,3 +355,25 @@ def test_what_is_added_stands_behind_an_import_at_the_end() -> None:
     part = "import os\n\n\ndef g():\n    return os.sep\n"
 
     assert spliced(whole, part, adding=True) == f"{whole}{part}"
+
+
+@pytest.mark.parametrize("end", ["\r\n", "\r"])
+def test_lines_may_end_as_on_other_systems(end: str) -> None:
+    mended = spliced(WHOLE.replace("\n", end), "def last():\n    return 5\n")
+
+    assert mended == WHOLE.replace("return 4", "return 5")
+
+
+def test_what_is_added_stands_behind_a_loop_that_it_reads() -> None:
+    whole = "def f(): ...\n\n\nfor number in (1, 2):\n    f()\n"
+
+    mended = spliced(whole, "last = number\n\n\ndef g(): ...\n", adding=True)
+
+    assert imported(mended or "")["last"] == 2
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="`type` is a statement of Python 3.12")
+def test_a_type_takes_the_place_of_its_old_self() -> None:
+    whole = f"type Size = int\n\n\n{WHOLE}"
+
+    assert spliced(whole, "type Size = float\n") == whole.replace("int", "float", 1)
