@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from promptqueue.chat.message import Message
 from promptqueue.chat.quirks import estimate_prompt
 from promptqueue.errors import StorageError
-from promptqueue.queue.model import Step, StepResult, Turn
+from promptqueue.queue.model import Queue, Step, StepResult, Turn
 from promptqueue.queue.render import placeholder, render_step
 from promptqueue.run.archive import RunArchive
 from promptqueue.run.history import models_asked, result_of, step_results
@@ -75,7 +75,7 @@ def forecast(plan: Plan) -> list[Forecast]:
         result = result_of(RunDirectory(plan.runs / past.run), key) if past else None
         if past is not None and result is not None:
             told.append(Forecast(step.id, number, title, f"answered by {past.run}", False))
-            known[step.id] = replace(result, id=step.id)
+            known[step.id] = _as_left(step, result, known)
             continue
         reason = _reason(forced, waits_for, seen=step.id in guesses)
         unknown.add(step.id)
@@ -133,16 +133,37 @@ def _waits_for(
     for name in known:
         if name not in unknown:
             continue
-        other = {**known, name: _altered(known[name])}
+        other = _altered(plan.loaded.queue, known, name)
         if name in context or render_step(plan.loaded, step, plan.inputs, other) != messages:
             return name
     return ""
 
 
-def _altered(result: StepResult) -> StepResult:
-    """Return a result that differs in everything that a template can see."""
-    files = {path: f"{text}\nanother = 1\n" for path, text in result.files.items()}
-    return StepResult(result.id, (Turn("another prompt", "another reply"),), files)
+def _as_left(step: Step, result: StepResult, known: Mapping[str, StepResult]) -> StepResult:
+    """Return a result as a run keeps it: a file that the step did not write is as it was before."""
+    versions: dict[str, str] = {}
+    for each in (*known.values(), result):
+        versions |= {path: each.files[path] for path in step.paths() if path in each.files}
+    files = {path: versions[path] for path in step.paths() if path in versions}
+    return StepResult(step.id, result.turns, files)
+
+
+def _altered(queue: Queue, known: Mapping[str, StepResult], name: str) -> dict[str, StepResult]:
+    """Return the results if one differed in everything that a template can see.
+
+    Its files live on in those of later steps that left them as they were, or amended them.
+    """
+    names, altered, living = [*known], dict(known), {**known[name].files}
+    for step in queue.steps[names.index(name) : len(names)]:
+        files = {**known[step.id].files}
+        for output in step.outputs:
+            was, text = living.pop(output.path, None), files.get(output.path)
+            if was is not None and text is not None and (output.parts or text == was):
+                living[output.path] = text
+                files[output.path] = f"{text}\nanother = 1\n"
+        altered[step.id] = replace(known[step.id], files=files)
+    altered[name] = replace(altered[name], turns=(Turn("another prompt", "another reply"),))
+    return altered
 
 
 def _latest(plan: Plan) -> RunDirectory | None:

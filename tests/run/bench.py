@@ -82,16 +82,7 @@ class Bench:
         """Run with these answers; events also of a run that fails are in `events`."""
         self.chat = self.script(list(script))
         self.events = []
-        loaded = load_queue(self.queue_path)
-        plan = Plan(
-            loaded=loaded,
-            inputs=resolve_inputs(loaded.queue),
-            endpoint=REMOTE,
-            out=self.folder / "out",
-            runs=self.folder / "runs",
-            model="m",
-            **self.plan_options,
-        )
+        plan = self.plan()
         latest = self.directory().path if resume or correction else None
         with mock.patch.multiple(
             "promptqueue.run.session", contract_judge=MarkJudge, why_not=lambda loaded: ""
@@ -100,6 +91,19 @@ class Bench:
                 self.events.append(event)
                 self.on_event(event)
         return self.events
+
+    def plan(self) -> Plan:
+        """Return what a run is to do."""
+        loaded = load_queue(self.queue_path)
+        return Plan(
+            loaded=loaded,
+            inputs=resolve_inputs(loaded.queue),
+            endpoint=REMOTE,
+            out=self.folder / "out",
+            runs=self.folder / "runs",
+            model="m",
+            **self.plan_options,
+        )
 
     def refine(self, step: str, text: str, *script: Any, rerun: bool = False) -> list[Event]:
         """Correct a step of the latest run, with these answers."""
