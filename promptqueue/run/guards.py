@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 
 from promptqueue.queue.interface import Definition, is_main_guard
 from promptqueue.run.units import Constant, Scope
@@ -28,11 +28,12 @@ def new_guards(old: Scope, new: Scope) -> list[Guard]:
 
 
 def new_imports(old: Scope, new: Scope) -> list[str]:
-    """Return the import statements of `new`, without what `old` imports, if under a guard.
+    """Return the import statements of `new`, without what `old` imports, be it under `try`.
 
-    What is imported for types alone is not there at run time.
+    What `old` imports under `if` counts if its other branch binds the name, too: else, as with
+    `if TYPE_CHECKING`, it may not be there at run time.
     """
-    have = _imported(_at_run_time(old.body))
+    have = _certain(old)
     wanted = [_without(have, node) for node in new.body if isinstance(node, Import)]
     return [ast.unparse(node) for node in wanted if node.names]
 
@@ -46,46 +47,45 @@ def _is_guard(node: Guard) -> bool:
 
 def _brings(node: Guard, old: Scope) -> bool:
     """Tell whether what comes first defines something, or imports what `old` does not."""
-    have = _imported(old.body if _is_for_types(node) else _at_run_time(old.body))
-    return bool(_imported(node.body) - have) or any(isinstance(n, Definition) for n in node.body)
+    have = _lines(_imports(old.body)) if _is_for_types(node) else _certain(old)
+    missing = _lines(_imports(node.body)) - have
+    return bool(missing) or any(isinstance(each, Definition) for each in node.body)
 
 
 def _condition(node: Guard) -> str:
     return f"if {ast.unparse(node.test)}" if isinstance(node, ast.If) else "try"
 
 
-def _is_for_types(node: ast.stmt) -> bool:
+def _is_for_types(node: Guard) -> bool:
     """Tell whether this is `if TYPE_CHECKING`, with or without its module."""
-    if not isinstance(node, ast.If):
-        return False
-    return ast.unparse(node.test).rpartition(".")[2] == "TYPE_CHECKING"
+    return _condition(node).split(".")[-1].removeprefix("if ") == "TYPE_CHECKING"
 
 
-def _at_run_time(body: Iterable[ast.stmt]) -> list[ast.stmt]:
-    """Return the statements without those for type checkers alone."""
-    return [
-        each
-        for node in body
-        for each in (node.orelse if isinstance(node, ast.If) and _is_for_types(node) else [node])
-    ]
+def _certain(scope: Scope) -> frozenset[str]:
+    """Return what is imported whichever branch of an `if` is taken."""
+    found = list[Import]()
+    for node in scope.body:
+        imports = _imports([node])
+        if isinstance(node, ast.If):
+            both = names_bound(node.body) & names_bound(node.orelse)
+            imports = [each for each in imports if names_bound([each]) <= both]
+        found += imports
+    return _lines(found)
 
 
-def _imported(body: list[ast.stmt]) -> frozenset[str]:
-    """Return what statements import, each name as an import of its own."""
+def _imports(body: Sequence[ast.stmt]) -> list[Import]:
+    """Return what statements import, each name by an import of its own."""
     nodes = [node for node in statements(body) if isinstance(node, Import)]
-    return frozenset(line for node in nodes for line in _single(node))
+    return [_with_names(node, [alias]) for node in nodes for alias in node.names]
 
 
-def _single(node: Import) -> Iterator[str]:
-    for alias in node.names:
-        yield ast.unparse(_with_names(node, [alias]))
+def _lines(imports: Iterable[Import]) -> frozenset[str]:
+    return frozenset(ast.unparse(node) for node in imports)
 
 
 def _without(have: frozenset[str], node: Import) -> Import:
-    names = [
-        alias for alias, line in zip(node.names, _single(node), strict=True) if line not in have
-    ]
-    return _with_names(node, names)
+    fresh = [each for each in _imports([node]) if ast.unparse(each) not in have]
+    return _with_names(node, [alias for each in fresh for alias in each.names])
 
 
 def _with_names(node: Import, names: list[ast.alias]) -> Import:

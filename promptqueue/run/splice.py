@@ -35,8 +35,7 @@ def spliced(whole: str, part: str, *, adding: bool = False) -> str | None:
     What is new there stands before the first function or class of them, or else behind all that
     the file defines; but behind what it reads when the file is imported, and before what then
     reads it.
-    Imports that are new stand after the others; one that stands under a guard, such as `try`, is
-    not new, unless that is `if TYPE_CHECKING`.
+    Imports that are new stand after the others; one that `whole` has under `try` is not new.
     A class that comes with some of its methods or fields is amended as a file is: small models
     end at the method that they were asked about.
 
@@ -190,8 +189,8 @@ def _with_overloads(node: ast.stmt, scope: Scope) -> list[ast.stmt]:
 def _is_overload(node: ast.stmt, function: ast.stmt) -> bool:
     if not (isinstance(node, Definition) and isinstance(function, Definition)):
         return False
-    overloads = [ast.unparse(each).endswith("overload") for each in node.decorator_list]
-    return node.name == function.name and any(overloads)
+    names = {getattr(each, "attr", getattr(each, "id", "")) for each in node.decorator_list}
+    return node.name == function.name and "overload" in names
 
 
 def _rows(old: Scope, new: Scope) -> Iterator[int]:

@@ -9,6 +9,8 @@ from promptqueue.run.splice import spliced
 FUNCTIONS = "\n\n\ndef f(): ...\n\n\ndef g(): ...\n"
 PLAIN = "import json"
 TRIED = "try:\n    import json\nexcept ImportError:\n    json = None"
+EITHER = "if FLAG:\n    import json\nelse:\n    import simplejson as json"
+PERHAPS = "if FLAG:\n    import json\nelse:\n    FAST = 1"
 TYPES = "if TYPE_CHECKING:\n    import json"
 
 
@@ -30,6 +32,13 @@ TYPES = "if TYPE_CHECKING:\n    import json"
             PLAIN,
             f"import os\nimport json\n{TYPES}",
             id="only for types there",
+        ),
+        pytest.param(EITHER, PLAIN, EITHER, id="plain, where each branch has one"),
+        pytest.param(
+            f"import os\n{PERHAPS}",
+            PLAIN,
+            f"import os\nimport json\n{PERHAPS}",
+            id="plain, where only one branch has one",
         ),
         pytest.param(TYPES, TRIED, f"{TYPES}\n\n\n{TRIED}", id="tried, only for types there"),
         pytest.param(
@@ -54,9 +63,10 @@ def test_an_import_is_there_once_however_it_is_guarded(
     assert mended == (expected + FUNCTIONS).replace("def f(): ...", "def f(): return json")
 
 
-def test_the_main_guard_is_none_of_an_import() -> None:
+def test_what_the_main_guard_imports_is_not_there_for_others() -> None:
     guard = "\n\nif __name__ == '__main__':\n    import json\n    code = f(json)\n"
+    whole = f"import os{FUNCTIONS}{guard}"
 
-    mended = spliced(FUNCTIONS + guard, f"def f(): return 1\n{guard.replace('json', 'os')}")
+    mended = spliced(whole, f"import json\n\ndef f(): return json\n{guard.replace('f(', 'g(')}")
 
-    assert mended == (FUNCTIONS + guard).replace("def f(): ...", "def f(): return 1")
+    assert mended == whole.replace("os", "os\nimport json", 1).replace("...", "return json", 1)
