@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 
 from promptqueue.chat.connect import connect
+from promptqueue.chat.endpoints import EndpointChoice
 from promptqueue.chat.weights import Progress
 from promptqueue.errors import PromptQueueError
 from promptqueue.queue.inputs import Value, setting
@@ -72,11 +73,8 @@ def run(
     """
     plan = prepare(
         queue if isinstance(queue, LoadedQueue) else Path(queue),
+        EndpointChoice(endpoint, base_url, api_key_env, model),
         settings=[setting(name, value) for name, value in (inputs or {}).items()],
-        endpoint=endpoint,
-        base_url=base_url,
-        api_key_env=api_key_env,
-        model=model,
         out=Path(out) if out is not None else None,
         runs=Path(runs),
         overwrite=overwrite,

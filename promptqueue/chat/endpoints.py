@@ -75,6 +75,24 @@ class Config(_Strict):
 
 
 @dataclass(frozen=True, slots=True)
+class EndpointChoice:
+    """What a user says of the endpoint, in the order of the options; None leaves it to others."""
+
+    name: str | None = None
+    """`embedded`, `openai`, or a profile of the configuration."""
+    base_url: str | None = None
+    """An address up to and with `/v1`; excludes `name`."""
+    api_key_env: str | None = None
+    """With `base_url`: the environment variable that holds its key."""
+    model: str | None = None
+    """Asked in every step."""
+    attempts: int | None = None
+    """How often a call is tried."""
+    timeout_s: float | None = None
+    """How long an endpoint may be silent."""
+
+
+@dataclass(frozen=True, slots=True)
 class Endpoint:
     """A resolved endpoint, and why it is this one."""
 
@@ -133,22 +151,32 @@ def load_config(path: Path) -> Config:
 
 
 def resolve_endpoint(
+    choice: EndpointChoice,
     *,
     config: Config,
-    name: str | None = None,
-    base_url: str | None = None,
-    api_key_env: str | None = None,
     queue_profile: str | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> Endpoint:
     """Decide which endpoint is used.
 
-    In this order: `base_url` and `name` (flags), the profile that the queue names, the
-    environment (OPENAI_BASE_URL, OPENAI_API_KEY), the embedded one.
+    In this order: the choice (flags), the profile that the queue names, the environment
+    (OPENAI_BASE_URL, OPENAI_API_KEY), the embedded one.
 
     Raises:
-        UsageError: the name is not known, the URL is none, or a key is missing.
+        UsageError: the name is not known, the URL is none, a key is missing, or nobody can wait
+            so long.
     """
+    endpoint = _chosen(choice, config, queue_profile, environ)
+    return endpoint.patient(choice.attempts, choice.timeout_s)
+
+
+def _chosen(
+    choice: EndpointChoice,
+    config: Config,
+    queue_profile: str | None,
+    environ: Mapping[str, str],
+) -> Endpoint:
+    name, base_url, api_key_env = choice.name, choice.base_url, choice.api_key_env
     if base_url is not None and name is not None:
         raise UsageError("--endpoint and --base-url exclude each other; give one of them")
     if api_key_env is not None and base_url is None:

@@ -133,6 +133,7 @@ def compare(
     Each sample is a run of its own, judged by the whole contract. Stop it and start it again:
     what is there is not asked, or paid for, again.
     """
+    from promptqueue.chat.endpoints import EndpointChoice
     from promptqueue.compare.design import Recipe, design
 
     _require_scipy()
@@ -146,12 +147,7 @@ def compare(
         store=store,
         settings=tuple(settings or ()),
         inputs_file=inputs and inputs.absolute(),
-        endpoint=endpoint,
-        base_url=base_url,
-        api_key_env=api_key_env,
-        model=model,
-        attempts=attempts,
-        timeout_s=timeout,
+        endpoint=EndpointChoice(endpoint, base_url, api_key_env, model, attempts, timeout),
         price_file=prices and prices.absolute(),
         limits=tuple(limit or ()),
         folder=Path.cwd(),

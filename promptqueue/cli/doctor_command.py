@@ -60,13 +60,17 @@ def doctor(
         return
     from promptqueue.chat.connect import connect
     from promptqueue.chat.doctor import Doctor, profile_of
-    from promptqueue.chat.endpoints import config_path, load_config, resolve_endpoint
+    from promptqueue.chat.endpoints import (
+        EndpointChoice,
+        config_path,
+        load_config,
+        resolve_endpoint,
+    )
     from promptqueue.chat.transport import AttemptError
 
     config = load_config(config_path())
-    resolved = resolve_endpoint(
-        config=config, name=endpoint, base_url=base_url, api_key_env=api_key_env
-    ).patient(None, timeout)
+    choice = EndpointChoice(endpoint, base_url, api_key_env, timeout_s=timeout)
+    resolved = resolve_endpoint(choice, config=config)
     if save is not None:
         _check_name(save, set(config.endpoints), resolved)
     if not json:

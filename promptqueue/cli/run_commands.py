@@ -88,20 +88,16 @@ def run(
     Without --endpoint or --base-url: the profile that the queue names, else OPENAI_BASE_URL and
     OPENAI_API_KEY, else the model that is embedded in the tool.
     """
+    from promptqueue.chat.endpoints import EndpointChoice
     from promptqueue.cli.display import ending
     from promptqueue.run.prepare import prepare
 
     with ending(json=json):
         plan = prepare(
             queue,
+            EndpointChoice(endpoint, base_url, api_key_env, model, attempts, timeout),
             settings=settings or (),
             inputs_file=inputs,
-            endpoint=endpoint,
-            base_url=base_url,
-            api_key_env=api_key_env,
-            model=model,
-            attempts=attempts,
-            timeout_s=timeout,
             limits=limit or (),
             price_file=prices,
             out=out,
@@ -135,6 +131,7 @@ def resume(
 
     What was answered is not asked, or paid for, again.
     """
+    from promptqueue.chat.endpoints import EndpointChoice
     from promptqueue.cli.display import ending
     from promptqueue.queue.load import load_queue
     from promptqueue.run.journal import RunDirectory, find_run
@@ -146,12 +143,7 @@ def resume(
         plan = prepare_resumed(
             load_queue(relative(Path(meta["queue"]["path"]))),
             path,
-            endpoint=endpoint,
-            base_url=base_url,
-            api_key_env=api_key_env,
-            model=model,
-            attempts=attempts,
-            timeout_s=timeout,
+            EndpointChoice(endpoint, base_url, api_key_env, model, attempts, timeout),
             limits=limit or (),
             price_file=prices,
             overwrite=overwrite,

@@ -68,17 +68,15 @@ def plan(
     import json as json_module
     from dataclasses import asdict
 
+    from promptqueue.chat.endpoints import EndpointChoice
     from promptqueue.run.forecast import forecast
     from promptqueue.run.prepare import prepare
 
     planned = prepare(
         queue,
+        EndpointChoice(endpoint, base_url, api_key_env, model),
         settings=settings or (),
         inputs_file=inputs,
-        endpoint=endpoint,
-        base_url=base_url,
-        api_key_env=api_key_env,
-        model=model,
         price_file=prices,
         runs=runs,
         fresh=fresh,
@@ -156,6 +154,7 @@ def refine(
     Works on the queue as it was when the run was last at work. The steps that depended on it
     are named as stale; `promptqueue resume RUN` asks them again, or --rerun at once.
     """
+    from promptqueue.chat.endpoints import EndpointChoice
     from promptqueue.cli.display import ending
     from promptqueue.run.correction import Correction
     from promptqueue.run.journal import RunDirectory, find_run
@@ -175,12 +174,7 @@ def refine(
             plan = prepare_resumed(
                 replace(loaded, path=relative(Path(directory.meta()["queue"]["path"]))),
                 path,
-                endpoint=endpoint,
-                base_url=base_url,
-                api_key_env=api_key_env,
-                model=model,
-                attempts=attempts,
-                timeout_s=timeout,
+                EndpointChoice(endpoint, base_url, api_key_env, model, attempts, timeout),
                 limits=limit or (),
                 price_file=prices,
                 overwrite=overwrite,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from promptqueue.chat.endpoints import named_model
+from promptqueue.chat.endpoints import EndpointChoice, named_model
 from promptqueue.compare.arms import DEFAULT, MONOLITH, Arm, arms_without, parse_arm
 from promptqueue.compare.monolith import refuse_several_models
 from promptqueue.compare.sample import Sample, Spending
@@ -37,12 +37,7 @@ class Recipe:
     store: Path | None = None
     settings: tuple[str, ...] = ()
     inputs_file: Path | None = None
-    endpoint: str | None = None
-    base_url: str | None = None
-    api_key_env: str | None = None
-    model: str | None = None
-    attempts: int | None = None
-    timeout_s: float | None = None
+    endpoint: EndpointChoice = field(default_factory=EndpointChoice)
     price_file: Path | None = None
     limits: tuple[str, ...] = ()
     """Of the whole comparison, as `tokens=100000`."""
@@ -215,14 +210,9 @@ def _arms(loaded: LoadedQueue, recipe: Recipe) -> tuple[Arm, ...]:
 def _terms(loaded: LoadedQueue, recipe: Recipe) -> Terms:
     plan = prepare(
         loaded,
+        recipe.endpoint,
         settings=recipe.settings,
         inputs_file=recipe.inputs_file,
-        endpoint=recipe.endpoint,
-        base_url=recipe.base_url,
-        api_key_env=recipe.api_key_env,
-        model=recipe.model,
-        attempts=recipe.attempts,
-        timeout_s=recipe.timeout_s,
         price_file=recipe.price_file,
         runs=Path(),
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 from promptqueue.chat.endpoints import (
     Config,
     Endpoint,
+    EndpointChoice,
     config_path,
     load_config,
     resolve_endpoint,
@@ -26,15 +27,10 @@ from promptqueue.run.steering import Steer
 
 def prepare(
     queue: Path | LoadedQueue,
+    choice: EndpointChoice,
     *,
     settings: Sequence[str] = (),
     inputs_file: Path | None = None,
-    endpoint: str | None = None,
-    base_url: str | None = None,
-    api_key_env: str | None = None,
-    model: str | None = None,
-    attempts: int | None = None,
-    timeout_s: float | None = None,
     limits: Sequence[str] = (),
     price_file: Path | None = None,
     out: Path | None = None,
@@ -53,22 +49,16 @@ def prepare(
     given = parse_limits(limits)
     loaded = queue if isinstance(queue, LoadedQueue) else load_queue(queue)
     config = load_config(config_path())
-    chosen = resolve_endpoint(
-        config=config,
-        name=endpoint,
-        base_url=base_url,
-        api_key_env=api_key_env,
-        queue_profile=loaded.queue.endpoint,
-    )
+    endpoint = resolve_endpoint(choice, config=config, queue_profile=loaded.queue.endpoint)
     return Plan(
         loaded=loaded,
         inputs=resolve_inputs(loaded.queue, settings, inputs_file),
-        endpoint=chosen.patient(attempts, timeout_s),
+        endpoint=endpoint,
         out=out or Path("generated") / loaded.queue.name,
         runs=runs,
-        model=model,
+        model=choice.model,
         overwrite=overwrite,
-        prices=load_prices(config, chosen, price_file),
+        prices=load_prices(config, endpoint, price_file),
         limits=given,
         fresh=fresh,
         start=start,
@@ -80,13 +70,8 @@ def prepare(
 def prepare_resumed(
     loaded: LoadedQueue,
     path: Path,
+    choice: EndpointChoice,
     *,
-    endpoint: str | None = None,
-    base_url: str | None = None,
-    api_key_env: str | None = None,
-    model: str | None = None,
-    attempts: int | None = None,
-    timeout_s: float | None = None,
     limits: Sequence[str] = (),
     price_file: Path | None = None,
     overwrite: bool = False,
@@ -101,17 +86,16 @@ def prepare_resumed(
     given = parse_limits(limits)
     meta = RunDirectory(path).meta()
     config = load_config(config_path())
-    flags = (endpoint, base_url, api_key_env)
-    chosen = _endpoint_of(meta["endpoint"], loaded.queue.endpoint, config, flags)
+    endpoint = _endpoint_of(meta["endpoint"], loaded.queue.endpoint, config, choice)
     return Plan(
         loaded=loaded,
         inputs=known_inputs(meta["inputs"], loaded.queue),
-        endpoint=chosen.patient(attempts, timeout_s),
+        endpoint=endpoint,
         out=relative(Path(meta["out"])),
         runs=path.parent,
-        model=model or meta["model"],
+        model=choice.model or meta["model"],
         overwrite=overwrite,
-        prices=load_prices(config, chosen, price_file),
+        prices=load_prices(config, endpoint, price_file),
         limits=given.over(Limits(**meta.get("limits", {}))),
         fresh=meta.get("fresh", False),
         start=_start_of(meta, loaded),
@@ -137,22 +121,16 @@ def _endpoint_of(
     meta: Record,
     queue_profile: str | None,
     config: Config,
-    flags: tuple[str | None, str | None, str | None],
+    choice: EndpointChoice,
 ) -> Endpoint:
-    """Return the endpoint that the run began with, unless the flags name another one."""
-    name, base_url, api_key_env = flags
-    same = name is None and base_url is None
-    if same and meta["name"] == "url":
-        base_url, api_key_env = meta["base_url"], api_key_env or meta["api_key_env"]
+    """Return the endpoint that the run began with, unless the choice is another one."""
+    same, name = choice.name is None and choice.base_url is None, meta["name"]
+    if same and name == "url":
+        key = choice.api_key_env or meta["api_key_env"]
+        choice = replace(choice, base_url=meta["base_url"], api_key_env=key)
     elif same:
-        name = meta["name"]
-    endpoint = resolve_endpoint(
-        config=config,
-        name=name,
-        base_url=base_url,
-        api_key_env=api_key_env,
-        queue_profile=queue_profile,
-    )
+        choice = replace(choice, name=name)
+    endpoint = resolve_endpoint(choice, config=config, queue_profile=queue_profile)
     if not same:
         return endpoint
     began, now = meta.get("base_url"), endpoint.shown_url

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from promptqueue.chat.connect import Connection
-from promptqueue.chat.endpoints import Config, resolve_endpoint
+from promptqueue.chat.endpoints import Config, EndpointChoice, resolve_endpoint
 from promptqueue.chat.message import (
     Answered,
     AttemptStarted,
@@ -106,7 +106,8 @@ def _plan(options: argparse.Namespace) -> Plan:
     options.folder.mkdir(parents=True, exist_ok=True)
     queue = options.folder / "q.yaml"
     queue.write_text(queue_text(options.steps, context=options.context), "utf-8")
-    endpoint = resolve_endpoint(config=Config(), base_url="http://127.0.0.1:1/v1", environ={})
+    choice = EndpointChoice(base_url="http://127.0.0.1:1/v1")
+    endpoint = resolve_endpoint(choice, config=Config(), environ={})
     folder = options.folder
     return Plan(load_queue(queue), {}, endpoint, folder / "out", folder / "runs", model="mock")
 

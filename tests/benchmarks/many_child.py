@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from promptqueue.chat.connect import Connection, connect
+from promptqueue.chat.endpoints import EndpointChoice
 from promptqueue.compare.arms import parse_arm
 from promptqueue.compare.executors import at_once
 from promptqueue.compare.taking import Ran, Task, Terms, ask
@@ -20,7 +21,8 @@ def main() -> None:
     job = json.loads(Path(sys.argv[1]).read_text("utf-8"))
     store = Path(sys.argv[2])
     loaded = load_queue(Path(job["queue"]))
-    plan = prepare(loaded, base_url=job["base_url"], model=job["model"], runs=store)
+    choice = EndpointChoice(base_url=job["base_url"], model=job["model"])
+    plan = prepare(loaded, choice, runs=store)
     terms = Terms(plan.inputs, plan.endpoint, plan.prices, job["model"], "", ())
     arm = parse_arm("full")
     tasks = [Task(arm, n, store / str(n), loaded) for n in range(1, job["count"] + 1)]

@@ -11,7 +11,7 @@ from statistics import median
 from unittest import mock
 
 from promptqueue.chat.connect import Connection
-from promptqueue.chat.endpoints import Config, resolve_endpoint
+from promptqueue.chat.endpoints import Config, EndpointChoice, resolve_endpoint
 from promptqueue.chat.message import ChatEvent, Request
 from promptqueue.queue.inputs import resolve_inputs
 from promptqueue.queue.load import load_queue
@@ -83,7 +83,8 @@ def _turns_ms() -> list[float]:
 
 
 def _plan(folder: Path) -> Plan:
-    endpoint = resolve_endpoint(config=Config(), base_url="http://127.0.0.1:1/v1", environ={})
+    choice = EndpointChoice(base_url="http://127.0.0.1:1/v1")
+    endpoint = resolve_endpoint(choice, config=Config(), environ={})
     loaded = load_queue(ROOT / "prompts" / "lunar.yaml")
     return Plan(
         loaded,

@@ -9,6 +9,7 @@ import pytest
 from promptqueue.chat.endpoints import (
     DEFAULT_BASE_URL,
     Config,
+    EndpointChoice,
     Profile,
     config_path,
     resolve_endpoint,
@@ -35,7 +36,7 @@ PROFILES = {name: Profile(base_url="http://h/v1") for name in ("lab", "home")}
 def test_why_the_embedded_model_is_used(
     config: Config, environ: dict[str, str], reason: str
 ) -> None:
-    found = resolve_endpoint(config=config, environ=environ)
+    found = resolve_endpoint(EndpointChoice(), config=config, environ=environ)
     assert (found.embedded, found.reason) == (True, reason)
 
 
@@ -57,11 +58,11 @@ def test_an_empty_variable_names_no_configuration() -> None:
 def test_what_the_environment_names(
     name: str | None, environ: dict[str, str], url: str, key: str | None
 ) -> None:
-    found = resolve_endpoint(config=Config(), name=name, environ=environ)
+    found = resolve_endpoint(EndpointChoice(name), config=Config(), environ=environ)
     assert found.profile is not None
     assert (found.name, found.profile.base_url, found.api_key) == ("openai", url, key)
 
 
 def test_an_endpoint_without_address_and_key_says_that_one_of_them_will_do() -> None:
     with pytest.raises(UsageError, match=r"neither OPENAI_API_KEY nor OPENAI_BASE_URL is set; "):
-        resolve_endpoint(config=Config(), name="openai", environ={})
+        resolve_endpoint(EndpointChoice("openai"), config=Config(), environ={})

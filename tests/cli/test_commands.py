@@ -14,6 +14,7 @@ import time
 
 import pytest
 
+from promptqueue.chat.endpoints import EndpointChoice
 from promptqueue.queue.load import load_queue
 from promptqueue.run.prepare import prepare_resumed
 from tests.cli.command import COMMAND, QUEUE, Shell
@@ -176,15 +177,15 @@ def test_a_resumed_run_judges_as_it_began_and_an_older_one_as_this_machine_can(
         shell.run("run", "q.yaml", "--base-url", server.base_url, "--no-verify", "--from", "two")
     path = next(shell.folder.glob(".promptqueue/runs/2*"))
     loaded = load_queue(shell.folder / "q.yaml")
-    plan = prepare_resumed(loaded, path)
+    plan = prepare_resumed(loaded, path, EndpointChoice())
     assert (plan.fresh, plan.start, plan.verify) == (False, "two", False)
-    assert prepare_resumed(loaded, path, verify=True).verify is True
+    assert prepare_resumed(loaded, path, EndpointChoice(), verify=True).verify is True
 
     older = json.loads((path / "run.json").read_text())
     for key in ("fresh", "from", "verify"):
         del older[key]
     (path / "run.json").write_text(json.dumps(older))
-    plan = prepare_resumed(loaded, path)
+    plan = prepare_resumed(loaded, path, EndpointChoice())
     assert (plan.fresh, plan.start, plan.verify) == (False, None, None)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from promptqueue.chat.connect import Connection, connect
+from promptqueue.chat.endpoints import EndpointChoice
 from promptqueue.compare import conduct as conducting
 from promptqueue.compare.conduct import Missed, Taken, conduct
 from promptqueue.compare.design import Design, Recipe, design
@@ -39,8 +40,7 @@ def plan(tmp_path: Path, server: FakeEndpoint, limit: str, samples: int = 6) -> 
             arms=("none",),
             samples=samples,
             store=tmp_path / "store",
-            base_url=server.base_url,
-            attempts=1,
+            endpoint=EndpointChoice(base_url=server.base_url, attempts=1),
             limits=(limit,),
         )
     )

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from promptqueue.chat.endpoints import EndpointChoice
 from promptqueue.compare import cluster
 from promptqueue.compare.cluster import Cluster
 from promptqueue.compare.design import Recipe, design
@@ -78,8 +79,7 @@ def recipe(tmp_path: Path, server: FakeEndpoint, samples: int = 1) -> Recipe:
         arms=("none",),
         samples=samples,
         store=tmp_path / "store",
-        base_url=server.base_url,
-        attempts=1,
+        endpoint=EndpointChoice(base_url=server.base_url, attempts=1),
     )
 
 
@@ -107,7 +107,7 @@ def test_what_was_answered_before_an_error_comes_back_and_goes_along_again(
 def test_a_node_that_would_ask_in_another_way_is_told_apart(
     tmp_path: Path, server: FakeEndpoint, ray: RayHere, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = replace(recipe(tmp_path, server), base_url=None)
+    asked = replace(recipe(tmp_path, server), endpoint=EndpointChoice(attempts=1))
     monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
     tasks = design(asked).tasks()
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")  # of the node

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from promptqueue.chat.endpoints import EndpointChoice
 from promptqueue.compare.design import Design, Recipe, design
 from promptqueue.compare.estimate import estimate
 from promptqueue.compare.sample import Sample, Spending
@@ -24,7 +25,7 @@ def recipe(tmp_path: Path) -> Recipe:
         arms=("monolith", "full"),
         samples=2,
         store=tmp_path / "store",
-        base_url="http://127.0.0.1:9/v1",
+        endpoint=EndpointChoice(base_url="http://127.0.0.1:9/v1"),
     )
 
 
@@ -46,7 +47,7 @@ def test_samples_of_other_prompts_are_kept_apart(
 
 
 def test_the_embedded_model_is_not_called_by_another_name(recipe: Recipe) -> None:
-    embedded = replace(recipe, base_url=None, endpoint="embedded", arms=("full,model=other",))
+    embedded = replace(recipe, endpoint=EndpointChoice("embedded"), arms=("full,model=other",))
     with pytest.raises(UsageError, match="'full,model=other' would be answered by the embedded"):
         design(embedded)
 
@@ -122,7 +123,7 @@ def test_what_is_there_can_be_shown_where_nothing_can_be_judged(
 def test_the_embedded_model_has_its_samples_whatever_model_the_environment_names(
     recipe: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    embedded = replace(recipe, base_url=None, endpoint="embedded")
+    embedded = replace(recipe, endpoint=EndpointChoice("embedded"))
     before = places(design(embedded))
     monkeypatch.setenv("PROMPTQUEUE_MODEL", "another")
     assert places(design(embedded)) == before
