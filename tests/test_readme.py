@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from promptqueue import errors
-from promptqueue.chat.endpoints import load_config
+from promptqueue.chat.config import load_config
 from promptqueue.queue.inputs import resolve_inputs
 from promptqueue.queue.load import load_queue
 from promptqueue.queue.render import render_queue

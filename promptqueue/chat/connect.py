@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from promptqueue.chat.client import OpenAIChat
+from promptqueue.chat.config import Profile
 from promptqueue.chat.embedded import EmbeddedServer, require_xllamacpp
-from promptqueue.chat.endpoints import Endpoint, Profile
+from promptqueue.chat.endpoints import Endpoint
 from promptqueue.chat.message import Chat
 from promptqueue.chat.quirks import Quirks
 from promptqueue.chat.retry import Policy

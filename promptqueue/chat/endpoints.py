@@ -6,72 +6,21 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from pydantic import BaseModel, ConfigDict, Field
-
-from promptqueue.chat.toml_file import load_toml
+from promptqueue.chat.config import LONGEST_S, Config, Profile, config_path
 from promptqueue.errors import EndpointError, UsageError
 
 EMBEDDED = "embedded"
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
 """Where OPENAI_API_KEY goes when OPENAI_BASE_URL is not set."""
-LONGEST_S = 86_400.0
-"""Nobody waits longer than a day; the clocks of sockets have an end too."""
 _LISTED_MODELS = 12
 _OPENAI_HEADERS = {
     "OPENAI_ORG_ID": "OpenAI-Organization",
     "OPENAI_PROJECT_ID": "OpenAI-Project",
 }
 """Who pays, for users of several organisations; like the key, for this endpoint only."""
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-Usd = Annotated[float, Field(ge=0, strict=True, allow_inf_nan=False)]
-
-
-class Price(_Strict):
-    """Price of one model in USD per million tokens."""
-
-    input: Usd
-    output: Usd
-    cached: Usd | None = None
-    """Of prompt tokens that the server took from its cache; `input` where it is not set."""
-
-    def of(self, prompt: int, completion: int, cached: int) -> float:
-        """Return the price in USD of one call's tokens."""
-        cached_price = self.input if self.cached is None else self.cached
-        fresh = max(0, prompt - cached)
-        return (fresh * self.input + cached * cached_price + completion * self.output) / 1e6
-
-
-class Profile(_Strict):
-    """A named endpoint of the user's configuration."""
-
-    base_url: str
-    api_key_env: str | None = None
-    """The environment variable that holds its key; keys themselves are never in a file."""
-    model: str | None = None
-    token_cap: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
-    system_role: bool = True
-    stream_options: bool = True
-    sends_temperature: bool = True
-    continuation: Literal["native", "turn"] = "turn"
-    checks_context: bool = True
-    attempts: Annotated[int, Field(ge=1, le=100)] = 6
-    idle_timeout_s: Annotated[float, Field(gt=0, le=LONGEST_S)] = 300.0
-    max_wait_s: Annotated[float, Field(ge=0, le=LONGEST_S)] = 900.0
-
-
-class Config(_Strict):
-    """The user's configuration file."""
-
-    endpoints: Mapping[str, Profile] = Field(default_factory=dict)
-    prices: Mapping[str, Price] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,24 +79,6 @@ class Endpoint:
     def shown_url(self) -> str:
         """Return the address without anything secret."""
         return "on this machine" if self.profile is None else shown_url(self.profile.base_url)
-
-
-def config_path(environ: Mapping[str, str] = os.environ) -> Path:
-    """Return where the user's configuration lies, whether it exists or not."""
-    if named := environ.get("PROMPTQUEUE_CONFIG"):
-        return Path(named)
-    from platformdirs import user_config_path
-
-    return user_config_path("promptqueue") / "config.toml"
-
-
-def load_config(path: Path) -> Config:
-    """Read the user's configuration; without a file it is empty.
-
-    Raises:
-        UsageError: it is no TOML, or has unknown or wrong entries.
-    """
-    return load_toml(path, Config) if path.exists() else Config()
 
 
 def resolve_endpoint(

@@ -10,7 +10,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from promptqueue.chat.endpoints import Config, Endpoint, Price
+from promptqueue.chat.config import Config, Price
+from promptqueue.chat.endpoints import Endpoint
 from promptqueue.chat.toml_file import load_toml
 
 SHIPPED_PATH = Path(__file__).with_name("prices.toml")

@@ -58,14 +58,10 @@ def doctor(
     if sandbox:
         _examine_sandbox(json=json)
         return
+    from promptqueue.chat.config import config_path, load_config
     from promptqueue.chat.connect import connect
     from promptqueue.chat.doctor import Doctor, profile_of
-    from promptqueue.chat.endpoints import (
-        EndpointChoice,
-        config_path,
-        load_config,
-        resolve_endpoint,
-    )
+    from promptqueue.chat.endpoints import EndpointChoice, resolve_endpoint
     from promptqueue.chat.transport import AttemptError
 
     config = load_config(config_path())
@@ -142,7 +138,7 @@ def _print(
 
 
 def _check_name(name: str, known: set[str], endpoint: Endpoint) -> None:
-    from promptqueue.chat.endpoints import config_path
+    from promptqueue.chat.config import config_path
 
     if endpoint.embedded:
         raise UsageError("the embedded endpoint needs no profile; leave --save out")
@@ -168,7 +164,7 @@ def _toml(name: str, endpoint: Endpoint, model: str, profile: dict[str, Any]) ->
 
 def _save(name: str, endpoint: Endpoint, model: str, profile: dict[str, Any]) -> None:
     """Append the profile: what the user wrote stays as it is."""
-    from promptqueue.chat.endpoints import config_path
+    from promptqueue.chat.config import config_path
 
     path = config_path()
     try:

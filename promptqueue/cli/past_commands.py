@@ -16,7 +16,7 @@ from promptqueue.errors import StorageError, UsageError
 from promptqueue.words import counted
 
 if TYPE_CHECKING:
-    from promptqueue.chat.endpoints import Price
+    from promptqueue.chat.config import Price
     from promptqueue.run.journal import RunDirectory
     from promptqueue.run.past import Call, History, Summary
 
@@ -215,7 +215,7 @@ def _show_run(directory: RunDirectory, history: History) -> None:
 
 def _prices(meta: Mapping[str, Any]) -> dict[str, Price]:
     """Return the prices that the run was made with."""
-    from promptqueue.chat.endpoints import Price
+    from promptqueue.chat.config import Price
 
     return {name: Price(**price) for name, price in meta.get("prices", {}).items()}
 

@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from promptqueue.chat.endpoints import Price
+from promptqueue.chat.config import Price
 from promptqueue.chat.failure import Failure
 from promptqueue.chat.message import Usage
 from promptqueue.errors import StorageError

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from promptqueue.chat.config import Price
 from promptqueue.chat.connect import Connection
-from promptqueue.chat.endpoints import Endpoint, Price
+from promptqueue.chat.endpoints import Endpoint
 from promptqueue.chat.failure import Failure
 from promptqueue.compare.arms import Arm
 from promptqueue.compare.sample import (

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from promptqueue.chat.endpoints import Price
+from promptqueue.chat.config import Price
 from promptqueue.chat.message import Request, Usage
 from promptqueue.errors import LimitReached
 from promptqueue.queue.model import Limits

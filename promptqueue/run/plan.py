@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from promptqueue.chat.endpoints import Endpoint, Price, named_model
+from promptqueue.chat.config import Price
+from promptqueue.chat.endpoints import Endpoint, named_model
 from promptqueue.chat.validation import suggest
 from promptqueue.chat.weights import EMBEDDED
 from promptqueue.errors import UsageError

@@ -6,14 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from promptqueue.chat.endpoints import (
-    Config,
-    Endpoint,
-    EndpointChoice,
-    config_path,
-    load_config,
-    resolve_endpoint,
-)
+from promptqueue.chat.config import Config, config_path, load_config
+from promptqueue.chat.endpoints import Endpoint, EndpointChoice, resolve_endpoint
 from promptqueue.chat.prices import load_prices
 from promptqueue.errors import UsageError
 from promptqueue.queue.inputs import known_inputs, resolve_inputs

@@ -13,8 +13,9 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from promptqueue.chat.config import Config
 from promptqueue.chat.connect import Connection
-from promptqueue.chat.endpoints import Config, EndpointChoice, resolve_endpoint
+from promptqueue.chat.endpoints import EndpointChoice, resolve_endpoint
 from promptqueue.chat.message import (
     Answered,
     AttemptStarted,

@@ -10,8 +10,9 @@ from pathlib import Path
 from statistics import median
 from unittest import mock
 
+from promptqueue.chat.config import Config
 from promptqueue.chat.connect import Connection
-from promptqueue.chat.endpoints import Config, EndpointChoice, resolve_endpoint
+from promptqueue.chat.endpoints import EndpointChoice, resolve_endpoint
 from promptqueue.chat.message import ChatEvent, Request
 from promptqueue.queue.inputs import resolve_inputs
 from promptqueue.queue.load import load_queue

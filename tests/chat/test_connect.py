@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from promptqueue.chat import connect
-from promptqueue.chat.endpoints import Endpoint, Profile
+from promptqueue.chat.config import Profile
+from promptqueue.chat.endpoints import Endpoint
 from promptqueue.chat.message import Message, Request
 from promptqueue.errors import EndpointError
 from tests.fake_endpoint import Answer, FakeEndpoint

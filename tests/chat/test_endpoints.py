@@ -6,14 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from promptqueue.chat.endpoints import (
-    DEFAULT_BASE_URL,
-    Config,
-    EndpointChoice,
-    Profile,
-    config_path,
-    resolve_endpoint,
-)
+from promptqueue.chat.config import Config, Profile, config_path
+from promptqueue.chat.endpoints import DEFAULT_BASE_URL, EndpointChoice, resolve_endpoint
 from promptqueue.errors import UsageError
 
 PROFILES = {name: Profile(base_url="http://h/v1") for name in ("lab", "home")}

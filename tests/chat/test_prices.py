@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from promptqueue.chat.endpoints import Config, Endpoint, Price, Profile
+from promptqueue.chat.config import Config, Price, Profile
+from promptqueue.chat.endpoints import Endpoint
 from promptqueue.chat.prices import Prices, load_prices, price_records
 
 PAID = Endpoint("url", "", Profile(base_url="http://h/v1"))

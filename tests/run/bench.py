@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from promptqueue.chat.config import Profile
 from promptqueue.chat.connect import Connection
-from promptqueue.chat.endpoints import Endpoint, Profile
+from promptqueue.chat.endpoints import Endpoint
 from promptqueue.queue.inputs import resolve_inputs
 from promptqueue.queue.load import LoadedQueue, load_queue
 from promptqueue.queue.model import Step

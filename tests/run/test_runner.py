@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from promptqueue.chat.endpoints import Price
+from promptqueue.chat.config import Price
 from promptqueue.chat.message import ChatEvent, Message, Request
 from promptqueue.errors import EndpointError, LimitReached, QueueFileError, StorageError
 from promptqueue.queue.load import load_queue
