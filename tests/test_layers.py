@@ -17,7 +17,8 @@ ROOMS = {  # a heavy library and the only places that may import it
     "httpx2": {"chat/transport.py", "chat/client.py", "chat/attempt.py"},
     "jinja2": {
         *("queue/templates.py", "queue/template_reader.py", "queue/template_review.py"),
-        *("queue/printed.py", "queue/review.py", "queue/render.py", "queue/load.py"),
+        *("queue/template_variables.py", "queue/printed.py", "queue/review.py"),
+        *("queue/render.py", "queue/load.py"),
         "compare/monolith.py",
     },
     "yaml": {"queue/document.py", "verify/lint.py", "cli/complete.py"},

@@ -6,20 +6,18 @@ import difflib
 import functools
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from jinja2 import Environment, TemplateAssertionError, TemplateNotFound, TemplateSyntaxError, nodes
 from jinja2.sandbox import SandboxedEnvironment
 
 from promptqueue.queue.problem import suggest
+from promptqueue.queue.template_variables import GIVEN, names_read, names_set, variables_used
 from promptqueue.queue.templates import BUILT_IN, CONTEXT, LAYOUT, CompiledOnce, is_built_in
 
 _FOLDER = "names start at the folder of the queue file, and never lead out of it"
-_VARIABLES = frozenset({"inputs", "step", "steps"})  # all that a template sees
-_GIVEN = frozenset({"self", "loop", "caller", "super", "varargs", "kwargs"})
-"""Names that Jinja itself gives to blocks, loops and macros."""
 _LOST = (
     "template: this stands in no block, and of a template that extends another only blocks are "
     "shown; put it into one, as {% block task %}"
@@ -135,7 +133,7 @@ class TemplateReader:
         except ValueError:  # Python writes and reads some thousands of digits
             return Fault(source, 1, "template: a number in it has too many digits")
         blocks = tuple(node for node in tree.body if isinstance(node, nodes.Block))
-        unknown = frozenset(_names_read(parts)) - self._environment.globals.keys()
+        unknown = frozenset(names_read(parts)) - self._environment.globals.keys()
         return _Parsed(parts, blocks, tuple(_lost(tree.body)), unknown)
 
     def _strange_blocks(self, source: Source, found: _Parsed) -> Iterator[Fault]:
@@ -243,71 +241,9 @@ def _refuse_unknown(environment: Environment, parts: Iterable[nodes.Node]) -> No
 
 
 def _uses(sources: Mapping[str, Source], parsed: Mapping[str, _Parsed]) -> Iterator[Use]:
-    own = set(_GIVEN)
+    own = set(GIVEN)
     for found in parsed.values():  # an included template sees what its parent has set
-        own.update(_declared(found.parts))
-    seen = _VARIABLES - own
+        own.update(names_set(found.parts))
     for name, found in parsed.items():
-        unknown = found.unknown - own - _VARIABLES
-        for node in found.parts:
-            use = _use_of(node, unknown, seen)
-            if use:
-                yield Use(sources[name], node.lineno, use)
-
-
-def _names_read(parts: Iterable[nodes.Node]) -> Iterator[str]:
-    return (node.name for node in parts if isinstance(node, nodes.Name) and node.ctx == "load")
-
-
-def _declared(parts: Iterable[nodes.Node]) -> Iterator[str]:
-    for node in parts:
-        if isinstance(node, nodes.Name):
-            if node.ctx != "load":
-                yield node.name
-        elif isinstance(node, nodes.FromImport):
-            yield from _imported(node)
-        elif isinstance(node, nodes.Import):
-            yield node.target
-        elif isinstance(node, nodes.Macro):
-            yield node.name
-
-
-def _imported(node: nodes.FromImport) -> Iterator[str]:
-    for name in node.names:
-        yield name[1] if isinstance(name, tuple) else name
-
-
-def _use_of(node: nodes.Node, unknown: Set[str], seen: Set[str]) -> str | None:
-    if isinstance(node, nodes.Name):
-        return node.name if node.name in unknown else None
-    path = _path_of(node)
-    if not path or path[0] not in seen or not 2 <= len(path) <= _deepest(path):
-        return None
-    return ".".join(path)
-
-
-def _deepest(path: tuple[str, ...]) -> int:
-    """Return how many parts of a path are looked at; what lies deeper is a value's own matter."""
-    if path[0] != "steps":
-        return 2
-    return 4 if path[2:3] in (("files",), ("interface",)) else 3
-
-
-def _path_of(node: nodes.Node) -> tuple[str, ...]:
-    """Return `("steps", "model", "reply")` for `steps.model.reply`; nothing where computed.
-
-    A key in brackets and the argument of a call are parts like any other.
-    """
-    if isinstance(node, nodes.Name):
-        return (node.name,)
-    key: Any = None
-    if isinstance(node, nodes.Getattr):
-        key = node.attr
-    elif isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Const):
-        key = node.arg.value
-    elif isinstance(node, nodes.Call) and len(node.args) == 1:
-        key = node.args[0].value if isinstance(node.args[0], nodes.Const) else None
-    if not isinstance(node, nodes.Getattr | nodes.Getitem | nodes.Call):
-        return ()
-    base = _path_of(node.node)
-    return (*base, key) if base and isinstance(key, str) else ()
+        for line, use in variables_used(found.parts, unknown=found.unknown, own=own):
+            yield Use(sources[name], line, use)
