@@ -6,22 +6,18 @@ faces that are looked for were all seen at real servers; `quirks.py` says where.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from promptqueue.chat.continuation import NATIVE_EXTRA
 from promptqueue.chat.failure import Failure
-from promptqueue.chat.hearing import Heard, hear
-from promptqueue.chat.message import Usage
+from promptqueue.chat.hearing import CAP, Heard, RawClient
 from promptqueue.chat.quirks import Quirks, estimate_tokens
-from promptqueue.chat.transport import AttemptError, Transport
+from promptqueue.chat.transport import AttemptError
 
 Verdict = Literal["good", "quirk", "problem", "unknown"]
 
-_CAP = 12
-"""Tokens that an answer of a probe may have."""
 _HOPELESS = frozenset(
     {
         *(Failure.CONNECT, Failure.TIMEOUT, Failure.AUTH, Failure.NOT_FOUND),
@@ -29,15 +25,6 @@ _HOPELESS = frozenset(
     }
 )
 """With these nothing else can be found out."""
-_PASSING = frozenset(
-    {
-        *(Failure.RATE_LIMITED, Failure.SERVER_ERROR, Failure.TIMEOUT),
-        *(Failure.CONNECT, Failure.BROKEN_STREAM),
-    }
-)
-"""These come and go, and are no refusal of what was asked."""
-_WAITS_S = (1.0, 4.0)
-_LONGEST_WAIT_S = 60.0
 _COUNT = "Count from 1 to 60, with spaces between the numbers. Only the numbers."
 _NEEDLE = "zebra"
 _FILLER = "The grass is green and the sky is blue today. "
@@ -60,22 +47,14 @@ class Doctor:
     """Puts the probes to one model of one endpoint.
 
     Args:
-        transport: to the endpoint.
-        model: its name there.
+        client: asks that model.
         context_tokens: length of the prompt that the needle is hidden in.
     """
 
-    def __init__(self, transport: Transport, model: str, *, context_tokens: int = 4096) -> None:
-        self._transport = transport
-        self._model = model
+    def __init__(self, client: RawClient, *, context_tokens: int = 4096) -> None:
+        self._client = client
+        self._ask = client.ask
         self._context_tokens = context_tokens
-        self._cap_name = "max_tokens"
-        self._stream_options = True
-        self._thought = False
-        self.requests = 0
-        """Requests made so far."""
-        self.usage = Usage(0, 0)
-        """Tokens that the endpoint reported so far."""
 
     def examine(self) -> Iterator[Finding]:
         """Yield a finding per probe, as it is known.
@@ -106,57 +85,17 @@ class Doctor:
             except AttemptError as failed:  # which says nothing of what the endpoint can do
                 yield Finding(name, "unknown", f"not found out: {failed.classified.message}")
 
-    def ask(self, *said: tuple[str, str] | str, cap: int = _CAP, **fields: Any) -> Heard:
-        """Send one request and read the answer, whatever it is.
-
-        Args:
-            said: role and text of each message; a bare text is the user's.
-            cap: most tokens of the reply.
-            fields: further fields of the body; None leaves one out.
-
-        Raises:
-            AttemptError: it was busy, broken or silent, and stayed so: no answer at all.
-        """
-        extra = fields.pop("extra", {})
-        pairs = [("user", item) if isinstance(item, str) else item for item in said]
-        body: dict[str, Any] = {
-            "model": self._model,
-            "messages": [{"role": role, "content": text} for role, text in pairs],
-            "stream": True,
-            self._cap_name: cap,
-        }
-        if self._stream_options:
-            body["stream_options"] = {"include_usage": True}
-        body |= fields
-        body = {name: value for name, value in body.items() if value is not None}
-        heard = self._hear(body, extra)
-        self._thought |= bool(heard.reasoning)
-        if heard.usage is not None:
-            self.usage += heard.usage
-        return heard
-
-    def _hear(self, body: Mapping[str, Any], extra: Mapping[str, Any]) -> Heard:
-        for wait in (*_WAITS_S, None):
-            self.requests += 1
-            heard = hear(self._transport, body, extra)
-            if heard.error is None or heard.error.failure not in _PASSING:
-                return heard
-            if wait is not None:
-                time.sleep(min(heard.error.retry_after_s or wait, _LONGEST_WAIT_S))
-        assert heard.error is not None
-        raise AttemptError(heard.error)
-
     def _reachable(self) -> Finding:
-        heard = self.ask("Say: ready", cap=64)
+        heard = self._ask("Say: ready", cap=64)
         changes: dict[str, Any] = {}
         while heard.error is not None and heard.error.adapt and len(changes) < 3:
             change = dict(heard.error.adapt)
             if not set(change) - set(changes):
                 break
             changes |= change
-            self._cap_name = changes.get("token_cap", self._cap_name)
-            self._stream_options = changes.get("stream_options", self._stream_options)
-            heard = self.ask("Say: ready", cap=64)
+            self._client.cap_name = changes.get("token_cap", self._client.cap_name)
+            self._client.stream_options = changes.get("stream_options", self._client.stream_options)
+            heard = self._ask("Say: ready", cap=64)
         if heard.error is not None and heard.error.failure in _HOPELESS:
             raise AttemptError(heard.error)
         if heard.error is not None:
@@ -169,24 +108,24 @@ class Doctor:
     def _token_cap(self) -> Finding:
         obeyed, seen = [], []
         for name in ("max_tokens", "max_completion_tokens"):
-            other: dict[str, Any] = {"max_tokens": None, "max_completion_tokens": None, name: _CAP}
-            heard = self.ask(_COUNT, **other)
+            other: dict[str, Any] = {"max_tokens": None, "max_completion_tokens": None, name: CAP}
+            heard = self._ask(_COUNT, **other)
             if heard.error is not None:
                 seen.append(f"{name} is refused")
-            elif _wrote(heard) > 2 * _CAP:
+            elif _wrote(heard) > 2 * CAP:
                 seen.append(f"{name} is ignored")
             else:
                 obeyed.append(name)
         if not obeyed:
             return Finding("token cap", "problem", f"{'; '.join(seen)}: replies have no end")
-        if self._cap_name not in obeyed:
-            self._cap_name = obeyed[0]
+        if self._client.cap_name not in obeyed:
+            self._client.cap_name = obeyed[0]
         seen.insert(0, f"{' and '.join(obeyed)} {'is' if len(obeyed) == 1 else 'are'} obeyed")
         verdict: Verdict = "good" if "max_tokens" in obeyed else "quirk"
-        return Finding("token cap", verdict, "; ".join(seen), {"token_cap": self._cap_name})
+        return Finding("token cap", verdict, "; ".join(seen), {"token_cap": self._client.cap_name})
 
     def _end(self) -> Finding:
-        cut, whole = self.ask(_COUNT), self.ask("Answer with one word: yes", cap=64)
+        cut, whole = self._ask(_COUNT), self._ask("Answer with one word: yes", cap=64)
         seen = f"{cut.finish or 'none'} when cut, {whole.finish or 'none'} at its own end"
         if cut.cut and whole.finish and not whole.cut:
             return Finding("finish reason", "good", seen)
@@ -195,7 +134,7 @@ class Doctor:
         return Finding("finish reason", "problem", f"{seen}: a cut reply cannot be told")
 
     def _system(self) -> Finding:
-        heard = self.ask(("system", "Answer only with the word banana."), "Who are you?")
+        heard = self._ask(("system", "Answer only with the word banana."), "Who are you?")
         if heard.error is not None:
             seen = f"refused: {heard.error.message}"
             return Finding("system role", "quirk", seen, {"system_role": False})
@@ -204,13 +143,13 @@ class Doctor:
         return Finding("system role", "unknown", f"taken, but answered with {_short(heard.text)}")
 
     def _alternation(self) -> Finding:
-        heard = self.ask("My name is Ada.", "Say hello.")
+        heard = self._ask("My name is Ada.", "Say hello.")
         if heard.error is not None:
             return Finding("two prompts in a row", "quirk", "refused; the client joins them")
         return Finding("two prompts in a row", "good", "taken")
 
     def _usage(self) -> Finding:
-        heard = self.ask("Say: ready", stream_options={"include_usage": True})
+        heard = self._ask("Say: ready", stream_options={"include_usage": True})
         if heard.error is not None:
             seen = "stream_options is refused; tokens are estimated"
             return Finding("usage in streams", "quirk", seen, {"stream_options": False})
@@ -220,7 +159,7 @@ class Doctor:
 
     def _honesty(self) -> Finding:
         prompt = _FILLER * 30 + "Say: ready"
-        heard = self.ask(prompt)
+        heard = self._ask(prompt)
         if heard.error is not None or heard.usage is None:
             return Finding("honest usage", "unknown", "nothing is reported")
         guess = estimate_tokens(prompt)
@@ -234,7 +173,7 @@ class Doctor:
     def _needle(self) -> Finding:
         name = f"{self._context_tokens:,} tokens of prompt"
         prompt = self._long_prompt()
-        heard = self.ask(prompt, cap=24)
+        heard = self._ask(prompt, cap=24)
         if heard.error is not None:
             refused = heard.error.failure is Failure.CONTEXT_OVERFLOW
             return Finding(name, "quirk" if refused else "problem", heard.error.message)
@@ -252,7 +191,7 @@ class Doctor:
         return head + _FILLER * max(1, room // estimate_tokens(_FILLER)) + tail
 
     def _cache(self) -> Finding:
-        heard = self.ask(self._long_prompt(), cap=1)
+        heard = self._ask(self._long_prompt(), cap=1)
         if heard.usage is None:
             return Finding("prompt cache", "unknown", "nothing is reported")
         if heard.usage.cached:
@@ -263,7 +202,7 @@ class Doctor:
     def _seed(self) -> Finding:
         words = "Write six random nouns."
         one, same, other = (
-            self.ask(words, cap=24, temperature=1.0, seed=seed) for seed in (1, 1, 2)
+            self._ask(words, cap=24, temperature=1.0, seed=seed) for seed in (1, 1, 2)
         )
         if one.error is not None:
             return Finding("seed", "quirk", f"refused: {one.error.message}")
@@ -274,13 +213,13 @@ class Doctor:
         return Finding("seed", "good", "the same seed gives the same reply, another one another")
 
     def _temperature(self) -> Finding:
-        heard = self.ask("Say: ready", temperature=0.2)
+        heard = self._ask("Say: ready", temperature=0.2)
         if heard.error is not None:
             return Finding("temperature", "quirk", "refused", {"sends_temperature": False})
         return Finding("temperature", "good", "taken", {"sends_temperature": True})
 
     def _stop(self) -> Finding:
-        heard = self.ask(_COUNT, cap=24, stop=["4"])
+        heard = self._ask(_COUNT, cap=24, stop=["4"])
         if heard.error is not None:
             return Finding("stop", "quirk", f"refused: {heard.error.message}")
         if "5" in heard.text:
@@ -289,7 +228,7 @@ class Doctor:
 
     def _continuation(self) -> Finding:
         said = ("Write: one two three four five six", ("assistant", "one two three"))
-        heard = self.ask(*said, extra=NATIVE_EXTRA)
+        heard = self._ask(*said, extra=NATIVE_EXTRA)
         if heard.error is None and heard.text.strip().lower().startswith("four"):
             seen = "native: the server goes on where the reply was cut"
             return Finding("continuation", "good", seen, {"continuation": "native"})
@@ -297,12 +236,12 @@ class Doctor:
         return Finding("continuation", "quirk", f"by a turn; native: {why}", _BY_TURN)
 
     def _thinking(self) -> Finding:
-        if self._thought:
+        if self._client.thought:
             return Finding("thinking", "quirk", "it thinks; kept apart, never fed back")
         return Finding("thinking", "good", "none was sent")
 
     def _wrong_model(self) -> Finding:
-        heard = self.ask("Say: ready", model="no-such-model")
+        heard = self._ask("Say: ready", model="no-such-model")
         if heard.error is None:
             return Finding("wrong model name", "quirk", "answered all the same")
         if heard.error.failure is Failure.MODEL_MISSING:

@@ -62,6 +62,7 @@ def doctor(
     from promptqueue.chat.connect import connect
     from promptqueue.chat.doctor import Doctor, profile_of
     from promptqueue.chat.endpoints import EndpointChoice, resolve_endpoint
+    from promptqueue.chat.hearing import RawClient
     from promptqueue.chat.transport import AttemptError
 
     config = load_config(config_path())
@@ -74,17 +75,17 @@ def doctor(
     with connect(resolved, lambda _: None) as opened:
         client = opened.client()
         chosen = _chosen_model(opened, resolved, model)
-        patient = Doctor(client.transport, chosen, context_tokens=context)
+        asked = RawClient(client.transport, chosen)
         try:
-            findings = _examined(patient, quiet=json)
+            findings = _examined(Doctor(asked, context_tokens=context), quiet=json)
         except AttemptError as error:
             raise EndpointError(client.explain(error.classified, chosen)) from error
     profile = profile_of(findings)
     if json:
         _print(resolved, chosen, findings, profile)
     else:
-        spent = patient.usage.prompt + patient.usage.completion
-        typer.echo(f"{patient.requests} requests to {chosen}, {spent:,} tokens reported")
+        spent = asked.usage.prompt + asked.usage.completion
+        typer.echo(f"{asked.requests} requests to {chosen}, {spent:,} tokens reported")
     if save is not None:
         _save(save, resolved, chosen, profile)
     elif not json and profile and not resolved.embedded:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from promptqueue.chat import doctor
+from promptqueue.chat import hearing
 from tests.cli.command import QUEUE, Shell
 from tests.faces import Face
 from tests.fake_endpoint import Answer, Asked, FakeEndpoint, error, html, stream
@@ -176,7 +176,7 @@ def test_a_name_that_cannot_be_saved_is_refused_before_anything_is_asked(
 def test_an_endpoint_that_is_busy_now_and_then_refuses_nothing(
     shell: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(doctor, "_WAITS_S", (0.0, 0.0))
+    monkeypatch.setattr(hearing, "_WAITS_S", (0.0, 0.0))
     calm, busy = Face(), iter(range(1000))
 
     def answer(asked: Asked) -> Answer:
@@ -190,7 +190,7 @@ def test_an_endpoint_that_is_busy_now_and_then_refuses_nothing(
 def test_what_an_endpoint_is_too_busy_for_stays_unknown(
     shell: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(doctor, "_WAITS_S", (0.0, 0.0))
+    monkeypatch.setattr(hearing, "_WAITS_S", (0.0, 0.0))
     calm, asked_before = Face(), iter(range(1000))
 
     def answer(asked: Asked) -> Answer:
