@@ -34,7 +34,8 @@ from promptqueue.verify.tamper import WATCHED
 _IMPORT = "_import"
 _IMPORT_SOURCE = "def module(candidate, name):\n    candidate.module(name)\n"
 _TRAVELS = tuple(
-    Path(__file__).with_name(f"{name}.py") for name in ("worker", "wire", "exercised", "tamper")
+    Path(__file__).with_name(f"{name}.py")
+    for name in ("worker", "wire", "reaper", "exercised", "tamper")
 )
 _MESSAGE_CAP = 500
 _BOOT_S = 120.0

@@ -17,7 +17,6 @@ import json
 import os
 import random
 import shutil
-import signal
 import sys
 import tempfile
 import time
@@ -41,8 +40,9 @@ def _beside(name: str) -> Any:
 
 _NUMBERS = itertools.count(1)
 """Of the questions."""
-wire, exercised, tamper = _beside("wire"), _beside("exercised"), _beside("tamper")
-_PR_SET_DUMPABLE, _PR_SET_CHILD_SUBREAPER = 4, 36
+wire, reaper = _beside("wire"), _beside("reaper")
+exercised, tamper = _beside("exercised"), _beside("tamper")
+_PR_SET_DUMPABLE = 4
 
 
 def main() -> None:
@@ -51,9 +51,8 @@ def main() -> None:
     questions, answers = os.dup(0), os.dup(1)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)  # what is printed is talk, and goes with the errors
-    libc = ctypes.CDLL(None)
-    libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)  # no child may look into this process
-    libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)  # no child may look into this process
+    reaper.adopt_orphans()
     absent = [name for name in config["preload"] if not _preload(name)]
     wire.send(answers, {"pid": os.getpid(), "absent": absent})
     while True:
@@ -120,11 +119,11 @@ def _answer_of_child(question: Any, config: dict[str, Any], host: tuple[int, int
     except wire.WireTimeout:
         frame = wire.encode({"failed": "time", "stage": _stage(stage_read)})
     except wire.WireClosed:
-        status = _status_of(child, deadline)
+        status = reaper.status_of(child, deadline)
         frame = wire.encode({"failed": "ended", "stage": _stage(stage_read), "status": status})
     except wire.WireError as error:
         frame = wire.encode({"failed": "garbage", "text": str(error)})
-    _end_all(child, alone=config["alone"])
+    reaper.end_all(child, alone=config["alone"])
     for each in (folder, temporary):
         shutil.rmtree(each, ignore_errors=True)
     os.close(read)
@@ -156,76 +155,6 @@ def _stage(pipe: int) -> str:
     with contextlib.suppress(OSError):
         return os.read(pipe, 1 << 16).decode("utf-8", "replace").splitlines()[-1][:200]
     return ""
-
-
-def _status_of(child: int, deadline: float) -> int | None:
-    """Return the wait status of a child that closed its pipe; None while it still runs."""
-    while time.monotonic() < deadline:
-        pid, status = os.waitpid(child, os.WNOHANG)
-        if pid:
-            return status
-        time.sleep(0.005)
-    return None
-
-
-def _end_all(child: int, *, alone: bool) -> None:
-    """End the child and what it started; in a PID namespace of our own that is nearly everybody.
-
-    Where there is none, others come home to this process as well, and the host ends them: without
-    /proc they are not known here, and numbers could be those of the user's own processes.
-    """
-    for end in (os.killpg, os.kill):
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            end(child, signal.SIGKILL)
-    try:
-        with contextlib.suppress(ChildProcessError):  # its end may have been waited for
-            os.waitpid(child, 0)
-        _reap()
-        while alone:
-            _sweep(child)
-            _reap()
-    except ChildProcessError:
-        return  # nobody is left
-
-
-def _reap() -> None:
-    """Take the dead away; raises ChildProcessError where no child is left."""
-    while os.waitpid(-1, os.WNOHANG)[0]:
-        pass
-
-
-def _sweep(child: int) -> None:
-    """Kill every process but the first of the namespace, our parent and ourselves.
-
-    Orphans come home to this process but cannot be listed (/proc is out of reach); numbers are
-    given in order, so that none is above that of a process that is born now.
-    """
-    for pid in range(2, _newest(child)):
-        if pid not in (os.getpid(), os.getppid()):
-            _kill_process(pid)
-    time.sleep(0.001)
-
-
-def _kill_process(pid: int) -> None:
-    """Kill a process, never a thread: a number may be that of a thread of our own."""
-    with contextlib.suppress(OSError):
-        place = os.pidfd_open(pid)
-        try:
-            signal.pidfd_send_signal(place, signal.SIGKILL)
-        finally:
-            os.close(place)
-
-
-def _newest(child: int) -> int:
-    """Return the number of a process that is born now."""
-    try:
-        newest = os.fork()
-    except OSError:  # there are as many as may be: a guess, and the next round knows
-        return child + (1 << 16)
-    if not newest:
-        os._exit(0)
-    os.waitpid(newest, 0)
-    return newest
 
 
 def _be_the_child(question: dict[str, Any], config: dict[str, Any], out: int, stage: int) -> None:
