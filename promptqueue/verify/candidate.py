@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import math
 import os
-import time
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,27 +18,18 @@ from promptqueue.verify.replies import (
     Answered,
     Failed,
     Raised,
-    Ready,
     Reply,
-    read_reply,
     told_place,
     told_status,
 )
-from promptqueue.verify.sandbox import Process, Sandbox
+from promptqueue.verify.sandbox import Sandbox
 from promptqueue.verify.snapshot import Copy
 from promptqueue.verify.tamper import WATCHED
+from promptqueue.verify.worker_process import WorkerProcess
 
 _IMPORT = "_import"
 _IMPORT_SOURCE = "def module(candidate, name):\n    candidate.module(name)\n"
-_TRAVELS = tuple(
-    Path(__file__).with_name(f"{name}.py")
-    for name in ("worker", "wire", "reaper", "exercised", "tamper")
-)
 _MESSAGE_CAP = 500
-_BOOT_S = 120.0
-"""Patience while the worker starts and preloads."""
-_GRACE_S = 0.9
-"""What the worker may take over a question's time to say that it is over."""
 
 
 class CandidateError(AssertionError):
@@ -98,13 +86,14 @@ class Candidate:
     """Functions of other libraries that the code replaced: a warning light."""
     reached: dict[str, set[int]] = field(default_factory=dict)
     """File to the lines of its functions that questions ran, as the sandbox tells: a hint."""
-    _process: Process | None = None
-    _worker: int | None = None
-    """Its process number; None until it is ready."""
+    worker: WorkerProcess = field(init=False)
+    """Where it runs."""
     _asked: Counter[str] = field(default_factory=Counter)
-    _spent_s: float = 0.0
     _dead: dict[str, str] = field(default_factory=dict)
     _sources: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.worker = WorkerProcess(self.sandbox, self.code, self.settings)
 
     def start(self) -> None:
         """Start the worker without waiting for what it preloads: the first question waits.
@@ -112,10 +101,7 @@ class Candidate:
         Raises:
             IsolationError: the sandbox did not start.
         """
-        if self._process is not None and self._process.stopped:
-            self.close()  # for what it did after its answer; the next question begins anew
-        if self._process is None:
-            self._process, self._worker = self._launched(), None
+        self.worker.start()
 
     def ask(
         self, probe: str, /, time_s: float | None = None, *, finite: bool = True, **arguments: Any
@@ -146,7 +132,7 @@ class Candidate:
             "time_s": self.settings.question if time_s is None else time_s,
             "dead": self._dead,
         }
-        reply = self._exchanged(question)
+        reply = self.worker.exchange(question)
         answer = self._understood(reply, question)
         if finite and not wire.finite(answer):
             raise CandidateError("the answer has numbers that are not finite (NaN or infinity)")
@@ -159,9 +145,7 @@ class Candidate:
 
     def close(self) -> None:
         """End the worker and all that runs in its sandbox."""
-        process, self._process = self._process, None
-        if process is not None:
-            process.close()
+        self.worker.close()
 
     def __enter__(self) -> Candidate:
         return self
@@ -186,80 +170,6 @@ class Candidate:
             path = self.probes.joinpath(*module.split(".")).with_suffix(".py")
             self._sources[module] = path.read_text("utf-8")
         return self._sources[module]
-
-    def _exchanged(self, question: dict[str, Any]) -> Reply:
-        """Send a question and return the reply; a worker that is in no state to go on is ended."""
-        left_s = self.settings.limits.wall_s - self._spent_s
-        if left_s <= 0:
-            return self._time_over()
-        try:
-            frame = wire.encode(question)
-        except wire.WireError as error:  # a fault of the check, and no verdict on the code
-            raise TypeError(f"{question['name']}: the question cannot be sent: {error}") from error
-        process, worker = self._started()
-        patience, begin = float(question["time_s"]) + _GRACE_S, time.monotonic()
-        end = begin + left_s
-        try:
-            wire.write_all(process.stdin.fileno(), frame, deadline=min(begin + patience, end))
-            deadline = min(time.monotonic() + patience, end)
-            reply = wire.receive(process.stdout.fileno(), deadline=deadline)
-        except wire.WireTimeout as error:
-            text = self._end() or str(error)
-            over = time.monotonic() >= end
-            return self._time_over() if over else Failed(failed="time", text=text)
-        except wire.WireError as error:
-            return Failed(failed="worker", text=self._end() or str(error))
-        finally:
-            self._spent_s += time.monotonic() - begin
-        if not self._alone:
-            process.sweep(keep=worker)
-        return read_reply(reply)
-
-    def _time_over(self) -> Failed:
-        text = f"the time of all questions, {self.settings.limits.wall_s:g} s, is used up"
-        return Failed(failed="time over", text=text)
-
-    @property
-    def _alone(self) -> bool:
-        """Tell whether the worker ends by itself what a question leaves running."""
-        return "pid" in self.sandbox.isolation.layers
-
-    def _end(self) -> str:
-        """End the worker; return why the sandbox stopped it, if it did."""
-        process, self._process = self._process, None
-        assert process is not None
-        with process:
-            outcome = process.wait(0.2)
-        return outcome.detail if outcome.stopped else ""
-
-    def _started(self) -> tuple[Process, int]:
-        """Return the worker, ready for a question, and its process number."""
-        self.start()
-        assert self._process is not None
-        if self._worker is None:
-            try:
-                self._worker = _ready(self._process)
-            except BaseException:
-                self.close()
-                raise
-        return self._process, self._worker
-
-    def _launched(self) -> Process:
-        """Start a worker, whose wall time is that of its questions: idle time is not the code's."""
-        config = {
-            "preload": list(self.settings.preload),
-            "code": "{code}",
-            "package": self.code.package,
-            "scratch": "{scratch}",
-            "alone": self._alone,
-        }
-        return self.sandbox.start(
-            ["python", "-I", str(_TRAVELS[0]), json.dumps(config)],
-            code=self.code.root,
-            limits=self.settings.limits.model_copy(update={"wall_s": math.inf}),
-            readable=_TRAVELS,
-            env={"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"},
-        )
 
     def _understood(self, reply: Reply, question: Mapping[str, Any]) -> Any:
         """Return the answer of a reply, or raise what it says."""
@@ -291,25 +201,6 @@ class Candidate:
         if doing != "answering":  # it would happen again, and cost its time each time
             self._dead[doing.removeprefix("importing ")] = text
         return text
-
-
-def _ready(process: Process) -> int:
-    """Wait until the worker is ready, and return its number.
-
-    Raises:
-        RuntimeError: it does not start, or misses a module.
-    """
-    try:
-        told = wire.receive(process.stdout.fileno(), deadline=time.monotonic() + _BOOT_S)
-    except wire.WireError as error:
-        outcome = process.wait(1)
-        raise RuntimeError(
-            f"the worker did not start ({error}; {outcome.detail or outcome.stderr[-500:]})"
-        ) from error
-    ready = Ready.model_validate(told)
-    if ready.absent:
-        raise RuntimeError(f"not installed: {', '.join(ready.absent)}; the queue preloads it")
-    return ready.pid
 
 
 def fresh_seed() -> int:

@@ -58,12 +58,12 @@ def late(candidate, seconds):
 
 
 @contextlib.contextmanager
-def asked(backend: str, folder: Path) -> Iterator[Candidate]:
+def asked(backend: str, folder: Path, settings: Verification | None = None) -> Iterator[Candidate]:
     (folder / "code").mkdir()
     (folder / "code" / "stay.py").write_text(STAY)
     (folder / "probes.py").write_text(PROBES)
     with Candidate(
-        open_sandbox(backend), Copy(folder / "code"), folder, Verification(), 1
+        open_sandbox(backend), Copy(folder / "code"), folder, settings or Verification(), 1
     ) as candidate:
         yield candidate
 
@@ -90,23 +90,23 @@ def test_a_daemon_does_not_outlive_its_question(tmp_path: Path, backend: str) ->
     token = secrets.token_hex(16)
     with asked(backend, tmp_path) as candidate:
         candidate.ask("probes.seven")
-        worker = candidate._process
+        worker = candidate.worker.process
         candidate.ask("probes.daemon", token=token)
 
         assert not named(token)
         assert candidate.ask("probes.seven") == 7
-        assert candidate._process is worker
+        assert candidate.worker.process is worker
 
 
 def test_a_worker_that_is_started_early_answers_the_first_question(tmp_path: Path) -> None:
     with asked("none", tmp_path) as candidate:
         candidate.start()
-        worker = candidate._process
+        worker = candidate.worker.process
         candidate.start()
 
         assert candidate.ask("probes.seven") == 7
         assert worker is not None
-        assert candidate._process is worker
+        assert candidate.worker.process is worker
 
 
 def test_a_worker_that_nobody_asked_ends_with_the_checks(tmp_path: Path) -> None:
@@ -118,16 +118,15 @@ def test_a_worker_that_nobody_asked_ends_with_the_checks(tmp_path: Path) -> None
 
 
 def test_temporary_files_of_one_question_take_no_room_of_the_next(tmp_path: Path) -> None:
-    with asked("bwrap", tmp_path) as candidate:
-        candidate.settings = Verification(limits=SandboxLimits(disk_mib=16))
-
+    settings = Verification(limits=SandboxLimits(disk_mib=16))
+    with asked("bwrap", tmp_path, settings) as candidate:
         for _ in range(4):
             assert candidate.ask("probes.litter", size=6 << 20) == []
 
 
 def test_time_in_which_nobody_asks_is_not_the_codes(tmp_path: Path) -> None:
-    with asked("none", tmp_path) as candidate:
-        candidate.settings = Verification(limits=SandboxLimits(wall=1.5))
+    settings = Verification(limits=SandboxLimits(wall=1.5))
+    with asked("none", tmp_path, settings) as candidate:
         candidate.ask("probes.seven")
         time.sleep(1.3)
 
@@ -136,19 +135,19 @@ def test_time_in_which_nobody_asks_is_not_the_codes(tmp_path: Path) -> None:
 
 def test_the_time_of_all_questions_is_that_of_the_questions(tmp_path: Path) -> None:
     over = r"no usable answer: the time of all questions, 1\.5 s, is used up"
-    with asked("none", tmp_path) as candidate:
-        candidate.settings = Verification(limits=SandboxLimits(wall=1.5))
+    settings = Verification(limits=SandboxLimits(wall=1.5))
+    with asked("none", tmp_path, settings) as candidate:
         assert candidate.ask("probes.late", seconds=0.7) == 7
 
         for _ in range(2):
             with pytest.raises(CandidateError, match=over):
                 candidate.ask("probes.late", seconds=2)
-        assert candidate._spent_s < 2.5
+        assert candidate.worker.spent_s < 2.5
 
 
 def test_a_missing_module_is_told_at_the_question_and_leaves_nothing(tmp_path: Path) -> None:
-    with asked("none", tmp_path) as candidate:
-        candidate.settings = Verification(preload=("no_such_module",))
+    settings = Verification(preload=("no_such_module",))
+    with asked("none", tmp_path, settings) as candidate:
         candidate.start()
 
         for _ in range(2):

@@ -17,7 +17,7 @@ from promptqueue.verify.findings import CANDIDATE
 
 def test_of_files(pytestconfig):
     candidate = pytestconfig.stash.get(CANDIDATE, None)
-    assert (candidate and candidate._process) is not None
+    assert (candidate and candidate.worker.process) is not None
 """
 
 
