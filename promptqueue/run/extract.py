@@ -8,17 +8,21 @@ from itertools import chain
 
 from promptqueue.queue.model import Output
 from promptqueue.run import issues
+from promptqueue.run.assignment import (
+    Assignment,
+    assign_blocks,
+    claim_sole_output,
+    is_outright,
+    lacking_symbols,
+    path_of,
+)
 from promptqueue.run.attribution import FIRST, SOLE, Claim, fits, is_unsafe
 from promptqueue.run.fences import Block, find_blocks
 from promptqueue.run.issues import Issue, IssueKind
 from promptqueue.run.markdown import answer_of
 from promptqueue.run.splice import covers, spliced
 from promptqueue.run.splitting import split_block
-from promptqueue.verify.lint import (
-    missing_symbols,
-    parse_problem,
-    top_level_definitions,
-)
+from promptqueue.verify.lint import parse_problem
 from promptqueue.verify.placeholders import has_shrunk, line_count, placeholders
 
 __all__ = ["Extraction", "Issue", "IssueKind", "Module", "as_wanted", "extract_modules"]
@@ -26,8 +30,6 @@ __all__ = ["Extraction", "Issue", "IssueKind", "Module", "as_wanted", "extract_m
 _CUT = frozenset({"length", "degenerate"})
 _PROSE = (".md", ".txt", ".rst", ".json")
 """Files in which a line that looks like a comment is none."""
-_CUT_OFF, _BROKEN, _PARTIAL, _WHOLE = range(4)
-"""Grades of a version: left open, does not parse, lacks symbols, has everything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,32 +89,21 @@ def extract_modules(
     amended = {o.path: before.get(o.path, "") for o in outputs if parts or o.parts}
     outputs = as_wanted(outputs, before)
     adding = {output.path for output in outputs if output.parts}
-    shelf = _sort(_put_in_place(_with_sole_output(blocks, outputs), amended, adding), outputs)
+    blocks = _put_in_place(claim_sole_output(blocks, outputs), amended, adding)
+    assigned = assign_blocks(blocks, outputs)
     found = chain(
         [issues.degenerate()] if finish_reason == "degenerate" else [],
-        _block_issues(shelf, outputs),
-        _missing(shelf, outputs, thinking=answer.thinking),
-        _file_issues(shelf, outputs, before),
+        _block_issues(assigned, outputs),
+        _missing(assigned, outputs, thinking=answer.thinking),
+        _file_issues(assigned, outputs, before),
     )
-    modules = {path: _module(path, versions[-1]) for path, versions in shelf.versions.items()}
+    modules = {path: _module(path, versions[-1]) for path, versions in assigned.versions.items()}
     return Extraction(modules, tuple(found))
 
 
 def as_wanted(outputs: Sequence[Output], before: Mapping[str, str]) -> list[Output]:
     """Return the outputs, each whole that was to be sent in parts and is not there yet."""
     return [o if before.get(o.path) else o.model_copy(update={"parts": False}) for o in outputs]
-
-
-@dataclass(frozen=True, slots=True)
-class _Shelf:
-    """The blocks of a reply by what becomes of them."""
-
-    versions: Mapping[str, Sequence[Block]]
-    """Declared path to its blocks; the last one is taken."""
-    empty: Mapping[str, Block]
-    """Declared path to a block for it that has no content."""
-    strangers: Sequence[Block]
-    """Blocks of no declared file, in their order."""
 
 
 def _without_label(block: Block, declared: Sequence[str]) -> Block:
@@ -122,7 +113,7 @@ def _without_label(block: Block, declared: Sequence[str]) -> Block:
     """
     first, _, rest = block.text.partition("\n")
     path = first.strip()
-    if path not in declared or not path.endswith(".py") or _path_of(block) not in ("", path):
+    if path not in declared or not path.endswith(".py") or path_of(block) not in ("", path):
         return block
     return replace(block, text=rest, claim=block.claim or Claim(path, FIRST))
 
@@ -136,13 +127,13 @@ def _put_in_place(
     What follows the file anew goes into that.
     """
     texts, whole = dict(amended), dict[str, Block]()
-    others, named = [], {_path_of(block) for block in blocks if _is_outright(block)}
+    others, named = [], {path_of(block) for block in blocks if is_outright(block)}
     for block in blocks:
-        path = _path_of(block)
+        path = path_of(block)
         known = texts.get(path)
         text = None
         if known is not None and not block.left_open:
-            example = path in named and not _is_outright(block)
+            example = path in named and not is_outright(block)
             text = spliced(known, block.text, adding=path in adding and not example)
             if text is None and not example and covers(block.text, known):
                 texts[path] = block.text
@@ -157,112 +148,14 @@ def _module(path: str, block: Block) -> Module:
     return Module(path, block.text, block.claim.found_by if block.claim else SOLE)
 
 
-# Which block is which file.
-
-
-def _with_sole_output(blocks: Sequence[Block], outputs: Sequence[Output]) -> list[Block]:
-    """Give the only declared file to the one block that can be it, if none names it."""
-    chosen = _sole_block(blocks, outputs[0]) if len(outputs) == 1 else None
-    if chosen is None:
-        return list(blocks)
-    claimed = replace(chosen, claim=Claim(outputs[0].path, SOLE))
-    return [claimed if block is chosen else block for block in blocks]
-
-
-def _sole_block(blocks: Sequence[Block], output: Output) -> Block | None:
-    bodies = [block for block in blocks if block.text.strip()]
-    if any(_path_of(block) == output.path for block in bodies):
-        return None
-    fitting = [block for block in bodies if not block.claim and fits(block.language, output.path)]
-    pool = [block for block in fitting if block.language] or fitting
-    if len(pool) > 1:
-        pool = [block for block in pool if output.symbols and _grade(block, output) == _WHOLE]
-    return pool[0] if len(pool) == 1 else None
-
-
-def _sort(blocks: Sequence[Block], outputs: Sequence[Output]) -> _Shelf:
-    bodies: dict[str, list[Block]] = {output.path: [] for output in outputs}
-    empty: dict[str, Block] = {}
-    strangers: list[Block] = []
-    for block in blocks:
-        path = _path_of(block)
-        if path not in bodies:
-            strangers.append(block)
-        elif block.text.strip():
-            bodies[path].append(block)
-        else:
-            empty[path] = block
-    versions: dict[str, Sequence[Block]] = {}
-    for output in outputs:
-        found = _rivals(bodies[output.path])
-        strangers += found.dropped
-        if found.taking_part:
-            versions[output.path] = _best_last(found.taking_part, output)
-    return _Shelf(versions, empty, sorted(strangers, key=lambda block: block.line))
-
-
-def _path_of(block: Block) -> str:
-    return block.claim.path if block.claim else ""
-
-
-def _is_outright(block: Block) -> bool:
-    return block.claim is not None and not block.claim.weak
-
-
-@dataclass(frozen=True, slots=True)
-class _Rivals:
-    taking_part: list[Block]
-    dropped: list[Block]
-
-
-def _rivals(bodies: Sequence[Block]) -> _Rivals:
-    """Drop what a sentence merely mentions, where another block names the path outright.
-
-    `Use model.py like this:` introduces an example; a new version of the file shares
-    at least one function or class with it.
-    """
-    outright = [block for block in bodies if _is_outright(block)]
-    names = frozenset(name for block in outright for name in top_level_definitions(block.text))
-    found = _Rivals([], [])
-    for block in bodies:
-        mentioned = bool(outright) and not _is_outright(block)
-        example = mentioned and not names & top_level_definitions(block.text)
-        (found.dropped if example else found.taking_part).append(block)
-    return found
-
-
-def _best_last(bodies: Sequence[Block], output: Output) -> list[Block]:
-    """Move the version that is taken to the end: of the best grade, the last one."""
-    if len(bodies) == 1:
-        return list(bodies)
-    best = max(bodies, key=lambda block: (_grade(block, output), block.line))
-    return [*(block for block in bodies if block is not best), best]
-
-
-def _grade(block: Block, output: Output) -> int:
-    if block.left_open:
-        return _CUT_OFF
-    if parse_problem(output.path, block.text) is not None:
-        return _BROKEN
-    return _PARTIAL if _lacking(block, output) else _WHOLE
-
-
-def _lacking(block: Block, output: Output) -> tuple[str, ...]:
-    is_python = output.path.endswith((".py", ".pyi"))
-    return missing_symbols(block.text, output.symbols) if is_python else ()
-
-
-# What is wrong.
-
-
-def _block_issues(shelf: _Shelf, outputs: Sequence[Output]) -> Iterator[Issue]:
+def _block_issues(assigned: Assignment, outputs: Sequence[Output]) -> Iterator[Issue]:
     declared = [output.path for output in outputs]
-    for block in shelf.strangers:
+    for block in assigned.strangers:
         yield from _stranger_issues(block, declared)
-    for path, block in shelf.empty.items():
-        if block.left_open and block.claim and not block.claim.weak:
+    for path, block in assigned.empty.items():
+        if block.left_open and is_outright(block):
             yield issues.truncated(path, block.line)
-    for path, versions in shelf.versions.items():
+    for path, versions in assigned.versions.items():
         for block in versions:
             if block.left_open:
                 yield issues.truncated(path, block.line)
@@ -271,7 +164,7 @@ def _block_issues(shelf: _Shelf, outputs: Sequence[Output]) -> Iterator[Issue]:
 
 
 def _stranger_issues(block: Block, declared: Sequence[str]) -> Iterator[Issue]:
-    path = _path_of(block)
+    path = path_of(block)
     if path and path not in declared:
         issue = issues.unsafe if is_unsafe(path) else issues.undeclared
         yield issue(path, block.line, declared)
@@ -281,22 +174,23 @@ def _stranger_issues(block: Block, declared: Sequence[str]) -> Iterator[Issue]:
             yield issues.truncated(None, block.line)
 
 
-def _missing(shelf: _Shelf, outputs: Sequence[Output], *, thinking: bool) -> Iterator[Issue]:
+def _missing(assigned: Assignment, outputs: Sequence[Output], *, thinking: bool) -> Iterator[Issue]:
     declared = {output.path for output in outputs}
-    others = [path for block in shelf.strangers if (path := _path_of(block)) not in declared | {""}]
+    claimed = map(path_of, assigned.strangers)
+    others = [path for path in claimed if path not in declared | {""}]
     for output in outputs:
-        if output.path not in shelf.versions:
-            empty = shelf.empty.get(output.path)
+        if output.path not in assigned.versions:
+            empty = assigned.empty.get(output.path)
             empty_at = empty.line if empty else None
             why = issues.missing_why(others, empty_at=empty_at, thinking=thinking)
             yield issues.missing(output.path, why=why, parts=output.parts)
 
 
 def _file_issues(
-    shelf: _Shelf, outputs: Sequence[Output], previous: Mapping[str, str]
+    assigned: Assignment, outputs: Sequence[Output], previous: Mapping[str, str]
 ) -> Iterator[Issue]:
     for output in outputs:
-        versions = shelf.versions.get(output.path, ())
+        versions = assigned.versions.get(output.path, ())
         if versions and not versions[-1].left_open:  # of a torso there is nothing more to say
             yield from _content_issues(versions[-1], output)
             yield from _shrunk(versions[-1], output.path, previous.get(output.path, ""))
@@ -306,7 +200,7 @@ def _content_issues(block: Block, output: Output) -> Iterator[Issue]:
     path = output.path
     if problem := parse_problem(path, block.text):
         yield issues.syntax(path, problem, parts=output.parts)
-    elif lacking := _lacking(block, output):
+    elif lacking := lacking_symbols(block, output):
         yield issues.symbols(path, lacking)
     for placeholder in () if path.endswith(_PROSE) else placeholders(block.text):
         yield issues.lazy(path, placeholder)
