@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from promptqueue.errors import UsageError
 from promptqueue.run.journal import RunDirectory
-from promptqueue.run.workspace import MANIFEST
+from promptqueue.run.workspace import MANIFEST, manifest_files
 
 
 def blame(file: Path, runs: Path) -> Iterator[tuple[str, str]]:
@@ -46,11 +45,10 @@ def _written_by(file: Path) -> tuple[str, str]:
     for folder in file.absolute().parents:
         if (folder / MANIFEST).is_file():
             path = file.absolute().relative_to(folder).as_posix()
-            try:
-                files = json.loads((folder / MANIFEST).read_text("utf-8"))["files"]
-                return str(files[path]["run"]), path
-            except (OSError, ValueError, KeyError, TypeError):
-                break
+            run = manifest_files(folder).get(path, {}).get("run")
+            if run is not None:
+                return str(run), path
+            break
     raise UsageError(
         f"no manifest.json beside or above {file} says which run wrote it; name a file that "
         "`promptqueue run` left, where it left it"

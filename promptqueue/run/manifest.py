@@ -10,7 +10,7 @@ from pathlib import Path
 from promptqueue.errors import UsageError
 from promptqueue.queue.inputs import Value
 from promptqueue.queue.load import LoadedQueue
-from promptqueue.run.workspace import MANIFEST, SHRUNK_FROM
+from promptqueue.run.workspace import MANIFEST, SHRUNK_FROM, manifest_files
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +88,8 @@ def _inputs_of(folder: Path) -> Mapping[str, Value]:
 
 def _shrunk_of(folder: Path) -> Mapping[str, int]:
     """Return what a manifest tells of files that shrank."""
-    try:
-        files = json.loads((folder / MANIFEST).read_text("utf-8"))["files"]
-        return {str(p): int(e[SHRUNK_FROM]) for p, e in files.items() if SHRUNK_FROM in e}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {}
+    told = {path: entry.get(SHRUNK_FROM) for path, entry in manifest_files(folder).items()}
+    return {path: lines for path, lines in told.items() if isinstance(lines, int)}
 
 
 def _target(folder: Path) -> Target:

@@ -62,7 +62,7 @@ class Workspace:
             raise self._unwritable(error) from error
         try:
             self._take(lock, run_id)
-            self._files = self._read_manifest()
+            self._files = manifest_files(self.folder)
             yield
         finally:
             with contextlib.suppress(StorageError):  # the error that led here is the one to report
@@ -208,15 +208,19 @@ class Workspace:
         except OSError as error:
             raise self._unwritable(error) from error
 
-    def _read_manifest(self) -> dict[str, dict[str, Any]]:
-        """Return the files of the manifest; where it is damaged every file counts as edited."""
-        try:
-            files = json.loads((self.folder / MANIFEST).read_text("utf-8"))["files"]
-            return {str(path): dict(entry) for path, entry in files.items()}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return {}
-
     def _unwritable(self, error: OSError) -> StorageError:
         name = error.filename or self.folder
         why = error.strerror or error
         return StorageError(f"{name} cannot be written: {why}; free it, or {ELSEWHERE}")
+
+
+def manifest_files(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return what the manifest of a folder says of each file.
+
+    Nothing where it is damaged or not there: then every file counts as edited.
+    """
+    try:
+        files = json.loads((folder / MANIFEST).read_text("utf-8"))["files"]
+        return {str(path): dict(entry) for path, entry in files.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
