@@ -80,6 +80,11 @@ class Endpoint:
         """Return the address without anything secret."""
         return "on this machine" if self.profile is None else shown_url(self.profile.base_url)
 
+    @property
+    def described(self) -> str:
+        """Return name, address and reason, as the first line of a run says them."""
+        return f"{self.name}, {self.shown_url} ({self.reason})"
+
 
 def resolve_endpoint(
     choice: EndpointChoice,

@@ -184,10 +184,9 @@ def _say_estimate(plan: Design, *, alone: bool, json: bool) -> None:
         if alone:
             typer.echo(estimate_json(expected), nl=False)
         return
-    endpoint = plan.terms.endpoint
     arms, samples = counted(len(plan.arms), "arm"), counted(plan.samples, "sample")
     typer.echo(f"{plan.loaded.path}: {arms}, {samples} of each")
-    typer.echo(f"endpoint: {endpoint.name}, {endpoint.shown_url} ({endpoint.reason})")
+    typer.echo(f"endpoint: {plan.terms.endpoint.described}")
     for line in estimate_lines(expected):
         typer.echo(line)
 

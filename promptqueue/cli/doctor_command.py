@@ -71,7 +71,7 @@ def doctor(
     if save is not None:
         _check_name(save, set(config.endpoints), resolved)
     if not json:
-        typer.echo(f"endpoint: {resolved.name}, {resolved.shown_url} ({resolved.reason})")
+        typer.echo(f"endpoint: {resolved.described}")
     with connect(resolved, lambda _: None) as opened:
         client = opened.client()
         chosen = _chosen_model(opened, resolved, model)

@@ -154,7 +154,7 @@ def _begin(
             path=str(recorder.directory.path),
             queue=str(plan.loaded.path),
             steps=len(plan.loaded.queue.steps),
-            endpoint=f"{plan.endpoint.name}, {plan.endpoint.shown_url} ({plan.endpoint.reason})",
+            endpoint=plan.endpoint.described,
             out=str(plan.out),
             resumed=resumed,
             sources=recorder.directory.keep(json.dumps(dict(plan.loaded.sources))),
