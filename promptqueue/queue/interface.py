@@ -7,7 +7,8 @@ import warnings
 
 UNPARSABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
 """What parsing foreign text can raise."""
-Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+Definition = Function | ast.ClassDef
 
 
 def interface_of(source: str) -> str:
@@ -42,7 +43,7 @@ def parse_quietly(source: str) -> ast.Module:
 
 
 def _reduced(node: ast.stmt) -> ast.stmt:
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+    if isinstance(node, Function):
         node.body = [*_docstring(node), ast.Expr(ast.Constant(...))]
     elif isinstance(node, ast.ClassDef):
         kept = [_reduced(child) for child in node.body if not _is_docstring(child)]

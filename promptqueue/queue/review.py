@@ -14,6 +14,7 @@ from promptqueue.chat.validation import shown
 from promptqueue.errors import UsageError
 from promptqueue.queue.document import Document, Location
 from promptqueue.queue.inputs import checked_value
+from promptqueue.queue.interface import UNPARSABLE
 from promptqueue.queue.model import Input, Queue, Step
 from promptqueue.queue.problem import suggest as suggest
 from promptqueue.queue.template_reader import Source
@@ -194,7 +195,7 @@ def _review_checks(step: Step, index: int, document: Document, folder: Path) -> 
         except (OSError, UnicodeDecodeError):
             text = f"the check {shown(check)} is no readable file; paths start at the queue file"
             document.complain(location, text)
-        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        except UNPARSABLE as error:
             text = f"the check {check!r} is not valid Python: {_described(error)}"
             document.complain(location, text)
     unguarded = [name for name in step.requirements if name not in guarded]

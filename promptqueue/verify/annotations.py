@@ -7,9 +7,8 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterator
 
-from promptqueue.queue.interface import UNPARSABLE, parse_quietly
+from promptqueue.queue.interface import UNPARSABLE, Function, parse_quietly
 
-_Function = ast.FunctionDef | ast.AsyncFunctionDef
 Place = tuple[int, int]
 """Line and column in characters, both from 1."""
 
@@ -46,7 +45,7 @@ def _unevaluated(tree: ast.Module) -> Iterator[ast.expr]:
     waiting: list[tuple[ast.AST, bool]] = [(tree, False)]
     while waiting:  # no recursion: foreign code is nested as deeply as it likes
         node, local = waiting.pop()
-        local = isinstance(node, _Function) or (local and not isinstance(node, ast.ClassDef))
+        local = isinstance(node, Function) or (local and not isinstance(node, ast.ClassDef))
         waiting += [(child, local) for child in ast.iter_child_nodes(node)]
         annotation = _annotation(node)
         if annotation is None:

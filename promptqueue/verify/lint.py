@@ -11,15 +11,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-from promptqueue.queue.interface import parse_quietly
+from promptqueue.queue.interface import UNPARSABLE, Definition, parse_quietly
 from promptqueue.words import printable
 
 _TOO_DEEP = "nested too deeply to be parsed"
 _MESSAGE_CAP = 200
 _LINE_CAP = 80
-_DEFINING = (
-    ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Import | ast.ImportFrom | ast.Assign
-)
+_DEFINING = Definition | ast.Import | ast.ImportFrom | ast.Assign
 
 
 def parse_problem(path: str, text: str) -> str | None:
@@ -79,7 +77,7 @@ def statements(body: Sequence[ast.stmt]) -> Iterator[ast.AST]:
     while waiting:
         node = waiting.pop()
         yield node
-        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        if not isinstance(node, Definition):
             inner = ast.stmt | ast.excepthandler | ast.match_case | ast.withitem
             children = [child for child in ast.iter_child_nodes(node) if isinstance(child, inner)]
             waiting.extend(reversed(children))
@@ -89,8 +87,7 @@ def top_level_definitions(text: str) -> frozenset[str]:
     """Return the functions and classes that a Python module defines at its top level."""
     tree = _tree_or_none(text)
     nodes = () if tree is None else statements(tree.body)
-    definitions = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
-    return frozenset(node.name for node in nodes if isinstance(node, definitions))
+    return frozenset(node.name for node in nodes if isinstance(node, Definition))
 
 
 def is_python_module(text: str) -> bool:
@@ -152,7 +149,7 @@ def one_line(message: str, cap: int = _MESSAGE_CAP) -> str:
 def _tree_or_none(text: str) -> ast.Module | None:
     try:
         return _parse_python(text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    except UNPARSABLE:
         return None
 
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Sequence
 
-from promptqueue.queue.interface import parse_quietly
-
-_Function = ast.FunctionDef | ast.AsyncFunctionDef
+from promptqueue.queue.interface import Definition, Function, parse_quietly
 
 
 def signature_problems(text: str, symbols: Sequence[str]) -> Iterator[tuple[int, str]]:
@@ -20,7 +18,7 @@ def signature_problems(text: str, symbols: Sequence[str]) -> Iterator[tuple[int,
         text: a module that parses.
         symbols: names, or names with arguments, as a queue declares them.
     """
-    nodes = {n.name: n for n in parse_quietly(text).body if isinstance(n, _Function | ast.ClassDef)}
+    nodes = {n.name: n for n in parse_quietly(text).body if isinstance(n, Definition)}
     for symbol in symbols:
         name = symbol.partition("(")[0].strip()
         node = _called(nodes.get(name))
@@ -33,12 +31,12 @@ def signature_problems(text: str, symbols: Sequence[str]) -> Iterator[tuple[int,
                 yield node.lineno, f"{name}: {'; '.join(problems)}"
 
 
-def _called(node: ast.stmt | None) -> _Function | None:
+def _called(node: ast.stmt | None) -> Function | None:
     """Return the function that a call runs; of a class its __init__."""
     if isinstance(node, ast.ClassDef):
-        inner = [n for n in node.body if isinstance(n, _Function) and n.name == "__init__"]
+        inner = [n for n in node.body if isinstance(n, Function) and n.name == "__init__"]
         return inner[0] if inner else None
-    return node if isinstance(node, _Function) else None
+    return node if isinstance(node, Function) else None
 
 
 def _declared(symbol: str) -> ast.arguments | None:
@@ -46,10 +44,10 @@ def _declared(symbol: str) -> ast.arguments | None:
         (node,) = parse_quietly(f"def {symbol}: ...").body
     except (SyntaxError, ValueError):
         return None
-    return node.args if isinstance(node, _Function) else None
+    return node.args if isinstance(node, Function) else None
 
 
-def _differences(wanted: ast.arguments, node: _Function, *, method: bool) -> Iterator[str]:
+def _differences(wanted: ast.arguments, node: Function, *, method: bool) -> Iterator[str]:
     have = node.args
     places = [each.arg for each in (*have.posonlyargs, *have.args)][1 if method else 0 :]
     names = {*places, *(each.arg for each in have.kwonlyargs)}
