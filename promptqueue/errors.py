@@ -16,6 +16,9 @@ A message says what was found, where, and the way out.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
 from typing import ClassVar
 
 
@@ -75,3 +78,21 @@ class Interrupted(PromptQueueError):
     """The user stopped the run."""
 
     exit_code = 130
+
+
+@contextlib.contextmanager
+def writing(path: Path, way_out: str = "") -> Iterator[None]:
+    """Let what the system refuses say what it was, and the way out.
+
+    Args:
+        path: what is written.
+        way_out: what the user can do.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        words = f"{path} cannot be written: {error.strerror or error}"
+        raise StorageError(f"{words}; {way_out}" if way_out else words) from error

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from promptqueue.cli.options import BaseUrl, EndpointName, KeyVariable, Model
-from promptqueue.errors import EndpointError, StorageError, UsageError
+from promptqueue.errors import EndpointError, UsageError, writing
 
 if TYPE_CHECKING:
     from promptqueue.chat.connect import Connection
@@ -168,12 +168,10 @@ def _save(name: str, endpoint: Endpoint, model: str, profile: dict[str, Any]) ->
     from promptqueue.chat.config import config_path
 
     path = config_path()
-    try:
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         before = path.read_text("utf-8") if path.exists() else ""
         gap = "" if not before else "\n" if before.endswith("\n") else "\n\n"
         with Path(path).open("a", encoding="utf-8") as file:
             file.write(gap + _toml(name, endpoint, model, profile))
-    except OSError as error:
-        raise StorageError(f"{path} cannot be written: {error.strerror or error}") from error
     typer.echo(f"saved in {path}; use it: promptqueue run QUEUE --endpoint {name}", err=True)

@@ -32,7 +32,7 @@ from promptqueue.cli.options import (
     Timeout,
 )
 from promptqueue.cli.run_commands import conduct
-from promptqueue.errors import StorageError, UsageError
+from promptqueue.errors import StorageError, UsageError, writing
 from promptqueue.words import counted, is_unicode
 
 if TYPE_CHECKING:
@@ -211,12 +211,10 @@ def replay(
 def _write(out: Path, files: dict[str, str]) -> None:
     for path, text in files.items():
         target = out / path
-        try:
+        with writing(target):
             if target.exists() and target.read_text("utf-8", "replace") != text:
                 raise StorageError(
                     f"{target} is there already and differs; give an empty --out DIR"
                 )
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(text, "utf-8")
-        except OSError as error:
-            raise StorageError(f"{target} cannot be written: {error.strerror}") from error

@@ -12,7 +12,7 @@ import typer
 
 from promptqueue.cli import complete
 from promptqueue.cli.options import InputsFile, Settings, check_writable
-from promptqueue.errors import ChecksFailed, StorageError, UsageError
+from promptqueue.errors import ChecksFailed, UsageError, writing
 
 if TYPE_CHECKING:
     from promptqueue.queue.inputs import Value
@@ -204,11 +204,9 @@ def _write_files(report: Report, target: Target, junit: Path | None, sarif: Path
     place_in = partial(report_sarif, folder=folder, queue_file=queue)
     for path, write in ((junit, report_junit), (sarif, place_in)):
         if path is not None:
-            try:  # a name that is no UTF-8 is written as on standard output; JSON reads it back
+            with writing(path, "name another file"):
+                # a name that is no UTF-8 is written as on standard output; JSON reads it back
                 path.write_text(write(report), "utf-8", "backslashreplace")
-            except OSError as error:
-                words = f"{path} cannot be written: {error.strerror or error}; name another file"
-                raise StorageError(words) from error
 
 
 def _from_here(path: Path) -> Path:

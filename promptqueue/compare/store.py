@@ -10,7 +10,7 @@ from pathlib import Path
 
 from promptqueue.compare.arms import slug
 from promptqueue.compare.sample import Sample, read_sample
-from promptqueue.errors import StorageError
+from promptqueue.errors import StorageError, writing
 from promptqueue.run.blobs import write_atomically
 
 VERSION = 1
@@ -36,11 +36,9 @@ class Store:
         Raises:
             StorageError: it cannot be written, is of another version, or somebody works in it.
         """
-        try:
+        with writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             lock = (self.folder / "lock").open("w")
-        except OSError as error:
-            raise StorageError(f"{self.folder} cannot be written: {error.strerror}") from error
         with lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -92,8 +90,6 @@ def write(path: Path, text: str) -> None:
     Raises:
         StorageError: it cannot be written.
     """
-    try:
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, text.encode())
-    except OSError as error:
-        raise StorageError(f"{path} cannot be written: {error.strerror or error}") from error

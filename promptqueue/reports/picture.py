@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from promptqueue.compare.statistics import LEVEL, coverage
 from promptqueue.compare.summary import Comparison
-from promptqueue.errors import StorageError, UsageError
+from promptqueue.errors import UsageError, writing
 from promptqueue.extras import install_command
 
 if TYPE_CHECKING:
@@ -43,10 +43,8 @@ def draw(comparison: Comparison, path: Path) -> None:
     left, right = figure.subplots(1, 2, width_ratios=[6, table])
     _draw_cost(left, comparison)
     _draw_requirements(right, comparison)
-    try:
+    with writing(path):
         figure.savefig(path, dpi=120)
-    except OSError as error:
-        raise StorageError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
 def _draw_cost(axes: Axes, comparison: Comparison) -> None:

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from promptqueue.errors import StorageError, UsageError
+from promptqueue.errors import StorageError, UsageError, writing
 from promptqueue.queue.problem import suggest
 from promptqueue.run.blobs import Blobs, sync_folder, write_atomically
 
@@ -26,6 +26,7 @@ T = TypeVar("T")
 _GENESIS = "0" * 64
 _RESERVE_BYTES = 1 << 20
 """Kept free for the reply that is under way when the disk fills up."""
+_ELSEWHERE = "use --runs DIR"
 
 
 class RunDirectory:
@@ -127,12 +128,8 @@ class RunDirectory:
             self._fd = None
 
     def _open_for_writing(self) -> None:
-        try:
+        with writing(self.journal_path, _ELSEWHERE):
             self._fd = os.open(self.journal_path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-        except OSError as error:
-            raise StorageError(
-                f"{self.journal_path} cannot be written: {error.strerror}; use --runs DIR"
-            ) from error
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -162,7 +159,7 @@ class RunDirectory:
             self._reserve.unlink(missing_ok=True)
             raise StorageError(
                 f"no space for a run in {self.path.parent} ({error.strerror}); "
-                "free some, or use --runs DIR"
+                f"free some, or {_ELSEWHERE}"
             ) from error
 
     def _lines(self) -> Iterator[tuple[Record, str, int]]:
@@ -237,19 +234,14 @@ def create_run(runs: Path, name: str, meta: Record) -> RunDirectory:
     # To the millisecond: the latest run is the one whose name sorts last.
     stamp = f"{now:%Y%m%d-%H%M%S}-{now.microsecond // 1000:03}"
     path = runs / f"{stamp}-{name}-{secrets.token_hex(2)}"
-    try:
+    with writing(runs, _ELSEWHERE), contextlib.ExitStack() as undo:
         path.mkdir(parents=True)
-        with contextlib.ExitStack() as undo:
-            undo.callback(shutil.rmtree, path, ignore_errors=True)
-            _ignore_in_git(runs)
-            directory = RunDirectory(path, write=True)
-            undo.callback(directory.close)
-            _write_meta(path, meta)
-            undo.pop_all()
-    except OSError as error:
-        raise StorageError(
-            f"{runs} cannot be written: {error.strerror or error}; use --runs DIR"
-        ) from error
+        undo.callback(shutil.rmtree, path, ignore_errors=True)
+        _ignore_in_git(runs)
+        directory = RunDirectory(path, write=True)
+        undo.callback(directory.close)
+        _write_meta(path, meta)
+        undo.pop_all()
     return directory
 
 
