@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
@@ -60,15 +59,6 @@ class Config(_Strict):
 
     endpoints: Mapping[str, Profile] = Field(default_factory=dict)
     prices: Mapping[str, Price] = Field(default_factory=dict)
-
-
-def config_path(environ: Mapping[str, str] = os.environ) -> Path:
-    """Return where the user's configuration lies, whether it exists or not."""
-    if named := environ.get("PROMPTQUEUE_CONFIG"):
-        return Path(named)
-    from platformdirs import user_config_path
-
-    return user_config_path("promptqueue") / "config.toml"
 
 
 def load_config(path: Path) -> Config:

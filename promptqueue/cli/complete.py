@@ -16,6 +16,8 @@ from typing import Any
 
 import typer
 
+from promptqueue.chat.user_folders import config_path
+
 _RUNS_SHOWN = 50
 """Of many runs only the latest are offered."""
 _HEAD_BYTES = 4096
@@ -94,7 +96,7 @@ def endpoints(ctx: typer.Context, incomplete: str) -> Iterator[str]:  # noqa: AR
 
     config: dict[str, Any] = {}
     with contextlib.suppress(OSError, ValueError):
-        config = tomllib.loads(_config_path().read_text("utf-8"))
+        config = tomllib.loads(config_path().read_text("utf-8"))
     names = [*config.get("endpoints", {}), "embedded", "openai"]
     yield from (name for name in names if name.startswith(incomplete))
 
@@ -183,14 +185,6 @@ def _argument(ctx: typer.Context, name: str) -> str | None:
         return None
     value = ctx.params[name] or next(iter(ctx.args), None)
     return None if value is None else str(value)
-
-
-def _config_path() -> Path:
-    if named := os.environ.get("PROMPTQUEUE_CONFIG"):
-        return Path(named)
-    from platformdirs import user_config_path
-
-    return user_config_path("promptqueue") / "config.toml"
 
 
 def _yaml_files(base: Path) -> Iterator[Path]:

@@ -58,12 +58,13 @@ def doctor(
     if sandbox:
         _examine_sandbox(json=json)
         return
-    from promptqueue.chat.config import config_path, load_config
+    from promptqueue.chat.config import load_config
     from promptqueue.chat.connect import connect
     from promptqueue.chat.doctor import Doctor, profile_of
     from promptqueue.chat.endpoints import EndpointChoice, resolve_endpoint
     from promptqueue.chat.hearing import RawClient
     from promptqueue.chat.transport import AttemptError
+    from promptqueue.chat.user_folders import config_path
 
     config = load_config(config_path())
     choice = EndpointChoice(endpoint, base_url, api_key_env, timeout_s=timeout)
@@ -139,7 +140,7 @@ def _print(
 
 
 def _check_name(name: str, known: set[str], endpoint: Endpoint) -> None:
-    from promptqueue.chat.config import config_path
+    from promptqueue.chat.user_folders import config_path
 
     if endpoint.embedded:
         raise UsageError("the embedded endpoint needs no profile; leave --save out")
@@ -165,7 +166,7 @@ def _toml(name: str, endpoint: Endpoint, model: str, profile: dict[str, Any]) ->
 
 def _save(name: str, endpoint: Endpoint, model: str, profile: dict[str, Any]) -> None:
     """Append the profile: what the user wrote stays as it is."""
-    from promptqueue.chat.config import config_path
+    from promptqueue.chat.user_folders import config_path
 
     path = config_path()
     with writing(path):

@@ -14,7 +14,8 @@ from promptqueue.chat.message import (
     Usage,
     Waiting,
 )
-from promptqueue.chat.weights import EMBEDDED, Progress, find_cache_dir
+from promptqueue.chat.user_folders import find_cache_dir
+from promptqueue.chat.weights import EMBEDDED, Progress
 from promptqueue.cli.budget import Budget
 from promptqueue.cli.budget import clock as clock
 from promptqueue.run.events import (

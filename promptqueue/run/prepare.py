@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from promptqueue.chat.config import Config, config_path, load_config
+from promptqueue.chat.config import Config, load_config
 from promptqueue.chat.endpoints import Endpoint, EndpointChoice, resolve_endpoint
 from promptqueue.chat.prices import load_prices
+from promptqueue.chat.user_folders import config_path
 from promptqueue.errors import UsageError
 from promptqueue.queue.inputs import known_inputs, resolve_inputs
 from promptqueue.queue.limits import parse_limits

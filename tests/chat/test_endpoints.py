@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from promptqueue.chat.config import Config, Profile, config_path
+from promptqueue.chat.config import Config, Profile
 from promptqueue.chat.endpoints import DEFAULT_BASE_URL, EndpointChoice, resolve_endpoint
+from promptqueue.chat.user_folders import config_path
 from promptqueue.errors import UsageError
 
 PROFILES = {name: Profile(base_url="http://h/v1") for name in ("lab", "home")}
