@@ -125,7 +125,8 @@ class Call:
         return said
 
     def double_cap(self, used: Usage) -> None:
-        """Ask for twice the tokens: thinking ate them all."""
+        """Ask anew for twice the tokens: thinking ate them all, but for some blanks."""
+        self.text = ""
         cap = self.params.max_tokens or max(used.completion, _GUESSED_CAP)
         self.params = Params(max_tokens=2 * cap).over(self.params)
         self.doublings += 1

@@ -404,6 +404,14 @@ def test_rule_4_thinking_that_eats_everything_ends_the_call_after_two_doublings(
     assert asked.events[-1].usage.completion == 300
 
 
+def test_rule_4_blanks_behind_the_thinking_are_no_reply_to_go_on_with():
+    blank = stream("\n\n", reasoning="hmm", finish="length", usage=count(0, 100))
+    asked = play(blank, stream("done"), asked_request=request(max_tokens=100))
+    assert asked.of(Continued) == [Continued("cap")]
+    assert asked.requests[1].body["messages"] == asked.requests[0].body["messages"]
+    assert (asked.reply.text, asked.reply.continuations) == ("done", 0)
+
+
 def test_rule_4_a_cut_reply_is_continued_by_a_turn():
     asked = play(
         stream("def f():\n    return", finish="length", usage=count(0, 7)),
