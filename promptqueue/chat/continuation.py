@@ -8,6 +8,8 @@ from promptqueue.chat.message import Message
 
 HEAD_CHARS = 1000
 """So much of a continuation is held back until it is known what it repeats."""
+MAX_OVERLAP = 2 * HEAD_CHARS
+"""A longer repetition is not looked for: one network read may bring any number of characters."""
 MIN_OVERLAP = 12
 """Shorter agreements are chance: an indent, a bracket."""
 MIN_LINE = 4
@@ -40,7 +42,7 @@ def drop_overlap(so_far: str, continuation: str) -> str:
     with the end of `so_far`, or a restart of its unfinished last line.
     """
     rest = _drop_opening(so_far, continuation)
-    for length in range(min(len(so_far), len(rest)), MIN_OVERLAP - 1, -1):
+    for length in range(min(len(so_far), len(rest), MAX_OVERLAP), MIN_OVERLAP - 1, -1):
         if so_far.endswith(rest[:length]):
             return rest[length:]
     last_line = so_far[so_far.rfind("\n") + 1 :].strip()
@@ -103,6 +105,6 @@ class Join:
         self.decided = True
         kept = self._held
         if self._may_repeat:
-            kept = drop_overlap(self._so_far[-2 * HEAD_CHARS :], self._held)
+            kept = drop_overlap(self._so_far, self._held)
         self.overlap = len(self._held) - len(kept)
         return kept

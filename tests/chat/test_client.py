@@ -523,6 +523,13 @@ def test_rule_4_a_call_that_ends_in_a_continuation_hands_over_all_that_was_paid_
     assert "auth" in asked.error
 
 
+def test_rule_4_a_fence_that_opened_far_above_is_not_opened_again():
+    body = "".join(f"value_{n} = compute({n})\n" for n in range(200))
+    cut = stream("```python path=a.py\n" + body, finish="length")
+    asked = play(cut, stream("```python path=a.py\nlast = 1\n```\n"))
+    assert asked.reply.text == f"```python path=a.py\n{body}last = 1\n```\n"
+
+
 FENCED = "Text\n```python\nimport os\nvalue = compute(first_argument)\n"
 SEAMS = {
     "nothing is repeated": (FENCED, "other = 1\n", "other = 1\n"),
