@@ -110,24 +110,23 @@ class RawClient:
 def hear(transport: Transport, body: Mapping[str, Any], extra: Mapping[str, Any]) -> Heard:
     """Send one request in raw form and read whatever comes back; nothing is raised."""
     reading, parser = Reading(), BodyParser()
-    text = ""
     error: Classified | None = None
     try:
         with transport.stream(body, extra) as response:
             for data in response:
-                text += reading.take(parser.feed(data)).text
+                reading.take(parser.feed(data))
                 if parser.done:
                     response.end()
                     break
             else:
-                text += reading.take(parser.finish()).text
+                reading.take(parser.finish())
     except AttemptError as failed:
         error = failed.classified
     except StreamError as failed:
         error = Classified(failed.failure, str(failed))
-    text += reading.finish().text
-    if error is None and not (text or reading.has_choices or reading.reasoning):
+    reading.finish()
+    if error is None and not (reading.text or reading.has_choices or reading.reasoning):
         error = Classified(Failure.NOT_AN_ENDPOINT, "200 with something that is no chat reply")
     if reading.finish_reason:
         error = None  # the reply was whole before the stream broke
-    return Heard(text, reading.reasoning, reading.finish_reason or "", reading.usage, error)
+    return Heard(reading.text, reading.reasoning, reading.finish_reason, reading.usage, error)
