@@ -245,7 +245,7 @@ class StepResult:
         return self.turns[-1].reply if self.turns else ""
 
     def interface(self, path: str) -> str:
-        """Return the signatures and docstrings of one file of this step.
+        """Return the signatures and docstrings of one file of this step; what is no Python, whole.
 
         Raises:
             UsageError: the step has brought no such file.
@@ -253,4 +253,5 @@ class StepResult:
         if path not in self.files:
             known = ", ".join(map(repr, self.files)) or "none"
             raise UsageError(f"the step {self.id!r} has no file {path!r}; its files: {known}")
-        return interface_of(self.files[path])
+        text = self.files[path]
+        return interface_of(text) if path.endswith(".py") else text

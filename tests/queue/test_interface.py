@@ -7,6 +7,7 @@ import warnings
 import pytest
 
 from promptqueue.queue.interface import interface_of
+from promptqueue.queue.model import StepResult
 
 MODULE = '''\
 """Tools."""
@@ -89,6 +90,19 @@ def test_what_is_defined_in_one_way_or_another_is_shown() -> None:
     assert "def make(size):" in shown
     assert "def fast(x):" in shown
     assert "return" not in shown
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("a.json", '{"a": [1, 2]}\n'),
+        ("requirements.txt", "numpy  # fast\n"),
+        ("a.md", "x\n\n\ny\n"),
+    ],
+)
+def test_a_file_that_is_no_python_is_its_own_interface(path: str, text: str) -> None:
+    """Much of what is none parses as Python, and would come back in other words."""
+    assert StepResult("a", (), {path: text}).interface(path) == text
 
 
 def test_what_cannot_be_written_again_is_shown_as_it_is() -> None:
