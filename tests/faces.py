@@ -37,9 +37,13 @@ class Face:
     """Words that are read of a prompt, from its end; the rest is cut without a word."""
     caches: bool = True
     seed: bool = True
+    """Whether the same seed gives the same reply."""
+    refuses_seed: bool = False
     temperature: bool = True
     native: bool = True
     thinks: bool = False
+    only_thinks: bool = False
+    """Whether thinking eats up every small cap."""
     stop: bool = True
     any_model: bool = False
 
@@ -48,8 +52,10 @@ class Face:
         refused = self._refused(body)
         if refused is not None:
             return refused
-        words = self._text(body).split()
         cap = next((body[name] for name in self.cap_names if body.get(name)), None)
+        if self.only_thinks and cap is not None and cap < 60:
+            return stream("", reasoning="Hmm. " * cap, finish="length")
+        words = self._text(body).split()
         cut = cap is not None and len(words) > cap and not self.ignores_cap
         text = " ".join(words[:cap] if cut else words)
         finish = "stop" if not cut or self.says_stop_when_cut else "length"
@@ -79,6 +85,8 @@ class Face:
             return error(400, "Unknown parameter: stream_options")
         if "temperature" in body and not self.temperature:
             return error(400, "Unsupported value: 'temperature' does not support 0.2")
+        if "seed" in body and self.refuses_seed:
+            return error(400, "Unsupported parameter: 'seed'")
         return None
 
     def _text(self, body: dict[str, Any]) -> str:

@@ -47,6 +47,7 @@ class Profile(_Strict):
     system_role: bool = True
     stream_options: bool = True
     sends_temperature: bool = True
+    sends_seed: bool = True
     continuation: Literal["native", "turn"] = "turn"
     checks_context: bool = True
     attempts: Annotated[int, Field(ge=1, le=100)] = 6

@@ -205,7 +205,8 @@ class Doctor:
             self._ask(words, cap=24, temperature=1.0, seed=seed) for seed in (1, 1, 2)
         )
         if one.error is not None:
-            return Finding("seed", "quirk", f"refused: {one.error.message}")
+            seen = f"refused: {one.error.message}"
+            return Finding("seed", "quirk", seen, {"sends_seed": False})
         if one.text != same.text:
             return Finding("seed", "quirk", "not kept: the same seed gave two replies")
         if one.text == other.text:
@@ -224,6 +225,8 @@ class Doctor:
             return Finding("stop", "quirk", f"refused: {heard.error.message}")
         if "5" in heard.text:
             return Finding("stop", "problem", "ignored")
+        if "3" not in heard.text:
+            return Finding("stop", "unknown", f"not seen: it answered with {_short(heard.text)}")
         return Finding("stop", "good", "obeyed")
 
     def _continuation(self) -> Finding:
