@@ -59,6 +59,8 @@ def _use_of(node: nodes.Node, unknown: Set[str], seen: Set[str]) -> str | None:
     path = _path_of(node)
     if not path or path[0] not in seen or not 2 <= len(path) <= _deepest(path):
         return None
+    if len(path) == 4 and isinstance(node, nodes.Getattr):
+        return None  # a method of the files, as items: paths stand in brackets
     return ".".join(path)
 
 

@@ -207,6 +207,8 @@ def test_the_role_sees_only_inputs(refuse, name: str):
         "{{ steps.a.interface('a.py') }}{{ steps.a.files['a.py'].upper() }}",
         "{{ step.title }}{{ step.outputs[0].path }}{{ step.requirements.items() | list }}",
         "{{ steps.a.reply }}{{ steps['a'].files['a.py'] }}{{ steps.a.turns[0].prompt }}",
+        "{% for path, text in steps.a.files.items() %}{{ path }}{{ text }}{% endfor %}",
+        "{{ steps.a.files.get('b.py', 'none') }}",
         "{% set name = 'a' %}{{ steps[name].reply }}",
         "{# {{ nme }} #}{% raw %}{{ nme }}{% endraw %}",
     ],
