@@ -6,9 +6,8 @@ from email.utils import formatdate
 
 import pytest
 
-from promptqueue.chat.call import Call
 from promptqueue.chat.failure import Failure
-from promptqueue.chat.message import Message, Params, Request, Usage
+from promptqueue.chat.message import Message, Usage
 from promptqueue.chat.quirks import (
     Quirks,
     classify,
@@ -34,7 +33,11 @@ ERRORS = {
         Failure.MODEL_MISSING,
     ),
     "ollama model": (404, err('model "x" not found, try pulling it'), Failure.MODEL_MISSING),
-    "vllm model": (404, {"object": "error", "message": "The model `x` does not exist."}, "model"),
+    "vllm model": (
+        404,
+        {"object": "error", "message": "The model `x` does not exist."},
+        Failure.MODEL_MISSING,
+    ),
     "wrong path": (404, {"detail": "Not Found"}, Failure.NOT_FOUND),
     "wrong path as a page": (404, "<html><title>404</title></html>", Failure.NOT_FOUND),
     "wrong method": (405, None, Failure.NOT_FOUND),
@@ -99,8 +102,7 @@ ERRORS = {
 
 @pytest.mark.parametrize(("status", "body", "failure"), ERRORS.values(), ids=ERRORS)
 def test_each_error_is_what_it_is(status, body, failure):
-    expected = Failure.MODEL_MISSING if failure == "model" else failure
-    assert classify(status, body, {}).failure is expected
+    assert classify(status, body, {}).failure is failure
 
 
 SHOWN = {
@@ -322,10 +324,3 @@ CUTS = {
 @pytest.mark.parametrize(("usage", "messages", "cut"), CUTS.values(), ids=CUTS)
 def test_a_silently_cut_prompt_is_seen_in_the_usage(usage, messages, cut):
     assert context_was_cut(usage, messages) is cut
-
-
-def test_a_seed_that_was_refused_is_left_out() -> None:
-    request = Request((Message("user", "hi"),), "m", Params(seed=3))
-    call = Call(request, request.params)
-    assert call.body(request.messages, Quirks())["seed"] == 3
-    assert "seed" not in call.body(request.messages, Quirks(sends_seed=False))

@@ -9,7 +9,7 @@ from promptqueue.chat.failure import Failure
 from promptqueue.chat.message import Message, Usage
 from promptqueue.chat.reading import Reading, ThinkSplitter, read_usage
 from promptqueue.chat.stream import BodyParser, StreamError
-from tests.fake_endpoint import REASONING_PLACES, chunk, count, sse, stream
+from tests.fake_endpoint import chunk, count, sse
 
 EVENTS = [{"n": 1, "t": "wörld 😀"}, {"n": 2}, {"n": [3, "\n"]}]
 
@@ -151,16 +151,6 @@ CONTENTS = {
 def test_content_and_thinking_are_found_wherever_they_are(event, text, reasoning):
     reading = read([event])
     assert (reading.text, reading.reasoning) == (text, reasoning)
-
-
-@pytest.mark.parametrize("place", REASONING_PLACES)
-def test_all_four_places_of_thinking_stay_out_of_the_text(place):
-    body = b"".join(stream("Hello", reasoning="let me think", place=place).pieces)
-    reading = Reading()
-    for value in parse(body)[0]:
-        reading.take([value])
-    reading.finish()
-    assert (reading.text, reading.reasoning) == ("Hello", "let me think")
 
 
 THINKING = {
