@@ -8,7 +8,7 @@ import pytest
 
 from promptqueue.errors import QueueFileError, UsageError
 from promptqueue.queue.inputs import resolve_inputs
-from promptqueue.queue.model import Input, Queue
+from promptqueue.queue.model import Queue
 
 STEP = {"id": "a", "task": "x", "outputs": [{"path": "a.py"}]}
 
@@ -202,11 +202,6 @@ def test_refuses_files(tmp_path: Path, content: str, message: str):
 def test_a_missing_file_is_a_usage_error(tmp_path: Path):
     with pytest.raises(QueueFileError, match="does not exist; check the path"):
         resolve_inputs(queue_with(), file=tmp_path / "inputs.yaml")
-
-
-def test_inputs_are_data_without_unknown_keys():
-    with pytest.raises(ValueError, match="Extra inputs are not permitted"):
-        Input.model_validate({"type": "int", "step": 2})
 
 
 @pytest.mark.parametrize(

@@ -314,12 +314,6 @@ def three_steps(tmp_path_factory, cache: dict[str, LoadedQueue] = {}) -> LoadedQ
     return cache["loaded"]
 
 
-def test_rendering_twice_gives_equal_bytes(load):
-    first, second = (render_queue(load(THREE_STEPS), {}) for _ in range(2))
-
-    assert first == second
-
-
 MESSAGES = [Message("system", 'Sei "kurz".\n'), Message("user", "±15° \\ é 😀")]
 CANONICAL = (
     '[{"role":"system","content":"Sei \\"kurz\\".\\n"},{"role":"user","content":"±15° \\\\ é 😀"}]'

@@ -215,7 +215,7 @@ def test_a_link_leads_no_template_out_of_the_folder(refuse, tmp_path):
     (tmp_path / "t.j2").write_text("{% include 'role.j2' %}")
 
     assert "'role.j2' leads out of the folder" in refuse(TWO_STEPS + "role: role.j2\n")
-    assert "role.j2" in refuse(TEMPLATE)
+    assert refuse(TEMPLATE).startswith("t.j2:1:1: the template 'role.j2' does not exist;")
 
 
 def test_a_mark_of_the_byte_order_is_no_text(load):

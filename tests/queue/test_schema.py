@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from promptqueue.queue.load import queue_schema
+from promptqueue.queue.model import Queue
 
 PROMPTS = Path(__file__).parents[2] / "prompts"
 SCHEMA = queue_schema()
@@ -102,6 +104,9 @@ def test_the_schema_refuses_what_the_loader_refuses(change: dict[str, Any], prob
 
     assert list(problems(queue, SCHEMA)) == []
     assert list(problems(queue | change, SCHEMA)) == [problem]
+    Queue.model_validate(queue)
+    with pytest.raises(ValidationError):
+        Queue.model_validate(queue | change)
 
 
 def test_the_published_schema_is_up_to_date():
