@@ -143,7 +143,7 @@ def _mend(document: Document, detail: ErrorDetails) -> None:
     key: Any = location[-1]
     if location[:-1] in (("inputs",), ("steps",)):
         holder[key] = _STAND_INS["inputs" if location[0] == "inputs" else "steps"][0]
-    elif key in ("task", "template"):
+    elif key in ("task", "template") and location[:1] == ("steps",) and len(location) == 3:
         holder.pop("template", None)
         holder["task"] = _STAND_INS["task"]
     elif detail["type"] == "missing" and key in _STAND_INS:

@@ -465,6 +465,23 @@ steps:
     assert message.endswith("\n14 problems in q.yaml")
 
 
+@pytest.mark.parametrize("key", ["task", "template"])
+@pytest.mark.parametrize(
+    ("old", "new", "place"),
+    [
+        ("name: q", "name: q\n{}: x", "3:1"),
+        ("{path: b.py}", "{{path: b.py, {}: x}}", "11:22"),
+    ],
+    ids=["of the queue", "of an output"],
+)
+def test_a_prompt_in_the_wrong_place_hides_nothing_else(refuse, key, old, new, place):
+    message = refuse(replaced(old, new.format(key)).replace("Write a.", "'{{ nme }}'"))
+
+    assert f"q.yaml:{place}: unknown key {key!r}; " in message
+    assert "the variable 'nme' is undefined" in message
+    assert message.endswith("\n2 problems in q.yaml")
+
+
 def test_a_whole_message(refuse):
     queue = replaced("id: b", "id: b\n    taks: x").replace("{path: a.py}", "{pth: a.py}")
 
