@@ -79,8 +79,9 @@ def _embedded(
             try:
                 yield chat
             except EndpointError as error:
-                end = server.explain_end()  # a dead server looks like a refused connection
-                raise EndpointError(end) if end else error from error
+                if end := server.explain_end():  # it looks like a refused connection
+                    raise EndpointError(end) from error
+                raise
 
 
 def _client(endpoint: Endpoint, profile: Profile) -> OpenAIChat:
