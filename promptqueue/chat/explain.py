@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
+from promptqueue.chat.endpoints import shown_url
 from promptqueue.chat.failure import Failure
 from promptqueue.chat.quirks import Classified
 
@@ -58,10 +59,9 @@ class Explainer:
     """Words the errors of one endpoint."""
 
     def __init__(self, name: str, base_url: str, *, api_key: str | None, key_hint: str) -> None:
-        parts = urlsplit(base_url)
-        host = parts.netloc.rpartition("@")[2]
-        self._where = f"{name} ({urlunsplit((parts.scheme, host, parts.path, '', ''))}"
+        self._where = f"{name} ({shown_url(base_url)}"
         self._key_hint = key_hint
+        parts = urlsplit(base_url)
         self._secrets = _patterns(api_key, parts.password, parts.query)
 
     def one_line(self, words: str) -> str:

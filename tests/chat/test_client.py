@@ -853,13 +853,22 @@ def test_the_key_is_in_no_message(echo, status):
     assert "***" in said
 
 
-def test_a_password_in_the_url_is_in_no_message():
-    with FakeEndpoint(default=error(400, "user joe:hunter2pass")) as server:
-        url = server.base_url.replace("http://", "http://joe:hunter2pass@")
-        chat = OpenAIChat(base_url=url, api_key=None)
+@pytest.mark.parametrize(
+    ("address", "secret"),
+    [
+        (("http://", "http://joe:hunter2pass@"), "hunter2pass"),
+        (("/v1", "/v1?key=hunter2pass"), "key=hunter2pass"),
+    ],
+    ids=["password", "query"],
+)
+def test_a_secret_of_the_url_is_in_no_message(address, secret):
+    with FakeEndpoint(default=error(400, f"no {secret} here")) as server:
+        chat = OpenAIChat(base_url=server.base_url.replace(*address), api_key=None)
         with pytest.raises(EndpointError) as caught:
             list(chat.ask(request()))
         chat.close()
+    assert f"endpoint ({server.base_url}, model" in str(caught.value)
+    assert "no *** here" in str(caught.value)
     assert "hunter2pass" not in str(caught.value)
 
 
