@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from promptqueue.errors import QueueFileError, UsageError
-from promptqueue.queue.inputs import resolve_inputs
+from promptqueue.queue.inputs import Value, known_inputs, resolve_inputs, setting
 from promptqueue.queue.model import Queue
 
 STEP = {"id": "a", "task": "x", "outputs": [{"path": "a.py"}]}
@@ -93,6 +93,25 @@ def test_settings_win_over_the_file_and_that_over_defaults(tmp_path: Path):
     file.write_text("b: 2\nc: 2\n")
 
     assert resolve_inputs(queue, ["c=3"], file) == {"a": 1, "b": 2, "c": 3}
+
+
+def test_inputs_of_an_earlier_run_hold_as_far_as_the_queue_has_them():
+    queue = queue_with(
+        a={"type": "int", "default": 1},
+        b={"type": "int", "default": 1},
+        new={"type": "int", "default": 1},
+    )
+
+    assert known_inputs({"a": 5, "gone": 5}, queue) == {"a": 5, "b": 1, "new": 1}
+    assert resolve_inputs(queue, ["a=7"], before={"a": 5, "b": 5}) == {"a": 7, "b": 5, "new": 1}
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [("str", " a=b "), ("int", -5), ("float", 1e-07), ("bool", True), ("bool", False)],
+)
+def test_a_value_written_as_a_setting_is_read_again(kind: str, value: Value):
+    assert resolve_inputs(queue_with(n={"type": kind}), [setting("n", value)]) == {"n": value}
 
 
 def test_the_last_of_equal_settings_wins():
