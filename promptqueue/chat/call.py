@@ -114,15 +114,15 @@ class Call:
 
     def vary(self, quirks: Quirks) -> str:
         """Change the sampling, for the same again would repeat itself again; say how."""
-        seed = self.attempt if self.params.seed is None else self.params.seed + 1
-        said = f"the reply repeated itself: asked again with seed {seed}"
-        varied = Params(seed=seed)
-        if self.params.temperature is not None and quirks.sends_temperature:
-            temperature = min(2.0, max(0.5, round(self.params.temperature + 0.3, 3)))
-            varied = Params(seed=seed, temperature=temperature)
-            said += f" and temperature {temperature}"
-        self.params = varied.over(self.params)
-        return said
+        seed, temperature = self.params.seed, self.params.temperature
+        varied: dict[str, Any] = {}
+        if quirks.sends_seed:
+            varied["seed"] = self.attempt if seed is None else seed + 1
+        if temperature is not None and quirks.sends_temperature:
+            varied["temperature"] = min(2.0, max(0.5, round(temperature + 0.3, 3)))
+        self.params = Params(**varied).over(self.params)
+        how = " and ".join(f"{name} {value}" for name, value in varied.items())
+        return "the reply repeated itself: asked again" + (f" with {how}" if how else "")
 
     def double_cap(self, used: Usage) -> None:
         """Ask anew for twice the tokens: thinking ate them all, but for some blanks."""

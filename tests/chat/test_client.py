@@ -985,6 +985,25 @@ def test_a_reply_that_repeats_itself_is_cut_off_and_asked_again_differently():
     assert asked.reply.text == "fine"
 
 
+@pytest.mark.parametrize(
+    ("refused", "said"),
+    [
+        ({"sends_seed": False}, "asked again with temperature 0.7"),
+        ({"sends_temperature": False}, "asked again with seed 8"),
+        ({"sends_seed": False, "sends_temperature": False}, "asked again"),
+    ],
+    ids=["seed", "temperature", "both"],
+)
+def test_only_what_is_sent_is_said_to_be_varied(refused, said):
+    asked = play(
+        stream(LOOP),
+        stream("fine"),
+        asked_request=request(temperature=0.4, seed=7),
+        quirks=Quirks(**refused),
+    )
+    assert asked.of(Adapted) == [Adapted(f"the reply repeated itself: {said}")]
+
+
 def test_greedy_sampling_without_a_seed_is_given_both():
     asked = play(stream(LOOP), stream("fine"), asked_request=request(temperature=0))
     assert asked.requests[1].body["seed"] == 2
