@@ -27,7 +27,7 @@ def load_toml(path: Path, model: type[M]) -> M:
         UsageError: it is missing, no TOML, or has unknown or wrong entries; all are listed.
     """
     try:
-        data = tomllib.loads(path.read_text("utf-8"))
+        data = tomllib.loads(path.read_text("utf-8-sig"))
     except FileNotFoundError as error:
         raise UsageError(f"{path} does not exist; name a file that does") from error
     except OSError as error:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from promptqueue.chat.config import Config, Profile
+from promptqueue.chat.config import Config, Profile, load_config
 from promptqueue.chat.endpoints import (
     DEFAULT_BASE_URL,
     Endpoint,
@@ -45,6 +45,12 @@ def test_why_the_embedded_model_is_used(
 def test_an_empty_variable_names_no_configuration() -> None:
     assert config_path({"PROMPTQUEUE_CONFIG": ""}) == config_path({})
     assert config_path({"PROMPTQUEUE_CONFIG": "my.toml"}) == Path("my.toml")
+
+
+def test_a_mark_of_the_byte_order_is_no_part_of_a_configuration(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_bytes(b'\xef\xbb\xbf[endpoints.lab]\nbase_url = "http://h/v1"\n')
+    assert load_config(path) == Config(endpoints={"lab": PROFILES["lab"]})
 
 
 ENVIRONMENT = {"OPENAI_BASE_URL": "http://env/v1", "OPENAI_API_KEY": "k"}
