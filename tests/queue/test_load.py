@@ -27,6 +27,11 @@ defaults:
   context: last
   refine: {turns: 2}
 limits: {calls: 60, tokens: 200000, wall: 1h30m, usd: 2.00}
+verify:
+  preload: [math]
+  question: 30
+  limits: {wall: 2m, memory_mib: 512}
+  pipeline: {command: [python, main.py], files: [out.json], wall: 1m}
 steps:
   - id: preprocessing
     title: "[1/4] Preprocessing"
@@ -36,14 +41,14 @@ steps:
     requirements: {rotation: "random rotation within ±15°", noise: "Gaussian noise, sigma 0.01"}
     checks: [lunar/checks/test_preprocessing.py]
     context: all
-    refine: {turns: 3, samples: 1}
+    refine: {turns: 3, samples: 4, on_red: stop, escalate: larger}
     model: large
     params: {seed: 1, stop: [END], extra: {top_k: 40}}
   - id: model
     data: The images are gray.
     task: Write the model.
     answer_format: One file.
-    outputs: [{path: src/model.py}]
+    outputs: [{path: src/model.py}, {path: preprocessing.py, parts: true}]
     context: [{step: preprocessing, as: files}, {step: preprocessing}]
 """
 COMPLETE_FILES = {
@@ -78,6 +83,11 @@ def test_every_key_arrives_in_the_model(load):
     assert queue.defaults.refine == Refine(turns=2, samples=1)
     assert (queue.limits.calls, queue.limits.tokens) == (60, 200000)
     assert (queue.limits.wall, queue.limits.usd) == (5400, 2.0)
+    assert (queue.verify.preload, queue.verify.question) == (("math",), 30)
+    assert (queue.verify.limits.wall_s, queue.verify.limits.memory_mib) == (120, 512)
+    pipeline = queue.verify.pipeline
+    assert (pipeline.command, pipeline.files) == (("python", "main.py"), ("out.json",))
+    assert pipeline.wall == 60
     assert (first.id, first.title) == ("preprocessing", "[1/4] Preprocessing")
     assert first.template == "lunar/preprocessing.md.j2"
     assert (first.data, first.task, first.answer_format) == (None, None, None)
@@ -89,12 +99,14 @@ def test_every_key_arrives_in_the_model(load):
         "noise": "Gaussian noise, sigma 0.01",
     }
     assert first.checks == ("lunar/checks/test_preprocessing.py",)
-    assert (first.context, first.refine, first.model) == ("all", Refine(turns=3), "large")
+    assert (first.context, first.model) == ("all", "large")
+    assert first.refine == Refine(turns=3, samples=4, on_red="stop", escalate="larger")
     assert (first.params.seed, first.params.stop) == (1, ("END",))
     assert first.params.extra == {"top_k": 40}
     assert (second.data, second.task) == ("The images are gray.", "Write the model.")
     assert (second.answer_format, second.template) == ("One file.", None)
-    assert second.paths() == ("src/model.py",)
+    assert second.paths() == ("src/model.py", "preprocessing.py")
+    assert [output.parts for output in second.outputs] == [False, True]
     assert second.context == (
         ContextEntry.model_validate({"step": "preprocessing", "as": "files"}),
         ContextEntry.model_validate({"step": "preprocessing", "as": "reply"}),
