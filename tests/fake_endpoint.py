@@ -127,10 +127,10 @@ def count(prompt: int, completion: int, **more: Any) -> dict[str, Any]:
     return {"prompt_tokens": prompt, "completion_tokens": completion, **more}
 
 
-def document(value: Any, *, status: int = 200, **headers: str) -> Answer:
+def document(value: Any, *, status: int = 200) -> Answer:
     """Return a JSON body that is no stream."""
     body = json.dumps(value).encode()
-    return Answer([body], status, _dashed(headers), "application/json")
+    return Answer([body], status, content_type="application/json")
 
 
 def completion(text: str, *, finish: str = "stop", usage: Any = None) -> Answer:
@@ -177,8 +177,6 @@ class FakeEndpoint:
     ) -> None:
         self.requests: list[Asked] = []
         """The chat requests so far."""
-        self.disconnects = 0
-        """How often the client went away before the answer was complete."""
         self.connections = 0
         """How many were opened to this server."""
         self._script = list(script)
@@ -243,8 +241,6 @@ class FakeEndpoint:
 
     def client_left(self) -> None:
         """Note that a client closed its connection too early."""
-        with self._lock:
-            self.disconnects += 1
         self._gone.set()
 
     def wait_for_release(self, handler: _Handler) -> None:
@@ -351,7 +347,3 @@ def _thought(place: str, text: str) -> dict[str, Any]:
     if place == "reasoning_details":
         return {place: [{"type": "reasoning.text", "text": text}]}
     return {place: text}
-
-
-def _dashed(headers: dict[str, str]) -> dict[str, str]:
-    return {name.replace("_", "-"): value for name, value in headers.items()}
