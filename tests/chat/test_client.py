@@ -853,6 +853,13 @@ def test_the_key_is_in_no_message(echo, status):
     assert "***" in said
 
 
+def test_a_message_is_not_cut_in_the_middle_of_a_key():
+    key = "hunter2pass"  # too short to be known by its beginning
+    asked = play(default=error(400, "x" * 185 + " " + key), api_key=key)
+    assert "hunter" not in str(asked.events) + asked.error
+    assert "x ***" in asked.error
+
+
 @pytest.mark.parametrize(
     ("address", "secret"),
     [
