@@ -122,7 +122,10 @@ def fewest_samples(tests: int) -> int:
 
 
 def detectable(samples: int, spread: float, *, tests: int = 1) -> float:
-    """Return the difference that is found four times out of five.
+    """Return the difference that is found about four times out of five; infinite where none is.
+
+    The power is that of a t-test at the level that the permutation test has: p of few samples
+    comes in steps. With 4 or 5 of them it is found some seven or eight times out of ten.
 
     Args:
         samples: of each of two arms; at least 2.
@@ -131,7 +134,8 @@ def detectable(samples: int, spread: float, *, tests: int = 1) -> float:
             (Bonferroni's level, where Holm begins).
     """
     freedom = 2 * samples - 2
-    error = (1 - LEVEL) / tests
+    step = smallest_p(samples, samples)
+    error = step * math.floor((1 - LEVEL) / tests / step)
     quantiles = stats.t.ppf(1 - error / 2, freedom) + stats.t.ppf(POWER, freedom)
     return float(quantiles * spread * math.sqrt(2 / samples))
 

@@ -153,6 +153,26 @@ def test_many_samples_agree_with_the_normal_approximation() -> None:
     )
 
 
+@pytest.mark.parametrize(("samples", "tests"), [(4, 1), (5, 2)])
+def test_few_samples_show_the_detectable_difference_by_the_test_that_is_made(
+    samples: int, tests: int
+) -> None:
+    random, scatter = np.random.default_rng(13), 0.1
+    gap = detectable(samples, scatter, tests=tests)
+    ps = [
+        difference(
+            list(random.normal(gap, scatter, samples)), list(random.normal(0, scatter, samples))
+        ).p
+        for _ in range(300)
+    ]
+    assert 0.69 <= np.mean(np.array(ps) <= 0.05 / tests) <= 0.84
+
+
+def test_where_p_is_never_small_no_difference_is_detectable() -> None:
+    assert detectable(3, 0.1) == math.inf
+    assert detectable(4, 0.1, tests=2) == math.inf
+
+
 @pytest.mark.parametrize("tests", [1, 4])
 def test_the_detectable_difference_is_found_four_times_out_of_five(tests: int) -> None:
     random, samples, scatter = np.random.default_rng(11), 8, 0.1
