@@ -87,7 +87,7 @@ def comparison_lines(comparison: Comparison) -> Iterator[str]:
     for note in dict.fromkeys(notes):
         yield f"asked in another way: {note}"
     for name, count in comparison.missing.items():
-        yield f"{name}: {count} samples are still missing"
+        yield f"{name}: {counted(count, 'sample')} still missing"
 
 
 def comparison_json(comparison: Comparison) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import json
+import math
 import re
 from pathlib import Path
 
@@ -11,16 +13,24 @@ import pytest
 from promptqueue.compare.estimate import ArmEstimate, Estimate
 from promptqueue.compare.sample import Sample, Spending
 from promptqueue.compare.summary import compare
-from promptqueue.reports.comparison import comparison_csv, comparison_lines, estimate_lines
+from promptqueue.reports.comparison import (
+    comparison_csv,
+    comparison_json,
+    comparison_lines,
+    estimate_json,
+    estimate_lines,
+)
 from promptqueue.reports.picture import draw
 
 NAMES = ("a", "b", "c", "d")
 
 
-def sample(arm: str, number: int, met: int, **more: object) -> Sample:
-    spending = Spending(calls=1, prompt=100, completion=50, cached=0, usd=None, seconds=1.0)
-    values = {"spending": spending, "met": NAMES[:met], "unmet": NAMES[met:], **more}
-    return Sample(arm=arm, number=number, run="r", complete=True, **values)
+def sample(
+    arm: str, number: int, met: int, *, tokens: int = 150, usd: float | None = None, **more: object
+) -> Sample:
+    spending = Spending(1, prompt=tokens - 50, completion=50, cached=0, usd=usd, seconds=1.0)
+    values = {"met": NAMES[:met], "unmet": NAMES[met:], **more}
+    return Sample(arm=arm, number=number, run="r", complete=True, spending=spending, **values)
 
 
 def table(**arms: list[int]) -> list[str]:
@@ -51,6 +61,44 @@ def test_copies_of_one_answer_say_nothing_of_chance() -> None:
     assert "25%  " in lines[1]  # neither an interval, nor that they are alike
     assert ", p " not in lines[2]
     assert "one: only 1 of 5 samples differ in their replies, so no interval and no p" in lines[4]
+
+
+def test_arms_are_compared_at_the_tokens_of_the_dearest_one() -> None:
+    costs = {"dear": 200, "cheap": 100, "cheapest": 60}
+    samples = {
+        arm: [sample(arm, number, number - 1, tokens=cost) for number in (1, 2, 3)]
+        for arm, cost in costs.items()
+    }
+    head, *rows = list(comparison_lines(compare("q", NAMES, samples, "dear", {})))[:4]
+
+    assert "best at 200 tokens" in head
+    # shares of 0, 25 and 50 %: one of them; the better of two; all three, where it pays for more
+    shown = {row.split()[0]: re.split("  +", row)[-3] for row in rows}
+    assert shown == {"dear": "25%", "cheap": f"{(25 + 50 + 50) / 3:.0f}%", "cheapest": "≥ 50%"}
+
+
+@pytest.mark.parametrize(("usd", "words"), [(0.5, ", 0.5000 USD a sample"), (None, "")])
+def test_below_the_table_stands_what_several_samples_meet_and_cost(
+    usd: float | None, words: str
+) -> None:
+    """Of four requirements, one is met by all samples, and one by a single one."""
+    found = [sample("one", n, met, usd=cost) for n, met, cost in ((1, 1, 0.5), (2, 2, usd))]
+    lines = list(comparison_lines(compare("q", NAMES, {"one": found}, "one", {"one": 1})))
+
+    assert f"  one: 50% are met by one of 2 at least{words}" in lines
+    assert lines[-1] == "one: 1 sample still missing"
+
+
+def test_for_machines_what_is_not_a_number_is_null() -> None:
+    found = compare("q", NAMES, {"one": [sample("one", 1, 1)]}, "one", {})
+    endless = Estimate((), 0.1, math.inf, 0.15, assumed=True)
+
+    read = [
+        json.loads(text, parse_constant=pytest.fail)  # NaN and Infinity are no JSON
+        for text in (comparison_json(found), estimate_json(endless))
+    ]
+    assert read[0]["arms"][0]["met"] == {"value": 0.25, "low": None, "high": None}
+    assert read[1]["detectable"] is None
 
 
 @pytest.mark.parametrize(("arms", "legend"), [(3, True), (11, False)])
