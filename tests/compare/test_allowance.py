@@ -2,112 +2,102 @@
 
 from __future__ import annotations
 
-import contextlib
+import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from promptqueue.chat.connect import Connection, connect
-from promptqueue.chat.endpoints import EndpointChoice
 from promptqueue.compare import conduct as conducting
-from promptqueue.compare.conduct import Missed, Taken, conduct
-from promptqueue.compare.design import Design, Recipe, design
-from promptqueue.compare.sample import Sample
+from promptqueue.compare.allowance import Allowance
+from promptqueue.compare.conduct import Missed, Taken
+from promptqueue.compare.design import Design
+from promptqueue.compare.sample import Sample, Spending
 from promptqueue.compare.taking import Ran, Task, Terms
 from promptqueue.errors import LimitReached
-from tests.fake_endpoint import Answer, Asked, FakeEndpoint, error, stream
-from tests.scripted import fence
-
-PACK = Path(__file__).parents[1] / "packs" / "tiny"
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeEndpoint]:
-    def judged(task: Task, _: Terms, ran: Ran) -> Sample:
-        return Sample(task.arm.name, task.number, ran.run, ran.complete, ran.spending, (), ())
-
-    monkeypatch.setattr(conducting, "judge", judged)
-    with FakeEndpoint() as fake:
-        yield fake
+from promptqueue.queue.model import Limits
+from tests.compare.here import answer, conducted, is_last, judged, plan
+from tests.fake_endpoint import Answer, Asked, FakeEndpoint, error
 
 
-def plan(tmp_path: Path, server: FakeEndpoint, limit: str, samples: int = 6) -> Design:
-    return design(
-        Recipe(
-            queue=PACK / "tiny.yaml",
-            arms=("none",),
-            samples=samples,
-            store=tmp_path / "store",
-            endpoint=EndpointChoice(base_url=server.base_url, attempts=1),
-            limits=(limit,),
-        )
-    )
-
-
-def conducted(made: Design, most: int) -> list[Taken | Missed]:
+def until_the_limit(made: Design, most: int) -> list[Taken | Missed]:
     """Return what came before the limit."""
-
-    @contextlib.contextmanager
-    def opened(_: Path) -> Iterator[Connection]:
-        with connect(made.terms.endpoint, lambda _: None) as connection:
-            yield connection
-
     outcomes: list[Taken | Missed] = []
     with pytest.raises(LimitReached, match="the limit calls of the comparison is reached"):
-        outcomes.extend(conduct(made, opened, most=most, tell=lambda *_: None))
+        outcomes.extend(conducted(made, most))
     return outcomes
+
+
+@pytest.mark.parametrize(
+    ("limit", "higher", "words"),
+    [
+        ({"calls": 5}, {"calls": 6}, "the limit calls .*: 5 calls of 5; .* a higher --limit calls"),
+        ({"tokens": 1800}, {"tokens": 1801}, "the limit tokens .*: 1,800 tokens of 1,800"),
+        ({"usd": 0.3}, {"usd": 0.31}, "the limit usd .*: 0.3 usd of 0.3"),  # of unknown price: 0
+        ({"wall": 1e-9}, {"wall": 600.0}, "the limit wall .* s of 1e-09"),
+    ],
+    ids=["calls", "tokens", "usd", "wall"],
+)
+def test_each_limit_is_of_all_runs_together(
+    limit: dict[str, float], higher: dict[str, float], words: str
+) -> None:
+    runs = [
+        Spending(2, prompt=1000, completion=500, cached=900, usd=0.3, seconds=9.0),
+        Spending(3, prompt=200, completion=100, cached=0, usd=None, seconds=9.0),
+    ]
+    reached = Allowance(Limits.model_validate(limit))
+    reached.look(runs)
+    with pytest.raises(LimitReached, match=words):
+        reached.refuse()
+
+    for given in (higher, {}):
+        free = Allowance(Limits.model_validate(given))
+        free.look(runs)
+        free.refuse()
 
 
 def test_calls_of_samples_that_could_not_be_taken_count(
     tmp_path: Path, server: FakeEndpoint
 ) -> None:
-    def failing(asked: Asked) -> Answer:
-        report = "Write report.py" in asked.body["messages"][-1]["content"]
-        return error(401) if report else stream(fence("stats.py", "x = 1"))
-
-    server._default = failing
-    (outcome,) = conducted(plan(tmp_path, server, "calls=2"), 1)
+    server._default = lambda asked: error(401) if is_last(asked) else answer(asked)
+    made = plan(tmp_path, server, 6, "calls=2")
+    (outcome,) = until_the_limit(made, 1)
 
     assert isinstance(outcome, Missed)
     assert len(server.requests) == 2
-    assert conducted(plan(tmp_path, server, "calls=2"), 1) == []  # nor is it asked at a new start
+    assert until_the_limit(made, 1) == []  # nor is it asked at a new start
     assert len(server.requests) == 2
 
 
 def test_what_is_under_way_when_a_limit_is_reached_comes_to_its_end(
     tmp_path: Path, server: FakeEndpoint
 ) -> None:
-    def answer(asked: Asked) -> Answer:
-        report = "Write report.py" in asked.body["messages"][-1]["content"]
-        answer = stream(fence("report.py", "y = 2") if report else fence("stats.py", "x = 1"))
-        return answer.then(delay_s=0.01)
+    both = threading.Barrier(2)
 
-    server._default = answer
-    outcomes = conducted(plan(tmp_path, server, "calls=2", samples=40), 4)
+    def together(asked: Asked) -> Answer:
+        """Answer two samples when both have begun: that is the limit."""
+        if not is_last(asked):
+            both.wait(20)
+        return answer(asked)
 
-    assert all(isinstance(outcome, Taken) for outcome in outcomes)
-    assert 2 <= len(outcomes) < 40
-    assert len(server.requests) == 2 * len(outcomes)  # none was cut between its two steps
+    server._default = together
+    outcomes = until_the_limit(plan(tmp_path, server, 9, "calls=2"), 2)
+
+    assert [type(outcome) for outcome in outcomes] == [Taken, Taken]
+    assert len(server.requests) == 4  # none was cut between its two steps
 
 
 def test_no_more_is_begun_while_verdicts_are_waited_for(
     tmp_path: Path, server: FakeEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Verdicts come one by one, and take longer than answers."""
-    judged = conducting.judge
 
     def slowly(task: Task, terms: Terms, ran: Ran) -> Sample:
         time.sleep(0.5)
         return judged(task, terms, ran)
 
     monkeypatch.setattr(conducting, "judge", slowly)
-    server._default = lambda asked: stream(
-        fence("report.py", "y = 2")
-        if "Write report.py" in asked.body["messages"][-1]["content"]
-        else fence("stats.py", "x = 1")
-    )
-    outcomes = conducted(plan(tmp_path, server, "calls=4", samples=20), 2)
+    server._default = answer
+    outcomes = until_the_limit(plan(tmp_path, server, 20, "calls=4"), 2)
 
     assert len(outcomes) <= 4  # two that reach the limit, and two that had begun before

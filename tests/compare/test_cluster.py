@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,15 +13,14 @@ import pytest
 from promptqueue.chat.endpoints import EndpointChoice
 from promptqueue.compare import cluster
 from promptqueue.compare.cluster import Cluster
-from promptqueue.compare.design import Recipe, design
+from promptqueue.compare.design import design
 from promptqueue.compare.sample import Sample
-from promptqueue.compare.taking import Ran, Task, Terms
 from promptqueue.errors import EndpointError, UsageError
 from promptqueue.run.past import summaries
+from tests.compare.here import PACK, answer, recipe
 from tests.fake_endpoint import FakeEndpoint, error, stream
 from tests.scripted import fence
 
-PACK = Path(__file__).parents[1] / "packs" / "tiny"
 STATS = (PACK / "reference/stats.py").read_text()
 
 
@@ -58,29 +57,9 @@ class RayHere:
 
 
 @pytest.fixture
-def server() -> Iterator[FakeEndpoint]:
-    with FakeEndpoint() as fake:
-        yield fake
-
-
-@pytest.fixture
-def ray(monkeypatch: pytest.MonkeyPatch) -> RayHere:
-    def judged(task: Task, _: Terms, ran: Ran) -> Sample:
-        return Sample(task.arm.name, task.number, ran.run, ran.complete, ran.spending, (), ())
-
-    monkeypatch.setattr(cluster, "judge", judged)
+def ray() -> RayHere:
     cluster._design.cache_clear()
     return RayHere()
-
-
-def recipe(tmp_path: Path, server: FakeEndpoint, samples: int = 1) -> Recipe:
-    return Recipe(
-        queue=PACK / "tiny.yaml",
-        arms=("none",),
-        samples=samples,
-        store=tmp_path / "store",
-        endpoint=EndpointChoice(base_url=server.base_url, attempts=1),
-    )
 
 
 def test_what_was_answered_before_an_error_comes_back_and_goes_along_again(
@@ -95,7 +74,6 @@ def test_what_was_answered_before_an_error_comes_back_and_goes_along_again(
     (run,) = summaries(task.place / "runs")
     assert run.status == "stopped"
 
-    (task.place / "left.txt").write_text("of an earlier try")
     server.enqueue(stream(fence("report.py", "y = 2")))
     ((_, outcome),) = Cluster(ray, asked).run([task])
     assert isinstance(outcome, Sample)
@@ -128,3 +106,23 @@ def test_no_more_is_given_away_than_is_soon_begun(
     outcomes = Cluster(ray, asked).run(design(asked).tasks())
     next(outcomes)
     assert ray.given == 2
+
+
+def test_a_task_that_ray_lost_is_missed_and_costs_no_other(
+    tmp_path: Path, server: FakeEndpoint, ray: RayHere, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = iter([RayHere.exceptions.RayError("The node died.\nIts address: 10.0.0.7")])
+
+    def get(done: Done) -> Any:
+        for lost in answers:
+            raise lost
+        return done.answer
+
+    monkeypatch.setattr(ray, "get", get)
+    server._default = answer
+    asked = recipe(tmp_path, server, samples=2)
+    (_, first), (_, second) = Cluster(ray, asked).run(design(asked).tasks())
+
+    assert isinstance(first, EndpointError)
+    assert str(first) == "Ray lost the task: The node died."
+    assert isinstance(second, Sample)
