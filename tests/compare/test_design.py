@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from statistics import stdev
 
 import pytest
 
@@ -98,10 +99,12 @@ def test_a_queue_of_an_arm_may_have_an_input_more(recipe: Recipe) -> None:
     assert estimate(made).arms[1].prompt_tokens > estimate(made).arms[0].prompt_tokens
 
 
-def kept(plan: Design, *, arm: int = 0, met: tuple[str, ...], **more: object) -> None:
-    """Keep a sample of each number, with no run and no code beside it."""
+def kept(
+    plan: Design, *, arm: int = 0, met: tuple[str, ...], number: int | None = None, **more: object
+) -> None:
+    """Keep a sample of each number, or of one, with no run and no code beside it."""
     for task in plan.tasks():
-        if task.arm is plan.arms[arm]:
+        if task.arm is plan.arms[arm] and number in (None, task.number):
             unmet = tuple(name for name in plan.terms.requirements if name not in met)
             values = {"contract": plan.terms.contract, "replies": str(task.number), **more}
             spending = Spending(1, 100, 50, 0, None, 1.0)
@@ -147,5 +150,9 @@ def test_copies_say_nothing_of_the_spread(recipe: Recipe) -> None:
     kept(design(recipe), met=("mean",), replies="the same")
     assert estimate(design(recipe)).assumed
     kept(design(recipe), arm=1, met=("mean",))
+    assert estimate(design(recipe)).assumed  # two that are alike are no measure of chance either
+
+    kept(design(recipe), arm=1, met=("mean", "median"), number=2)
     found = estimate(design(recipe))
-    assert found.assumed  # two that are alike are no measure of chance either
+    assert not found.assumed
+    assert found.spread == pytest.approx(stdev([1 / 3, 2 / 3]))
