@@ -81,7 +81,8 @@ def conduct(
                 return ask(task, design.terms, connection, functools.partial(tell, task))
 
             executor: Executor = one_by_one if most == 1 else at_once(most)
-            yield from _kept(design, executor(missing, asked), design.terms, allowance)
+            with contextlib.closing(executor(missing, asked)) as outcomes:  # none begins another
+                yield from _kept(design, outcomes, design.terms, allowance)
 
 
 def conduct_elsewhere(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 
 from promptqueue.compare.sample import Sample
 from promptqueue.compare.taking import Ran, Task
@@ -12,11 +12,13 @@ from promptqueue.errors import PromptQueueError
 
 Ask = Callable[[Task], Ran]
 Outcome = tuple[Task, Ran | Sample | PromptQueueError]
-Executor = Callable[[Sequence[Task], Ask], Iterator[Outcome]]
-"""Yields every task with what it came to; an error of one ends no other."""
+Outcomes = Generator[Outcome, None, None]
+Executor = Callable[[Sequence[Task], Ask], Outcomes]
+"""Yields every task with what it came to; an error of one ends no other. Closed, it begins no more.
+"""
 
 
-def one_by_one(tasks: Sequence[Task], ask: Ask) -> Iterator[Outcome]:
+def one_by_one(tasks: Sequence[Task], ask: Ask) -> Outcomes:
     """Ask for one sample after the other: a model on this machine needs all of it."""
     for task in tasks:
         yield task, _outcome(ask, task)
@@ -28,7 +30,7 @@ def at_once(most: int) -> Executor:
     A thread for each conversation: it does little but wait, and the conveyor stays one plain loop.
     """
 
-    def run(tasks: Sequence[Task], ask: Ask) -> Iterator[Outcome]:
+    def run(tasks: Sequence[Task], ask: Ask) -> Outcomes:
         waiting: queue.SimpleQueue[Task] = queue.SimpleQueue()
         done: queue.SimpleQueue[Outcome | BaseException] = queue.SimpleQueue()
         for task in tasks:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,28 @@ def test_an_endpoint_that_fails_three_samples_in_a_row_is_given_up(
 
     assert [type(outcome) for outcome in outcomes] == [Missed] * 3
     assert len(server.requests) == 3
+
+
+def test_where_it_is_given_up_nobody_asks_on(
+    tmp_path: Path, server: FakeEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asking: list[threading.Thread] = []
+    given_up = threading.Event()
+
+    def failing(*_: object) -> None:
+        asking.append(threading.current_thread())
+        if len(asking) > 3:
+            given_up.wait(20)
+        raise EndpointError("no key")
+
+    monkeypatch.setattr(conducting, "ask", failing)
+    with pytest.raises(EndpointError) as caught:
+        list(conducted(plan(tmp_path, server, 30), 2))
+    given_up.set()
+    for thread in {*asking}:
+        thread.join(20)
+
+    assert len(asking) <= 5, caught.value  # three, and what was under way
 
 
 def test_samples_that_fail_here_and_there_end_nothing(tmp_path: Path, server: FakeEndpoint) -> None:
