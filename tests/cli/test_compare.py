@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.command import COMMAND, Shell
+from tests.cli.process import in_a_pipe
 from tests.fake_endpoint import Answer, Asked, FakeEndpoint, error, stream
 from tests.scripted import fence
 
@@ -101,8 +102,11 @@ def test_nothing_is_asked_again(shell: Shell, server: FakeEndpoint) -> None:
     assert len(requests(server)) == before
     assert "all samples are there" in again
 
-    compare(shell, "-n", "2", "--arm", "full")
+    drawn = shell.folder / "drawn.svg"
+    told = compare(shell, "-n", "2", "--arm", "full", "--json", "--picture", str(drawn))
     assert len(requests(server)) == before + 2  # one more sample of one arm
+    assert json.loads(told) == results(shell)  # and nothing else
+    assert drawn.read_text().startswith("<?xml")
 
 
 def test_changed_checks_judge_again_and_ask_nothing(shell: Shell, server: FakeEndpoint) -> None:
@@ -180,14 +184,30 @@ def test_an_endpoint_that_is_not_there(shell: Shell, server: FakeEndpoint) -> No
 
     # a process of its own, for it ends with conversations under way, and they end with it
     done = shell.run_apart(
-        "compare", "pack/tiny.yaml", "--endpoint", "test", "-n", "9", "--arm", "full"
+        "compare", "pack/tiny.yaml", "--endpoint", "test", "-n", "20", "--arm", "full"
     )
 
     assert done.returncode == 3
-    assert "401" in done.stderr or "key" in done.stderr
-    assert len(requests(server)) < 9 * 2 + 1
+    assert "Set the API key of this endpoint to a valid key" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(requests(server)) < 20  # three in a row, and what was under way
     server._default = model
     compare(shell, "-n", "1", "--arm", "full")
+
+
+def test_ctrl_c_ends_it_at_once_and_it_can_be_started_again(
+    shell: Shell, server: FakeEndpoint
+) -> None:
+    server._default = Answer(hangs=True)
+    arguments = ("pack/tiny.yaml", "--endpoint", "test", "-n", "2", "--arm", "full")
+    with in_a_pipe(shell, "compare", *arguments) as process:
+        process.wait_for(lambda: len(requests(server)) == 2)
+        process.send(signal.SIGINT)
+        assert process.end() == 130, process.text
+    assert f"start the same command again: what is there is kept in {STORE}" in process.text
+    assert "Traceback" not in process.text
+    server._default = model
+    compare(shell, "-n", "2", "--arm", "full")
 
 
 @pytest.mark.parametrize(
@@ -338,9 +358,16 @@ def test_leaving_out_shows_what_each_sentence_buys(shell: Shell, server: FakeEnd
         *("written,without role", "written,without stats.mean", "written,without stats.median"),
         *("written,without report.report", "written,without report<stats"),
     ]
-    bodies = [str(asked.body["messages"]) for asked in requests(server)]
-    assert sum("arithmetic mean" not in body for body in bodies if "Write stats" in body) >= 1
-    assert sum("careful Python modules" not in body for body in bodies) == 2
+    asked = [request.body["messages"] for request in requests(server)]
+    stats, report = (
+        [messages for messages in asked if f"Write {name}.py" in messages[-1]["content"]]
+        for name in ("stats", "report")
+    )
+    for sentence in ("- mean:", "- median:"):
+        assert sum(sentence not in messages[-1]["content"] for messages in stats) == 1
+    assert sum("- report:" not in messages[-1]["content"] for messages in report) == 1
+    assert sum("careful Python modules" not in str(messages) for messages in asked) == 2
+    assert sum("Write stats.py" not in str(messages) for messages in report) == 1
 
 
 def test_a_limit_of_the_whole_ends_it_between_two_samples(
@@ -437,13 +464,15 @@ def test_samples_of_two_models_are_kept_apart(shell: Shell, server: FakeEndpoint
     assert "the samples so far are of fake-model, and the endpoint has another-model now" in said
     assert len(requests(server)) == 2
     compare(shell, "-n", "2", "--arm", "full", "--model", "another-model")
+    assert len(requests(server)) == 2 + 4  # what the other one answered is not taken for this one's
 
 
 def test_a_check_that_breaks_is_told_and_is_no_verdict(shell: Shell, server: FakeEndpoint) -> None:
     path = shell.folder / "pack/checks/test_stats.py"
-    path.write_text(
-        path.read_text().replace("    values = numbers(", '    {}["x"]; values = numbers(')
-    )
+    (shell.folder / "broken").touch()  # it is no part of the checks, which stay as they are
+    breaks = f"    assert not Path({str(shell.folder / 'broken')!r}).exists() or {{}}['x']\n"
+    checks = path.read_text().replace("    values = numbers(", f"{breaks}    values = numbers(")
+    path.write_text(f"from pathlib import Path\n\n{checks}")
 
     said = compare(shell, "-n", "1", "--arm", "full")
 
@@ -451,9 +480,11 @@ def test_a_check_that_breaks_is_told_and_is_no_verdict(shell: Shell, server: Fak
     assert sample["errors"] == ["mean", "median"]
     assert "2 verdicts that are errors of checks, counted as not met" in said
     before = len(requests(server))
-    compare(shell, "-n", "1", "--arm", "full")  # a check that is mended judges again
+    (shell.folder / "broken").unlink()  # a check that is mended judges again
+    compare(shell, "-n", "1", "--arm", "full")
+    (sample,) = results(shell)["arms"][0]["samples"]
+    assert (sample["met"], sample["errors"]) == (["mean"], [])
     assert len(requests(server)) == before
-    assert len(results(shell)["arms"][0]["samples"]) == 1
 
 
 def test_taking_another_queue_apart(shell: Shell, server: FakeEndpoint) -> None:
