@@ -7,14 +7,13 @@ import json
 import os
 import re
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from promptqueue.run.journal import RunDirectory
 from tests.cli.command import QUEUE, Shell
-from tests.cli.process import Process, in_a_terminal
+from tests.cli.process import Process, in_a_pipe, in_a_terminal
 from tests.fake_endpoint import Answer, FakeEndpoint, error, stream
 from tests.scripted import fence
 
@@ -295,12 +294,9 @@ def test_a_step_without_an_answer_cannot_be_corrected(shell: Shell, server: Fake
 def test_a_run_at_work_cannot_be_corrected(shell: Shell, server: FakeEndpoint) -> None:
     server.enqueue(ONE, Answer(hangs=True))
     shell.write("config.toml", f'[endpoints.test]\nbase_url = "{server.base_url}"\n')
-    process = shell.start("run", "q.yaml", "--endpoint", "test")
-    while len(server.requests) < 2:
-        time.sleep(0.02)
-    done = shell.run("refine", "tiny", "one", "x")
-    process.kill()
-    process.communicate()
+    with in_a_pipe(shell, "run", "q.yaml", "--endpoint", "test") as process:
+        process.wait_for(lambda: len(server.requests) == 2)
+        done = shell.run("refine", "tiny", "one", "x")
     assert done.returncode == 6
     assert "is at work in another process" in done.stderr
 
@@ -462,7 +458,7 @@ def test_a_change_in_the_users_words_is_a_turn_that_later_steps_see(
 def test_an_edited_prompt_takes_the_place_of_the_steps(
     shell: Shell, server: FakeEndpoint, at_the_wheel: AtTheWheel
 ) -> None:
-    shell.environ["EDITOR"] = "sed -i s/Write/Compose/"
+    shell.environ |= {"VISUAL": "sed -i s/Write/Compose/", "EDITOR": "false"}
     server.enqueue(ONE, ONE_CHANGED, TWO)
     terminal = at_the_wheel()
     terminal.read_until("(q)uit [a]: ")
@@ -548,6 +544,9 @@ def test_quitting_keeps_the_reply_for_the_resumed_run(
 ) -> None:
     server.enqueue(ONE, TWO)
     terminal = at_the_wheel()
+    terminal.read_until("(q)uit [a]: ")
+    terminal.type("v")
+    terminal.read_until("def one():")
     terminal.read_until("(q)uit [a]: ")
     terminal.type("q")
     assert terminal.end() == 130
