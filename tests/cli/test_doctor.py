@@ -39,10 +39,6 @@ def test_a_server_without_quirks_is_good_in_everything(shell: Shell) -> None:
     assert profile == {"continuation": "native"}
 
 
-_OPTIONS = {"stream_options": False}
-_CONTEXT = {"checks_context": False}
-
-
 @pytest.mark.parametrize(
     ("face", "probe", "verdict", "words", "profile"),
     [

@@ -40,11 +40,12 @@ def partial(shell: Shell) -> str:
     return paths[0].read_text() if paths else ""
 
 
-def assert_resumes(shell: Shell, answers: list[Answer], asked: int) -> None:
+def assert_resumes(shell: Shell, answers: list[Answer], asked: int) -> str:
     with FakeEndpoint(answers) as server:
         done = shell.run("resume", "--base-url", server.base_url)
         assert (done.returncode, len(server.requests)) == (0, asked), done.stderr
     assert (shell.folder / "generated/tiny/two.py").exists()
+    return done.stdout
 
 
 @PLACES
@@ -83,16 +84,20 @@ def test_the_second_ctrl_c_stops_at_once_and_what_came_is_kept(shell: Shell, pla
 
 
 @PLACES
-def test_sigterm_stops_at_once(shell: Shell, place) -> None:
+def test_sigterm_stops_at_once_and_it_is_said_how_to_go_on(shell: Shell, place) -> None:
     with (
-        FakeEndpoint([ONE.then(pieces=ONE.pieces[:3], hangs=True)]) as server,
+        FakeEndpoint([ONE, TWO.then(pieces=TWO.pieces[:3], hangs=True)]) as server,
         place(shell, "run", "q.yaml", "--base-url", server.base_url) as process,
     ):
-        process.wait_for(lambda: server.requests)
+        process.wait_for(lambda: len(server.requests) == 2)
         process.send(signal.SIGTERM)
         assert process.end() == 130, process.text
+        assert server.wait_for_disconnect()
+    run = next(shell.folder.glob(".promptqueue/runs/2*")).relative_to(shell.folder)
+    assert f"promptqueue: stopped; go on with `promptqueue resume {run}`" in process.text
     assert "Traceback" not in process.text
-    assert_resumes(shell, [ONE, TWO], asked=2)
+    said = assert_resumes(shell, [TWO], asked=1)
+    assert "[1/2] one: answered before, nothing asked" in said
 
 
 @PLACES
