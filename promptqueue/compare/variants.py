@@ -39,7 +39,7 @@ def variant(
     if arm.shape == MONOLITH:
         given = frozenset(arm.params.given())
         loaded = as_monolith(in_shape(loaded, "none"), inputs, given=given)
-    return replace(loaded, queue=_with_settings(loaded.queue, arm, seed))
+    return replace(loaded, queue=_with_settings(loaded.queue, arm, seed), is_form=True)
 
 
 def in_shape(loaded: LoadedQueue, shape: str) -> LoadedQueue:

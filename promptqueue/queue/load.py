@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,6 +52,8 @@ class LoadedQueue:
     document: Document
     """Knows where in the queue file each text stands."""
     warnings: tuple[Problem, ...] = field(default=())
+    is_form: bool = False
+    """Whether the queue is another than its file says, as an arm of a comparison is."""
 
     @property
     def folder(self) -> Path:
@@ -64,6 +67,13 @@ class LoadedQueue:
         for name, text in sorted(self.sources.items()):
             digest.update(f"{name}\0{len(text)}\0{text}".encode("utf-8", "surrogatepass"))
         return digest.hexdigest()
+
+    def copy(self) -> dict[str, str]:
+        """Return the files, by name, that this very queue can be loaded from once more."""
+        if not self.is_form:
+            return dict(self.sources)
+        told = self.queue.model_dump(mode="json", by_alias=True, exclude_none=True)
+        return {**self.sources, self.path.name: json.dumps(told, ensure_ascii=False, indent=1)}
 
 
 def load_queue(path: Path | str, *, contract: bool = True) -> LoadedQueue:

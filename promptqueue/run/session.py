@@ -157,7 +157,7 @@ def _begin(
             endpoint=plan.endpoint.described,
             out=str(plan.out),
             resumed=resumed,
-            sources=recorder.directory.keep(json.dumps(dict(plan.loaded.sources))),
+            sources=recorder.directory.keep(json.dumps(plan.loaded.copy())),
             judged=judged,
         )
     )

@@ -94,6 +94,25 @@ def test_samples_are_distinct(shell: Shell, server: FakeEndpoint) -> None:
     assert len(firsts) == 6
 
 
+@pytest.mark.parametrize(("arm", "steps"), [("monolith", "1 step"), ("interface", "2 steps")])
+def test_a_sample_keeps_its_run_and_its_code_for_the_other_commands(
+    shell: Shell, server: FakeEndpoint, arm: str, steps: str
+) -> None:
+    compare(shell, "-n", "1", "--arm", arm, "--store", "elsewhere")
+
+    assert not (shell.folder / STORE).exists()
+    (place,) = (shell.folder / "elsewhere").glob(f"{arm}-*/1")
+    runs = ("--runs", str(place / "runs"))
+    for arguments, code, words in (
+        (("show", *runs), 0, "stats.py"),
+        (("replay", *runs), 0, f"{steps} replayed, 2 files; every byte as it was"),
+        (("verify", str(place / "code")), 100, "of 3 requirements met"),
+    ):
+        done = shell.run(*arguments)
+        assert done.returncode == code, done.stderr
+        assert words in done.stdout
+
+
 def test_nothing_is_asked_again(shell: Shell, server: FakeEndpoint) -> None:
     compare(shell, "-n", "1", "--arm", "none", "--arm", "full")
     before = len(requests(server))

@@ -30,6 +30,31 @@ def prompts(arm: str | Arm, seed: int = 1) -> dict[str, list[str]]:
     return {step: [message.content for message in messages] for step, messages in rendered.items()}
 
 
+@pytest.mark.parametrize(
+    "arm",
+    [
+        *("monolith", "written", "none", "full+refine", "files,temperature=0.7,model=other"),
+        Arm("interface", omits=("role",)),
+        Arm("interface", omits=("preprocessing.noise",)),
+        Arm("interface", omits=("training<model",)),
+    ],
+    ids=str,
+)
+def test_what_an_arm_asks_is_kept_as_a_queue_that_can_be_loaded(
+    tmp_path: Path, arm: str | Arm
+) -> None:
+    """For `replay` and `refine`, which go by what a run keeps of its queue."""
+    asked = parse_arm(arm) if isinstance(arm, str) else arm
+    loaded = variant(LUNAR, asked, INPUTS, seed=7)
+    for name, text in loaded.copy().items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text, "utf-8")
+    again = load_queue(tmp_path / "lunar.yaml", contract=False)
+
+    assert again.queue == loaded.queue
+    assert render_queue(again, INPUTS) == render_queue(loaded, INPUTS)
+
+
 def test_the_monolith_asks_for_everything_in_the_words_of_the_steps() -> None:
     (messages,) = prompts("monolith").values()
     written = prompts("none")
