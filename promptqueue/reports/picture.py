@@ -78,7 +78,8 @@ def _draw_cost(axes: Axes, comparison: Comparison) -> None:
         f"tokens of one sample, in and out\nlarge: mean{_bars(comparison)}; small: samples"
     )
     axes.set_ylabel("requirements met, %")
-    axes.set_xlim(0, _ROOM * max(s.spending.tokens for arm in comparison.arms for s in arm.samples))
+    tokens = (sample.spending.tokens for arm in comparison.arms for sample in arm.samples)
+    axes.set_xlim(0, _ROOM * max(1, *tokens))  # where every prompt was refused, there are none
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.set_ylim(-3, 103)
     axes.grid(alpha=0.25)

@@ -116,9 +116,13 @@ def test_a_picture_says_what_it_shows(tmp_path: Path, arms: int, legend: bool) -
     assert any("at most 75% of the time" in text for text in texts)
 
 
-def test_samples_that_brought_no_reply_are_no_copies() -> None:
-    samples = {"one": [sample("one", number, 0, stopped="overflow") for number in range(1, 6)]}
-    assert compare("q", NAMES, samples, "one", {}).arms[0].distinct == 5
+def test_samples_that_brought_no_reply_are_no_copies_and_can_be_drawn(tmp_path: Path) -> None:
+    refused = [sample("one", n, 0, tokens=0, stopped="overflow") for n in range(1, 6)]
+    found = compare("q", NAMES, {"one": refused}, "one", {})
+    assert found.arms[0].distinct == 5
+
+    draw(found, tmp_path / "found.svg")
+    assert "one (n = 5)" in (tmp_path / "found.svg").read_text()
 
 
 def test_what_there_is_no_verdict_on_is_told() -> None:
