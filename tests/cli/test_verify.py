@@ -108,6 +108,9 @@ def test_several_folders_make_one_document(shell: Shell) -> None:
     told = json.loads(shell.run("verify", "--json", "--only", "mean").stdout)
 
     assert [each["folder"] for each in told] == ["tiny", "twin"]
+    refused = shell.run("verify", "--junit", "report.xml")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "write one report; name one of the folders" in refused.stderr
 
 
 def test_explain_tells_one_requirement(shell: Shell) -> None:
