@@ -123,7 +123,7 @@ def _exhaust(events: Iterator[Event]) -> None:
 
 
 def _compare(run: Outcomes, replay: Outcomes, age: str) -> Iterator[str]:
-    """Name the first place of every step where the replay is not the run."""
+    """Name the first place where the replay goes another way, and before it files that differ."""
     for step, told in run.items():
         replayed = replay.get(step, [])
         complete = told[-1][0] == "complete"
