@@ -122,8 +122,8 @@ class RunDirectory:
 
     def close(self) -> None:
         """Release the run; another process may go on with it."""
-        self._reserve.unlink(missing_ok=True)
-        if self._fd is not None:
+        if self._fd is not None:  # else the reserve is that of whoever writes
+            self._reserve.unlink(missing_ok=True)
             os.close(self._fd)
             self._fd = None
 
@@ -138,8 +138,12 @@ class RunDirectory:
             raise StorageError(
                 f"the run {self.id} is at work in another process; wait for it or stop it"
             ) from error
-        self._cut_torn_line()
-        self._fill_reserve()
+        try:
+            self._cut_torn_line()
+            self._fill_reserve()
+        except StorageError:
+            self.close()  # or it would be at work for as long as this process lives
+            raise
 
     def _cut_torn_line(self) -> None:
         assert self._fd is not None
@@ -188,8 +192,9 @@ class RunDirectory:
             sound = False
         if not sound:
             raise StorageError(
-                f"{self.journal_path}:{seq + 1}: the line is damaged or was changed after it was "
-                "written; the lines above can be read, but the run cannot be continued"
+                f"{self.journal_path}:{seq + 1}: the line is damaged, or it or the one above was "
+                "changed after it was written; what is above can be read, but the run cannot be "
+                "continued"
             )
         return record
 

@@ -15,6 +15,7 @@ from promptqueue.run.journal import RunDirectory
 from tests.cli.command import QUEUE, Shell
 from tests.cli.process import Process, in_a_pipe, in_a_terminal
 from tests.fake_endpoint import Answer, FakeEndpoint, error, stream
+from tests.run.test_replay import forge
 from tests.scripted import fence
 
 THREE = (
@@ -421,7 +422,20 @@ def test_replay_names_the_line_of_a_journal_that_was_tampered_with(
     journal.write_text(journal.read_text().replace('"path":"two.py"', '"path":"too.py"'))
     done = shell.run("replay")
     assert done.returncode == 6
-    assert re.search(r"journal\.jsonl:\d+: the line is damaged or was changed", done.stderr)
+    assert re.search(r"journal\.jsonl:\d+: the line is damaged, or it or the one", done.stderr)
+
+
+def test_a_replay_that_goes_another_way_fails_and_says_where(
+    shell: Shell, server: FakeEndpoint
+) -> None:
+    server.enqueue(ONE, TWO)
+    run(shell)
+    (name,) = runs_of(shell)
+    directory = RunDirectory(shell.folder / ".promptqueue/runs" / name)
+    forge(directory, "file.written", digest=directory.blobs.put("x = 3\n"))
+    done = shell.run("replay")
+    assert done.returncode == 6
+    assert f"the replay of {name} is not the run:\ntwo: two.py comes out" in done.stderr
 
 
 # ---- at a terminal

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -60,34 +61,43 @@ def test_a_torn_last_line_is_dropped_and_the_journal_goes_on(run: RunDirectory, 
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("old", "new", "number"),
     [
-        lambda data: data.replace(b"first", b"fIrst"),
-        lambda data: b"\n".join(data.split(b"\n")[1:]),
-        lambda data: data.replace(b'"seq":1', b'"seq":7'),
-        lambda data: data.replace(b'{"seq":1', b'"seq":1'),
+        (b"first", b"fIrst", 2),
+        (b'"event":"one"', b'"event":"eno"', 2),
+        (b'"seq":1', b'"seq":7', 2),
+        (b'{"seq":1', b'"seq":1', 2),
+        (b'"event":"three"}', b'"event":"three"', 3),
     ],
-    ids=["text changed", "line removed", "sequence changed", "no JSON"],
+    ids=["text changed", "event changed", "sequence changed", "no JSON", "last line damaged"],
 )
-def test_a_changed_line_is_found_and_named(run: RunDirectory, change) -> None:
+def test_a_damaged_line_is_named_and_those_above_are_read(
+    run: RunDirectory, old: bytes, new: bytes, number: int
+) -> None:
+    """A changed line shows in the next one, which carries its digest."""
     run.append("one", text="first")
     run.append("two")
     run.append("three")
     run.close()
-    run.journal_path.write_bytes(change(run.journal_path.read_bytes()))
-    with pytest.raises(StorageError, match=r"journal\.jsonl:[123]: the line is damaged"):
-        list(RunDirectory(run.path).records())
-
-
-def test_a_change_of_the_last_line_alone_does_not_hide_earlier_events(run: RunDirectory) -> None:
-    run.append("one")
-    run.append("two", text="paid")
-    run.close()
     data = run.journal_path.read_bytes()
-    run.journal_path.write_bytes(data.replace(b"one", b"eno"))
-    read = []
-    with pytest.raises(StorageError):
-        read.extend(r["event"] for r in RunDirectory(run.path).records())
+    assert data.count(old) == 1
+    run.journal_path.write_bytes(data.replace(old, new))
+    read: list[int] = []
+    with pytest.raises(StorageError, match=rf"journal\.jsonl:{number}: the line is damaged"):
+        read.extend(record["seq"] for record in RunDirectory(run.path).records())
+    assert read == [*range(number - 1)]
+
+
+@pytest.mark.parametrize("gone", [0, 1])
+def test_a_line_that_was_taken_out_is_missed(run: RunDirectory, gone: int) -> None:
+    run.append("one")
+    run.append("two")
+    run.append("three")
+    run.close()
+    left = [line for number, line in enumerate(lines(run)) if number != gone]
+    run.journal_path.write_bytes(b"".join(line + b"\n" for line in left))
+    with pytest.raises(StorageError, match=rf"journal\.jsonl:{gone + 1}: the line is damaged"):
+        list(RunDirectory(run.path).records())
 
 
 def test_a_run_at_work_cannot_be_opened_by_a_second_writer(run: RunDirectory) -> None:
@@ -208,11 +218,28 @@ def test_a_blob_that_a_power_cut_left_empty_is_written_anew(run: RunDirectory) -
     run.close()
 
 
-def test_who_is_refused_a_run_leaves_the_reserve_of_the_one_at_work(run: RunDirectory) -> None:
-    with pytest.raises(StorageError, match="at work in another process"):
-        RunDirectory(run.path, write=True)
+@pytest.mark.parametrize("write", [True, False], ids=["who is refused", "who only reads"])
+def test_the_reserve_is_that_of_the_one_at_work(run: RunDirectory, write: bool) -> None:
+    with contextlib.suppress(StorageError):
+        RunDirectory(run.path, write=write).close()
     assert (run.path / "reserve").stat().st_size >= 1 << 20
     run.close()
+    assert not (run.path / "reserve").exists()
+
+
+def test_a_run_that_could_not_be_opened_is_not_at_work(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run.close()
+
+    def full(fd: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StorageError, match="no space for a run"):
+        RunDirectory(run.path, write=True)
+    monkeypatch.undo()
+    RunDirectory(run.path, write=True).close()
 
 
 def test_a_folder_whose_name_is_no_text_can_hold_a_run(tmp_path: Path) -> None:
