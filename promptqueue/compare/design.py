@@ -19,7 +19,7 @@ from promptqueue.queue.limits import parse_limits
 from promptqueue.queue.load import LoadedQueue, load_queue
 from promptqueue.queue.model import Limits
 from promptqueue.queue.render import digest_of, render_queue
-from promptqueue.run.judge import contract_judge, why_not
+from promptqueue.run.judge import contract_digest, why_not
 from promptqueue.run.prepare import prepare
 
 
@@ -216,8 +216,7 @@ def _terms(loaded: LoadedQueue, recipe: Recipe) -> Terms:
         price_file=recipe.price_file,
         runs=Path(),
     )
-    contract = contract_judge(loaded, plan.inputs).contract
-    asked = tuple(_requirements(loaded))
+    contract, asked = contract_digest(loaded), tuple(_requirements(loaded))
     return Terms(plan.inputs, plan.endpoint, plan.prices, plan.model, contract, asked)
 
 

@@ -214,11 +214,18 @@ def static_faults(findings: Iterable[Finding]) -> list[Fault]:
 
 
 def contract_judge(loaded: LoadedQueue, inputs: Mapping[str, Value]) -> ContractJudge:
-    """Return the judge of a queue."""
+    """Return the judge of a queue: by its checks, and by what it says of judging and its end."""
+    queue = loaded.queue
+    told = (contract_digest(loaded), queue.verify.model_dump_json(), queue.steps[-1].id)
+    return ContractJudge(loaded, inputs, hashlib.sha256("\0".join(told).encode()).hexdigest())
+
+
+def contract_digest(loaded: LoadedQueue) -> str:
+    """Return the digest of the checks of a queue, of what lies beside them, and the reference."""
     digest = hashlib.sha256()
     for name, data in _contract_files(loaded):
         digest.update(f"{name}\0{len(data)}\0".encode() + data)
-    return ContractJudge(loaded, inputs, digest.hexdigest())
+    return digest.hexdigest()
 
 
 def _contract_files(loaded: LoadedQueue) -> Iterator[tuple[str, bytes]]:
