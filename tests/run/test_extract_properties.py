@@ -13,12 +13,13 @@ from promptqueue.verify.lint import is_python_module, missing_symbols, parse_pro
 from promptqueue.verify.placeholders import placeholders
 
 DECLARED = ("model.py", "utils.py", "data/load.py", "notes.txt", "conf.toml", "README.md")
-FINISH = st.sampled_from(["stop", "length", "degenerate"])
+FINISH = st.sampled_from(["stop", "stop", "length", "degenerate"])
 OUTPUTS = st.lists(
     st.builds(
         Output,
         path=st.sampled_from(DECLARED),
         symbols=st.sampled_from([(), ("Net",), ("f(x)", "g")]),
+        parts=st.booleans(),
     ),
     min_size=1,
     max_size=3,
@@ -36,16 +37,47 @@ FRAGMENTS = [
 FENCY = st.lists(st.sampled_from(FRAGMENTS), max_size=40).flatmap(
     lambda parts: st.sampled_from(["\n", "\r\n", "\r", ""]).map(lambda end: end.join(parts))
 )
-REPLIES = st.one_of(st.text(max_size=200), FENCY)
+OPENERS = st.sampled_from(
+    [
+        *("```python path={0}\n", "```python path={0}\n", "```{0}\n", "# file: {0}\n"),
+        *("**{0}**\n```python\n", "Here is {0}:\n```\n", "```python\n# {0}\n", "```\n", ""),
+    ]
+)
+BODIES = st.sampled_from(
+    [
+        *("class Net:\n    pass\n", "def f(x):\n    return x\n\n\ng = f\n", "x = 1\n"),
+        *("def f(x):\n    return 1\n", "# ... rest of the code\n", "x = (\n", "\n"),
+    ]
+)
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> tuple[str, list[Output]]:
+    """Draw what is declared and a reply: of any text, of pieces of replies, or with its files."""
+    outputs = draw(OUTPUTS)
+    opened = st.builds(str.format, OPENERS, st.sampled_from([each.path for each in outputs]))
+    body = st.lists(BODIES, min_size=1, max_size=3, unique=True).map("".join)
+    block = st.tuples(opened, body, st.sampled_from(["```\n", "```\n", ""])).map("".join)
+    blocks = st.lists(block | FENCY, min_size=1, max_size=4).map("".join)
+    closed = st.lists(block, min_size=1, max_size=3).map("\n".join)
+    return draw(st.one_of(closed, blocks, FENCY, st.text(max_size=200))), outputs
+
+
+BEFORE = st.sampled_from(["x\n" * 30, "class Net:\n    pass\n\n\ndef f(x):\n    return x\n"])
 
 
 @settings(max_examples=400)
-@given(REPLIES, OUTPUTS, FINISH)
-def test_no_reply_raises_or_brings_a_foreign_path(reply, outputs, finish):
+@given(cases(), FINISH, BEFORE, st.booleans())
+def test_no_reply_raises_or_brings_a_foreign_path(case, finish, before, parts):
+    reply, outputs = case
     declared = {output.path for output in outputs}
 
     found = extract_modules(
-        reply, outputs, finish_reason=finish, previous=dict.fromkeys(declared, "x\n" * 30)
+        reply,
+        outputs,
+        finish_reason=finish,
+        previous=dict.fromkeys(declared, before),
+        parts=parts,
     )
 
     assert found.modules.keys() <= declared
@@ -61,8 +93,9 @@ def test_no_reply_raises_or_brings_a_foreign_path(reply, outputs, finish):
 
 
 @settings(max_examples=200)
-@given(REPLIES, OUTPUTS, FINISH)
-def test_a_usable_file_is_what_it_is_declared_to_be(reply, outputs, finish):
+@given(cases(), FINISH)
+def test_a_usable_file_is_what_it_is_declared_to_be(case, finish):
+    reply, outputs = case
     found = extract_modules(reply, outputs, finish_reason=finish)
 
     spoilt = {issue.path for issue in found.issues if issue.fatal}
@@ -71,15 +104,6 @@ def test_a_usable_file_is_what_it_is_declared_to_be(reply, outputs, finish):
             text = found.modules[output.path].text
             assert parse_problem(output.path, text) is None
             assert not output.path.endswith(".py") or not missing_symbols(text, output.symbols)
-
-
-@given(REPLIES, OUTPUTS, FINISH)
-def test_the_same_reply_yields_the_same(reply, outputs, finish):
-    once = extract_modules(reply, outputs, finish_reason=finish)
-    again = extract_modules(reply, outputs, finish_reason=finish)
-
-    assert once == again
-    assert repr(once) == repr(again)
 
 
 LINES = st.sampled_from(
