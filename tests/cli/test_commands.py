@@ -54,10 +54,10 @@ def test_the_environment_names_the_endpoint_and_its_key(shell: Shell) -> None:
         done = shell.run("run", "q.yaml")
         assert done.returncode == 0, done.stderr
         assert {r.headers["authorization"] for r in server.requests} == {"Bearer sk-of-the-user"}
-    assert "sk-of-the-user" not in done.stdout
-    kept = [path for path in shell.folder.glob(".promptqueue/**/*") if path.is_file()]
-    assert len(kept) > 3
-    assert not [path for path in kept if b"sk-of-the-user" in path.read_bytes()]
+    assert "sk-of-the-user" not in done.stdout + done.stderr
+    kept = [path for path in shell.folder.rglob("*") if path.is_file()]
+    assert [path for path in kept if b"sk-of-the-user" in path.read_bytes()] == []
+    assert {"run.json", "journal.jsonl", "manifest.json"} <= {path.name for path in kept}
 
 
 def test_the_organisation_of_the_environment_goes_along(shell: Shell) -> None:

@@ -140,6 +140,8 @@ def test_a_linked_file_is_replaced_not_written_through(tmp_path: Path) -> None:
     with space.locked("r"):
         space.write("a.py", "x = 1\n", ORIGIN, kept)
     assert victim.read_text() == "precious"
+    assert (tmp_path / "out/a.py").read_text() == "x = 1\n"
+    assert not (tmp_path / "out/a.py").is_symlink()
 
 
 @pytest.mark.parametrize("obstacle", ["file", "directory in the way"])
