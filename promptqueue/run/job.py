@@ -70,6 +70,8 @@ class Job:
     written: dict[str, str] = field(default_factory=dict)
     aside: list[str] = field(default_factory=list)
     incomplete: list[str] = field(default_factory=list)
+    stopped: str = ""
+    """The step that is red and stops the run: no later one is asked."""
 
     def request(self, step: Step, messages: tuple[Message, ...], draw: Draw = FIRST) -> Request:
         """Return the question that these messages make."""

@@ -34,7 +34,6 @@ def run_queue(job: Job, *, first: int = 1, last: int | None = None) -> Iterator[
         StorageError: the run directory or the workspace cannot be written.
     """
     steps = list(enumerate(job.loaded.queue.steps, 1))
-    stopped = ""
     for number, step in steps[first - 1 : last]:
         try:
             messages = render_step(job.loaded, step, job.inputs, job.results)
@@ -45,12 +44,12 @@ def run_queue(job: Job, *, first: int = 1, last: int | None = None) -> Iterator[
                 _skip(job, step, f"{job.incomplete[0]} did not bring its files: {error}")
             )
             continue
-        if stopped:
-            yield job.recorder.record(_skip(job, step, f"{stopped} is red and stops on it"))
+        if job.stopped:
+            yield job.recorder.record(_skip(job, step, f"{job.stopped} is red and stops on it"))
             continue
         yield from run_step(job, step, number, messages)
         if job.loaded.queue.refine_of(step).on_red == "stop" and is_red(job, step):
-            stopped = step.id
+            job.stopped = step.id
     if last is None:
         yield job.recorder.record(_finished(job))
 

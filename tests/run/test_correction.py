@@ -153,6 +153,23 @@ def test_a_correction_of_what_stands_holds_when_the_run_goes_on_and_when_it_is_r
     assert replay(judged.directory().path).differences == ()
 
 
+@pytest.mark.parametrize(("text", "asked"), [(HALF, 1), (GREEN, 2)], ids=["red", "green"])
+def test_a_step_that_stays_red_and_stops_on_it_keeps_the_later_ones_from_being_asked(
+    judged: Bench, text: str, asked: int
+) -> None:
+    judged.queue_path.write_text(
+        judged.queue_path.read_text().replace("turns: 1, escalate: big", "turns: 0, on_red: stop")
+    )
+    judged.run(fence("one.py", WORSE))
+    assert len(judged.chat.asked) == 1
+
+    judged.refine("one", "Do it.", fence("one.py", text), TWO, rerun=True)
+
+    assert judged.text("one.py") == text
+    assert len(judged.chat.asked) == asked
+    assert judged.finished().incomplete == (() if text == GREEN else ("two",))
+
+
 def test_a_correction_may_leave_out_what_the_file_has(judged: Bench) -> None:
     f, g = "def f():\n    return 1\n", "\n\ndef g():\n    return 2\n"
     judged.run(fence("one.py", f"# meets r\n{f}{g}"), fence("one.py", f + g), TWO)
