@@ -64,7 +64,7 @@ def runs(pid: int) -> bool:
     return False
 
 
-def until(true: object, patience_s: float = 20) -> None:
+def until(true: object, patience_s: float = 60) -> None:
     assert callable(true)
     deadline = time.monotonic() + patience_s
     while not true():
@@ -84,6 +84,7 @@ def test_a_warm_report_is_the_cold_one(warm: WarmPytest, tmp_path: Path, stats: 
 
     assert first == cold
     assert second == cold
+    assert runs(server_of(warm).pid)
 
 
 def test_a_broken_contract_has_the_same_words(warm: WarmPytest, tmp_path: Path) -> None:
@@ -121,7 +122,7 @@ def test_what_a_verdict_changes_is_gone_in_the_next(warm: WarmPytest, tmp_path: 
         assert "and errors" in done.output
 
 
-SLOW = "import time\ndef test_slow():\n    time.sleep(60)\n"
+SLOW = "import time\ndef test_slow():\n    time.sleep(600)\n"
 
 
 @contextlib.contextmanager
@@ -136,11 +137,11 @@ def under_way(warm: WarmPytest, folder: Path) -> Iterator[list[BaseException]]:
         except BaseException as error:
             errors.append(error)
 
-    thread = threading.Thread(target=ask)
+    thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     until(lambda: warm._server is not None and children_of(warm._server.pid))
     yield errors
-    thread.join(20)
+    thread.join(60)
     assert not thread.is_alive()
 
 
@@ -178,7 +179,7 @@ def test_nothing_outlives_the_caller(tmp_path: Path, number: signal.Signals) -> 
     (child,) = children_of(server)
     caller.send_signal(number)
 
-    assert caller.wait(20) != 0
+    assert caller.wait(60) != 0
     until(lambda: not runs(server) and not runs(child))
 
 
