@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -31,14 +30,17 @@ def steered(bench: Bench, decisions: list[Decision]) -> None:
 
 
 @pytest.fixture(params=KINDS)
-def bench(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Bench]:
+def bench(tmp_path: Path, request: pytest.FixtureRequest) -> Bench:
     """A run whose second step could not be asked, after a user had a say in the first."""
     bench, decisions = Bench(tmp_path), KINDS[request.param]
     steered(bench, decisions)
     with pytest.raises(EndpointError):
         bench.run(*[ONE] * (len(decisions) - 1), CHANGED, EndpointError("gone"))
     bench.plan_options["steer"] = None
-    yield bench
+    return bench
+
+
+def assert_held(bench: Bench) -> None:
     assert bench.text("one.py") == "def one():\n    return 11\n"
     assert bench.text("two.py") == "x = 2\n"
     assert replay(bench.directory().path).differences == ()
@@ -47,6 +49,7 @@ def bench(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Bench]:
 def test_a_decision_holds_when_the_run_goes_on(bench: Bench) -> None:
     bench.run(TWO, resume=True)
     assert len(bench.chat.asked) == 1
+    assert_held(bench)
 
 
 def test_a_decision_holds_for_a_later_run(bench: Bench) -> None:
@@ -54,8 +57,10 @@ def test_a_decision_holds_for_a_later_run(bench: Bench) -> None:
     bench.run(TWO)
     assert len(bench.chat.asked) == 1
     assert bench.directory().path != first
+    assert_held(bench)
     bench.run()
     assert bench.chat.asked == []
+    assert_held(bench)
 
 
 def test_what_was_skipped_stays_so_in_its_run_and_is_asked_by_a_later_one(tmp_path: Path) -> None:
