@@ -84,6 +84,8 @@ def execute(
             directory = create_run(plan.runs, plan.loaded.queue.name, _meta(plan))
         recorder = Recorder(directory)
         stack.callback(recorder.close)
+        stack.enter_context(ledger.keeping_time())
+        stack.enter_context(_journaling_failure(recorder))
         yield from _begin(
             plan,
             recorder,
@@ -92,11 +94,7 @@ def execute(
             finished=ledger.finished and correction is None,
         )
         yield ledger.spent()
-        with (
-            ledger.keeping_time(),
-            _journaling_failure(recorder),
-            connect(directory.path / "server.log") as opened,
-        ):
+        with connect(directory.path / "server.log") as opened:
             models = _models(plan, opened)
             for message in (*_warnings(plan, models), *unjudged):
                 yield recorder.record(Notice(message))

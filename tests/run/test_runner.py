@@ -273,16 +273,19 @@ def test_what_had_arrived_of_a_reply_is_kept_when_the_user_stops(bench: Bench) -
     assert bench.directory().blobs.get(record["partial"]) == "half a rep"
 
 
-def test_leaving_the_events_early_closes_the_connection_and_keeps_the_run(bench: Bench) -> None:
+@pytest.mark.parametrize(("kind", "closed"), [("run.started", 0), ("call.delta", 1)])
+def test_leaving_the_events_early_closes_the_connection_and_keeps_the_run(
+    bench: Bench, kind: str, closed: int
+) -> None:
     loaded = load_queue(bench.queue_path)
     bench.chat = ScriptedChat([ONE])
     plan = Plan(loaded, {}, REMOTE, bench.folder / "out", bench.folder / "runs", model="m")
     events = execute(plan, bench._connect)
     for event in events:
-        if event.kind == "call.delta":
+        if event.kind == kind:
             break
     events.close()
-    assert bench.chat.closed_early == 1
+    assert bench.chat.closed_early == closed
     assert bench.kinds()[-1] == "run.interrupted"
     RunDirectory(bench.directory().path, write=True).close()
 
