@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import stat
@@ -115,9 +116,27 @@ def _package(folder: Path) -> str:
 
 
 def _modules(folder: Path) -> list[str]:
-    """Return what can be imported of a package: no name with a line break, say, can be."""
-    found = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.py"))
-    return [path for path in found if path.isprintable()][:_MAX_MODULES]
+    """Return what can be imported of a package: no name with a line break, say, can be.
+
+    Level by level, and no deeper than packages go: a foreign folder may nest as deeply as it likes.
+    """
+    found: list[str] = []
+    level = [""]
+    for _ in range(_MAX_DEPTH):
+        entries = [each for path in level for each in _listed(folder, path)]
+        level = [path for path, is_folder in entries if is_folder]
+        found += [path for path, is_folder in entries if not is_folder and path.endswith(".py")]
+    return [path for path in sorted(found) if path.isprintable()][:_MAX_MODULES]
+
+
+def _listed(folder: Path, path: str) -> list[tuple[str, bool]]:
+    """Return what lies in a folder below `folder`, and of each whether it is a folder itself."""
+    with contextlib.suppress(OSError), os.scandir(folder / path) as entries:
+        return [
+            (f"{path}/{each.name}".lstrip("/"), each.is_dir(follow_symlinks=False))
+            for each in entries
+        ]
+    return []
 
 
 def _read(folder: Path, path: str) -> bytes | str:

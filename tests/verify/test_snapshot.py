@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,37 @@ def test_of_a_package_only_what_can_be_imported_is_taken(tmp_path: Path) -> None
         (tmp_path / name).write_text("")
 
     assert {*take_snapshot(tmp_path, ["a.py"]).texts} == {"__init__.py", "a.py"}
+
+
+def test_a_package_that_nests_without_end_brings_what_lies_near(tmp_path: Path) -> None:
+    """Deeper than calls may be nested, and than anything is imported from."""
+    near = tmp_path / "a" / "b"
+    near.mkdir(parents=True)
+    for path in (tmp_path / "__init__.py", near / "c.py"):
+        path.write_text("")
+    place = os.open(near, os.O_RDONLY)
+    for _ in range(1500):
+        os.mkdir("d", dir_fd=place)
+        os.close(os.open("e.py", os.O_CREAT | os.O_WRONLY, dir_fd=place))
+        place, outer = os.open("d", os.O_RDONLY, dir_fd=place), place
+        os.close(outer)
+    os.close(place)
+
+    try:
+        snapshot = take_snapshot(tmp_path, ["a/b/c.py"])
+        snapshot.write_to(tmp_path / "copy")
+    finally:
+        subprocess.run(["rm", "-rf", near], check=True)  # pytest breaks at what is too deep
+
+    assert {"__init__.py", "a/b/c.py", "a/b/e.py", "a/b/d/e.py"} <= {*snapshot.texts}
+    assert snapshot.findings == ()
+
+
+def test_a_link_to_a_folder_brings_nothing_twice(tmp_path: Path) -> None:
+    (tmp_path / "__init__.py").write_text("")
+    (tmp_path / "again").symlink_to(tmp_path)
+
+    assert [*take_snapshot(tmp_path, []).texts] == ["__init__.py"]
 
 
 def test_a_link_out_of_the_folder_is_not_followed(tmp_path: Path) -> None:
