@@ -111,8 +111,7 @@ class WorkerProcess:
         process, self.process = self.process, None
         assert process is not None
         with process:
-            outcome = process.wait(0.2)
-        return outcome.detail if outcome.stopped else ""
+            return process.wait(0.2).detail if process.stopped else ""
 
     def _started(self) -> tuple[Process, int]:
         """Return the worker, ready for a question, and its process number."""
