@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +17,7 @@ from promptqueue.queue.load import LoadedQueue, load_queue
 from promptqueue.verify.findings import last_place
 from promptqueue.verify.gates import verify
 from promptqueue.verify.report import Report
-from tests.verify.forgeries import EXTRA_FILES, FORGERIES, WRONG, forged
+from tests.verify.forgeries import EXTRA_FILES, FOOLING, FORGERIES, WRONG, forged
 
 PACK = Path(__file__).parents[1] / "packs" / "tiny"
 
@@ -90,23 +93,53 @@ def test_a_wrong_one_is_red_for_what_is_wrong(
     assert {name for name, verdict in verdicts(report).items() if verdict == "not met"} == red
 
 
+NAIVE = """
+import pytest
+from stats import mean
+
+def test_mean():
+    expected = 2.5
+    assert mean([1, 2, 4.5]) == pytest.approx(expected)
+"""
+
+
+@pytest.mark.parametrize(("name", "fooled"), [*((name, True) for name in FOOLING), ("", False)])
+def test_a_judge_in_the_same_process_is_fooled(tmp_path: Path, name: str, fooled: bool) -> None:
+    """The control: without the split each of these would do, and WRONG alone would not."""
+    (tmp_path / "stats.py").write_text(filled(FOOLING[name][0]) if name else WRONG)
+    (tmp_path / "test_stats.py").write_text(NAIVE)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_stats.py"]
+
+    env = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, check=False)
+
+    assert done.returncode == (0 if fooled else 1), done.stdout
+
+
+def filled(text: str, canary: Path = Path("canary")) -> str:
+    """Return a forgery that knows where things lie."""
+    places = {"{canary}": canary, "{root}": PACK.parents[2], "{reference}": PACK / "reference"}
+    for placeholder, path in places.items():
+        text = text.replace(placeholder, str(path))
+    return text
+
+
 @pytest.mark.sandbox
 @pytest.mark.parametrize("name", FORGERIES)
 def test_a_forgery_is_not_accepted(
     loaded: LoadedQueue, impatient: LoadedQueue, folder: Path, tmp_path: Path, name: str
 ) -> None:
     canary = tmp_path / "canary"
-    text = FORGERIES[name]
-    for placeholder, path in {
-        "{canary}": canary,
-        "{root}": PACK.parents[2],
-        "{reference}": PACK / "reference",
-    }.items():
-        text = text.replace(placeholder, str(path))
-    (folder / "stats.py").write_text(text)
+    text, told = FORGERIES[name]
+    (folder / "stats.py").write_text(filled(text, canary))
 
     report = verify(impatient if name.startswith("hangs") else loaded, folder)
 
+    (first,) = (
+        each for each in report.checks if each.name.endswith("::test_mean_of_fresh_numbers")
+    )
+    assert re.search(told, first.evidence), first.evidence
     assert not report.green
     assert verdicts(report)["mean"] == verdicts(report)["median"] == "not met"
     assert verdicts(report)["report"] != "met"
