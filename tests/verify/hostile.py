@@ -106,11 +106,14 @@ class Look:
     """Its folder on the host."""
     begun: dict[str, Path] = field(default_factory=dict)
     """Where its links led before it tried anything."""
+    limits: dict[str, float] = field(default_factory=dict)
+    """Its hard limits then."""
     shared_kib: int = field(default_factory=lambda: _shared_kib())
 
     def __post_init__(self) -> None:
         for what in ("ns/user", "ns/net", "ns/mnt", "root"):
             self.begun[what] = Path(f"/proc/{self.pid}/{what}").readlink()
+        self.limits.update(self.hard_limits())
 
     def tree(self) -> list[int]:
         return [self.pid, *watch.tree(self.pid)]
@@ -145,10 +148,10 @@ class Look:
         os.close(process)
         return found >> 20
 
-    def hard_limit(self, name: str) -> float:
-        lines = Path(f"/proc/{self.pid}/limits").read_text().splitlines()
-        words = next(line for line in lines if line.startswith(name))[26:].split()
-        return float("inf") if words[1] == "unlimited" else int(words[1])
+    def hard_limits(self) -> dict[str, float]:
+        lines = Path(f"/proc/{self.pid}/limits").read_text().splitlines()[1:]
+        words = {line[:26].strip(): line[26:].split()[1] for line in lines}
+        return {name: float(word.replace("unlimited", "inf")) for name, word in words.items()}
 
 
 def _shared_kib() -> int:
@@ -207,12 +210,7 @@ MEANWHILE: dict[str, tuple[str, Callable[[Look], bool]]] = {
     "raises its limits": (
         "for n in range(16):\n    try: resource.setrlimit(n, (1 << 40, 1 << 40))\n"
         "    except (OSError, ValueError): pass",
-        lambda it: (
-            it.hard_limit("Max core file size") > 0
-            or it.hard_limit("Max open files") > 256
-            or it.hard_limit("Max data size") > LIMITS.memory_mib << 20
-            or it.hard_limit("Max file size") > LIMITS.disk_mib << 20
-        ),
+        lambda it: any(now > it.limits[name] for name, now in it.hard_limits().items()),
     ),
     "opens many files": (
         "kept = [open('/dev/null') for _ in range(500)]",
