@@ -31,6 +31,26 @@ def test_what_is_wrong_is_told_by_file_and_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("ruff.toml", 'exclude = ["*"]\n'),
+        (".ruff.toml", '[lint]\nignore = ["F"]\n'),
+        ("pyproject.toml", '[tool.ruff.lint.per-file-ignores]\n"*" = ["F"]\n'),
+    ],
+)
+@pytest.mark.parametrize("where", ["beside", "above"])
+def test_it_is_deaf_to_every_configuration(
+    tmp_path: Path, name: str, text: str, where: str
+) -> None:
+    folder = tmp_path / "code"
+    folder.mkdir()
+    (folder / "a.py").write_text("x = nothing  # noqa\n")
+    (folder if where == "beside" else tmp_path).joinpath(name).write_text(text)
+
+    assert told(folder) == [("a.py", 1, "F821", "error")]
+
+
+@pytest.mark.parametrize(
     ("line", "severity"), [("a", "error"), ("import a", "warning"), ("def f(:", "error")]
 )
 def test_more_than_anybody_reads_is_one_finding(tmp_path: Path, line: str, severity: str) -> None:

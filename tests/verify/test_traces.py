@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -107,15 +108,16 @@ def test_the_prompts_sentence_is_that_of_the_language(
 
 def test_every_lunar_requirement_has_its_sentence() -> None:
     loaded = load_queue(PROMPTS / "lunar.yaml")
-    for language, letters in {"ru": "абвгдежзиклмнопрст", "en": "bcdfghklmnprst"}.items():
+    for language in ("ru", "en"):
         inputs = resolve_inputs(loaded.queue, [f"language={language}"])
         report = verify(loaded, PROMPTS / "lunar" / "checks", inputs=inputs)
 
+        assert report.requirements
         for each in report.requirements:
             name, _, number = each.sentence_at.partition(":")
             line = (PROMPTS / name).read_text().splitlines()[int(number) - 1]
             assert line.startswith(f"- {each.id}: "), each
-            assert set(letters) & set(each.sentence), each
+            assert bool(re.search("[а-яё]", each.sentence)) == (language == "ru"), each
 
 
 def test_only_the_checks_of_the_asked_requirements_run(pack: Path) -> None:
