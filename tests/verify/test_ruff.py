@@ -31,20 +31,21 @@ def test_what_is_wrong_is_told_by_file_and_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "text"),
+    ("name", "table"),
     [
-        ("ruff.toml", 'exclude = ["*"]\n'),
-        (".ruff.toml", '[lint]\nignore = ["F"]\n'),
-        ("pyproject.toml", '[tool.ruff.lint.per-file-ignores]\n"*" = ["F"]\n'),
+        ("ruff.toml", "lint"),
+        (".ruff.toml", "lint"),
+        ("pyproject.toml", "tool.ruff.lint"),
     ],
 )
 @pytest.mark.parametrize("where", ["beside", "above"])
 def test_it_is_deaf_to_every_configuration(
-    tmp_path: Path, name: str, text: str, where: str
+    tmp_path: Path, name: str, table: str, where: str
 ) -> None:
     folder = tmp_path / "code"
     folder.mkdir()
     (folder / "a.py").write_text("x = nothing  # noqa\n")
+    text = f'[{table}.per-file-ignores]\n"*" = ["F"]\n'
     (folder if where == "beside" else tmp_path).joinpath(name).write_text(text)
 
     assert told(folder) == [("a.py", 1, "F821", "error")]
