@@ -74,6 +74,12 @@ def unmet(queue: LoadedQueue, folder: Path, *names: str) -> list[Requirement]:
     return [each for each in report.asked if each.verdict != "met"]
 
 
+def test_every_component_has_a_wrong_one(queue: LoadedQueue) -> None:
+    steps = [step for step in queue.queue.steps if "lunar/checks/test_parts.py" in step.checks]
+
+    assert {name for step in steps for name in step.requirements} == {name for name, *_ in WRONG}
+
+
 def test_right_components_meet_every_requirement(queue: LoadedQueue) -> None:
     assert unmet(queue, FINE) == []
 

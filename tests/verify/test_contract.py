@@ -1,4 +1,4 @@
-"""The trusted pytest ends: in its time, and with whoever asked for it."""
+"""The trusted pytest ends in its time and with whoever asked for it, and minds no environment."""
 
 from __future__ import annotations
 
@@ -97,3 +97,32 @@ def test_a_pytest_that_ran_nothing_is_no_verdict(code: int) -> None:
 
     with pytest.raises(PromptQueueError, match=r"broke .* No module named so"):
         verify(load_queue(PACK / "tiny.yaml"), PACK / "reference", runner=starts_nothing)
+
+
+@pytest.mark.sandbox
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PYTEST_ADDOPTS", "--collect-only"),
+        ("PYTEST_PLUGINS", "no_such_plugin"),
+        ("PYTHONOPTIMIZE", "1"),  # takes asserts out, but those that pytest rewrites
+    ],
+)
+def test_no_variable_of_whoever_asks_changes_a_verdict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    pack = Path(shutil.copytree(PACK, tmp_path / "pack"))
+    (pack / "checks" / "helper.py").write_text("def agree(a, b):\n    assert abs(a - b) < 1e-9\n")
+    checks, stats = pack / "checks" / "test_stats.py", pack / "reference" / "stats.py"
+    text = checks.read_text().replace("import pytest", "import helper\nimport pytest")
+    asserted = "assert answer == pytest.approx(expected, rel=1e-9)"
+    assert asserted in text
+    checks.write_text(text.replace(asserted, "helper.agree(answer, expected)"))
+    code = Path(shutil.copytree(pack / "reference", tmp_path / "code"))
+    (code / "stats.py").write_text(stats.read_text().replace("sorted(values)", "list(values)"))
+    monkeypatch.setenv(name, value)
+
+    report = verify(load_queue(pack / "tiny.yaml"), code, seed=7)
+
+    verdicts = {each.id: each.verdict for each in report.requirements}
+    assert verdicts == {"mean": "met", "median": "not met", "report": "not met"}

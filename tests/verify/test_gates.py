@@ -68,6 +68,28 @@ def test_an_empty_folder_is_judged_without_running_anything(
     assert not report.green
 
 
+def test_each_verdict_has_a_seed_of_its_own(loaded: LoadedQueue, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+
+    assert len({verify(loaded, tmp_path / "empty").seed for _ in range(3)}) == 3
+
+
+def test_code_that_changes_when_the_seed_is_known_is_judged_as_it_was(
+    loaded: LoadedQueue, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told_to_the_code() -> int:
+        (folder / "stats.py").write_text("def mean(values):\n    return 1.5\nmedian = mean\n")
+        return 7
+
+    monkeypatch.setattr("promptqueue.verify.gates.fresh_seed", told_to_the_code)
+
+    report = verify(loaded, folder)
+
+    assert report.green
+    assert report.seed == 7
+    assert "return 1.5" in (folder / "stats.py").read_text()
+
+
 def test_a_file_that_does_not_parse_stops_only_what_needs_it(
     loaded: LoadedQueue, folder: Path
 ) -> None:
