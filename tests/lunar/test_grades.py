@@ -35,6 +35,7 @@ def test_replies_of_another_seed_meet_no_check_graded_outcome(name: str, tmp_pat
 
     assert {each["outcome"] for each in honest.values()} == {"passed"}
     assert {each["name"] for each in repeated.values()} == {*honest}
+    assert not [name for name, each in repeated.items() if "nothing was kept" in each["evidence"]]
     fooled = [
         name
         for name, each in repeated.items()
