@@ -65,6 +65,18 @@ def test_the_first_process_inside_has_no_secret(
     assert (token in outcome.stdout.decode()) == (walls == "without")
 
 
+@pytest.mark.parametrize("backend", ["bwrap", "landlock", "none"])
+def test_the_code_gets_no_variable_of_whoever_judges_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: str
+) -> None:
+    monkeypatch.setenv("PQ_SECRET", "hidden")
+
+    outcome = judge(open_sandbox(backend), "import os; print(*os.environ)", tmp_path)
+
+    assert "OMP_NUM_THREADS" in outcome.stdout.decode().split()
+    assert "PQ_SECRET" not in outcome.stdout.decode()
+
+
 _PARENT = """
 import os, sys
 from pathlib import Path
