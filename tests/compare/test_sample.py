@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from promptqueue.chat.endpoints import Price
+from promptqueue.chat.config import Price
 from promptqueue.compare.sample import notes_of, replies_of, spending_of
 from promptqueue.run.journal import Record
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from promptqueue.chat.endpoints import Price
+from promptqueue.chat.config import Price
 from promptqueue.errors import LimitReached
 from promptqueue.queue.model import Limits
 from promptqueue.run.ledger import Ledger
