@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import subprocess
@@ -18,6 +19,7 @@ ROOT = Path(__file__).parents[2]
 PYTHON = sys.executable
 PROMPTQUEUE = str(Path(sys.executable).with_name("promptqueue"))
 PAIRS = 7
+_LAUNCH = str(Path(__file__).with_name("launch.py"))
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -43,29 +45,22 @@ def run_child(
     Raises:
         RuntimeError: its exit code is not accepted; a benchmark of an error would be very fast.
     """
-    with tempfile.TemporaryFile("w+") as errors:
-        begin = time.monotonic()
-        child = subprocess.Popen(
-            command,
+    with tempfile.NamedTemporaryFile("r") as told:
+        done = subprocess.run(
+            [PYTHON, "-I", "-S", _LAUNCH, told.name, *command],
             cwd=cwd,
             env=clean_environment(),
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=errors,
+            capture_output=True,
             text=True,
+            check=False,
         )
-        assert child.stdout is not None
-        with child.stdout:
-            output = child.stdout.read()
-        _, status, usage = os.wait4(child.pid, 0)
-        wall_s = time.monotonic() - begin
-        child.returncode = os.waitstatus_to_exitcode(status)
-        if child.returncode not in accepted:
-            errors.seek(0)
-            shown = f"{output[-2000:]}{errors.read()[-2000:]}"
-            raise RuntimeError(f"{' '.join(command)} ended with {child.returncode}:\n{shown}")
-    peak_mib = usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
-    return Spent(usage.ru_utime + usage.ru_stime, wall_s, output, peak_mib)
+        spent = json.loads(told.read() or '{"code": "no process"}')
+    code = spent.pop("code")
+    if code not in accepted:
+        shown = f"{done.stdout[-2000:]}{done.stderr[-2000:]}"
+        raise RuntimeError(f"{' '.join(command)} ended with {code}:\n{shown}")
+    return Spent(output=done.stdout, **spent)
 
 
 def clean_environment() -> dict[str, str]:
