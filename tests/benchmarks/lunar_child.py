@@ -21,7 +21,8 @@ def _read(source: Path) -> None:
     from reference_impl.lunar.training import train_model  # noqa: F401
 
     dataset = LunarDataset(load_index(source), 256, training=True)
-    print(sum(dataset[number] is not None for number in range(len(dataset))))
+    assert all(dataset[number] is not None for number in range(len(dataset)))
+    print(len(dataset))
 
 
 def _step(size: Path) -> None:
