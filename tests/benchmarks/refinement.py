@@ -1,4 +1,4 @@
-"""What a turn of refinement costs by itself: from a verdict's end to the next request."""
+"""What a turn of refinement costs by itself: from a reply to its checks, from them to a request."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _CALLS = 12
 
 
 class _Timed:
-    """Judges all as red at once, answers at once, and times what lies between the two."""
+    """Judges all as red at once, answers at once, and times what lies between, both ways."""
 
     contract = "scripted"
 
@@ -40,10 +40,12 @@ class _Timed:
         source = (ROOT / "reference_impl/lunar/preprocessing.py").read_text("utf-8")
         replies = [fence("preprocessing.py", f"{source}\n# {n}") for n in range(_CALLS)]
         self._chat = ScriptedChat([*replies])
+        self._replied = self._before_checks_s = 0.0
         self._judged: float | None = None
         self.turns_ms: list[float] = []
 
     def judge(self, step: Step, texts: Mapping[str, str]) -> Judgement:
+        self._before_checks_s = time.perf_counter() - self._replied
         names = requirements_of(self._queue, step)
         faults = tuple(
             Fault((name,), (f"what the prompt asks: {name}",), f"{name} is not there", "")
@@ -57,9 +59,12 @@ class _Timed:
 
     def ask(self, request: Request) -> Iterator[ChatEvent]:
         if self._judged is not None:
-            self.turns_ms.append((time.perf_counter() - self._judged) * 1e3)
+            after_s = time.perf_counter() - self._judged
+            self.turns_ms.append((self._before_checks_s + after_s) * 1e3)
             self._judged = None
-        yield from self._chat.ask(request)
+        for event in self._chat.ask(request):
+            self._replied = time.perf_counter()
+            yield event
 
 
 def figures() -> Iterator[Figure]:
