@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from tests.benchmarks.measure import PYTHON, interleave, ratio_of, run_child
 from tests.benchmarks.mock_endpoint import MockEndpoint, mock_endpoint
+from tests.benchmarks.replies import reply
 from tests.benchmarks.report import Figure
 
 _EVENTS = 1500
@@ -52,5 +53,6 @@ def _event_us(reader: str, pace: Pace, endpoint: MockEndpoint) -> float:
     module = "tests.benchmarks.stream_reader"
     counts = [str(pace.replies), str(_EVENTS)]
     command = [PYTHON, "-m", module, reader, endpoint.base_url, pace.model, *counts]
-    event_us, _deltas = map(float, run_child(command).output.split())
+    event_us, characters = map(float, run_child(command).output.split())
+    assert characters == len(reply(1))  # a reader that skips something would be fast
     return event_us

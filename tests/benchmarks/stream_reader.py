@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 
 def main() -> None:
-    """Print CPU microseconds per event, and how many deltas they came as."""
+    """Print CPU microseconds per event, and how many characters a reply had."""
     parser = argparse.ArgumentParser()
     parser.add_argument("reader", choices=["ours", "openai"])
     parser.add_argument("base_url")
@@ -19,9 +19,9 @@ def main() -> None:
     read = _READERS[options.reader](options.base_url, options.model)
     read()  # imports, connection and caches are no cost of an event
     begin = time.process_time()
-    deltas = sum(read() for _ in range(options.replies))
+    characters = sum(read() for _ in range(options.replies))
     spent_s = time.process_time() - begin
-    print(1e6 * spent_s / (options.replies * options.events), deltas / options.replies)
+    print(1e6 * spent_s / (options.replies * options.events), characters / options.replies)
 
 
 def _ours(base_url: str, model: str) -> Callable[[], int]:
@@ -30,7 +30,7 @@ def _ours(base_url: str, model: str) -> Callable[[], int]:
 
     chat = OpenAIChat(base_url=base_url, api_key=None)
     request = Request((Message("user", "Write both files."),), model)
-    return lambda: sum(isinstance(event, Delta) for event in chat.ask(request))
+    return lambda: sum(len(e.text) for e in chat.ask(request) if isinstance(e, Delta))
 
 
 def _openai(base_url: str, model: str) -> Callable[[], int]:
@@ -47,8 +47,7 @@ def _openai(base_url: str, model: str) -> Callable[[], int]:
             stream=True,
             stream_options={"include_usage": True},
         )
-        texts = [chunk.choices[0].delta.content for chunk in stream if chunk.choices]
-        return sum(map(bool, texts))
+        return sum(len(c.choices[0].delta.content or "") for c in stream if c.choices)
 
     return read
 
