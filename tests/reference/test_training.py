@@ -7,6 +7,7 @@ import csv
 import json
 import math
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -106,14 +107,23 @@ def test_the_rate_follows_a_cosine_with_t_max_10_once_per_epoch(
 
 
 @pytest.mark.parametrize(
-    ("schedule", "at_5"), [("cosine", 0.5), ("constant", 1.0), ("warm_restarts", 0.5)]
+    ("schedule", "share"),
+    [
+        ("cosine", lambda epoch: (1 + math.cos(math.pi * epoch / 12)) / 2),
+        ("constant", lambda _epoch: 1.0),
+        ("warm_restarts", lambda epoch: (1 + math.cos(math.pi * (epoch % 10) / 10)) / 2),
+    ],
+    ids=["cosine", "constant", "warm_restarts"],
 )
-def test_other_schedules_can_be_chosen(images: Path, tmp_path: Path, schedule, at_5) -> None:
-    result, _ = train(images, tmp_path, 10, patience=99, options=Options(schedule=schedule))
-    assert result["history"][5]["lr"] == pytest.approx(at_5 * 1e-4)
+def test_other_schedules_can_be_chosen(
+    images: Path, tmp_path: Path, schedule: Any, share: Callable[[int], float]
+) -> None:
+    result, _ = train(images, tmp_path, 12, patience=99, options=Options(schedule=schedule))
+    found = [record["lr"] for record in result["history"]]
+    np.testing.assert_allclose(found, [1e-4 * share(epoch) for epoch in range(12)], atol=1e-9)
 
 
-def test_training_stops_7_epochs_after_the_last_better_f1(
+def test_training_stops_7_epochs_after_the_best_f1_and_ends_with_its_weights(
     images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     script = iter([0.2, 0.4, 0.3, 0.6] + [0.6, 0.5] * 10)
@@ -122,11 +132,16 @@ def test_training_stops_7_epochs_after_the_last_better_f1(
         right = round(100 * next(script))
         return 1.0, torch.tensor([[right, 100 - right], [100 - right, right]])
 
+    def weights() -> torch.Tensor:
+        return nn.utils.parameters_to_vector(model.parameters()).detach().clone()
+
     monkeypatch.setattr(Engine, "evaluate", scripted)
-    result, _ = train(images, tmp_path, 50)
+    model, after = seeded(), list[torch.Tensor]()
+    result, _ = train(images, tmp_path, 50, model, report=lambda _: after.append(weights()))
     assert len(result["history"]) == 4 + 7
     assert result["best_epoch"] == 4
     assert result["best_f1"] == pytest.approx(0.6)
+    assert [n for n, each in enumerate(after, 1) if torch.equal(each, weights())] == [4]
 
 
 @pytest.mark.training
@@ -262,19 +277,42 @@ def test_a_batch_in_parts_gives_the_same_step(images: Path, tmp_path: Path) -> N
             super().__init__()
             self.head[1].p = 0.0
 
-    states = []
-    for parts in (1, 4):
+    states, losses = [], []
+    for parts in (1, 3, 4):  # three parts of four images are not of one size
         torch.manual_seed(11)
-        model = Plain()
-        train(images, tmp_path / str(parts), 1, model, options=Options(accumulation_steps=parts))
-        states.append(load_state(tmp_path / str(parts) / "last.pth")["model"])
+        folder = tmp_path / str(parts)
+        result, _ = train(images, folder, 1, Plain(), accumulation_steps=parts)
+        states.append(load_state(folder / "last.pth")["model"])
+        losses.append(result["history"][0]["train_loss"])
+    assert losses[1:] == pytest.approx(losses[:1] * 2)
     for name, value in states[0].items():
-        torch.testing.assert_close(value, states[1][name], atol=2e-6, rtol=1e-4)
+        for other in states[1:]:
+            torch.testing.assert_close(value, other[name], atol=2e-6, rtol=1e-4)
 
 
-@pytest.mark.parametrize("amp", ["bf16", "off", "auto"])
+def test_losses_are_means_over_images_whatever_the_batches(tmp_path: Path) -> None:
+    data = TensorDataset(torch.rand(10, 3, 32, 32), torch.arange(10) % 2)
+    loader = DataLoader(data, batch_size=4)  # the last batch has two images
+    model = nn.Sequential(nn.Flatten(), nn.Linear(3072, 2))
+    p = model(data.tensors[0]).softmax(1).detach().numpy()[np.arange(10), data.tensors[1]]
+    expected = pytest.approx(np.mean((1 - p) * -np.log(p)), rel=1e-5)  # the focal loss for γ = 1
+    given: dict[str, Any] = {"learning_rate": 0.0, "gamma": 1.0, "use_amp": False}
+    record = train_model(model, loader, loader, 1, save_dir=tmp_path, **given)["history"][0]
+    assert (record["train_loss"], record["val_loss"]) == (expected, expected)
+
+
+@pytest.mark.parametrize(
+    ("asked", "dtype"),
+    [
+        ({"options": Options(amp="bf16")}, torch.bfloat16),
+        ({"options": Options(amp="off")}, torch.float32),
+        ({"use_amp": True}, torch.bfloat16),
+        ({"use_amp": False, "options": Options(amp="bf16")}, torch.float32),
+    ],
+    ids=["bf16", "off", "use_amp", "no use_amp"],
+)
 def test_mixed_precision_trains_on_a_cpu_and_keeps_float32_weights(
-    images: Path, tmp_path: Path, amp
+    images: Path, tmp_path: Path, asked: dict[str, Any], dtype: torch.dtype
 ) -> None:
     seen = []
 
@@ -284,10 +322,10 @@ def test_mixed_precision_trains_on_a_cpu_and_keeps_float32_weights(
             seen.append(logits.dtype)
             return logits
 
-    result, model = train(images, tmp_path, 1, Watching(), options=Options(amp=amp))
+    result, model = train(images, tmp_path, 1, Watching(), **asked)
     assert math.isfinite(result["history"][0]["train_loss"])
     assert {p.dtype for p in model.parameters()} == {torch.float32}
-    assert set(seen) == {amp_dtype(amp, torch.device("cpu"))}
+    assert set(seen) == {dtype}
 
 
 def test_a_gradient_scaler_stands_ready_where_float16_needs_one(images: Path) -> None:
@@ -305,6 +343,15 @@ def test_a_gpu_that_only_emulates_bfloat16_computes_in_float16(
 
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
     assert amp_dtype("auto", torch.device("cuda")) is dtype
+
+
+@pytest.mark.parametrize(("native", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_a_cpu_that_only_emulates_bfloat16_computes_in_float32(
+    monkeypatch: pytest.MonkeyPatch, native: bool, dtype: torch.dtype
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: native)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    assert amp_dtype("auto", torch.device("cpu")) is dtype
 
 
 def test_any_loader_of_tensors_will_do(tmp_path: Path) -> None:
