@@ -10,7 +10,15 @@ from torch import nn
 from torchvision.models import resnet50
 
 from reference_impl.lunar.backbone import Backbone
-from reference_impl.lunar.model import ASPP, AttentionGate, Hybrid, create_model, positions
+from reference_impl.lunar.model import (
+    ASPP,
+    DIM,
+    AttentionGate,
+    Hybrid,
+    Join,
+    create_model,
+    positions,
+)
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +108,15 @@ def test_positions_differ_everywhere_and_fit_any_map() -> None:
     assert torch.cdist(here, here).fill_diagonal_(1).min() > 0.1
 
 
+@pytest.mark.parametrize("side", [2, 3], ids=["rows", "columns"])
+def test_a_cell_means_something_else_elsewhere(hybrid: Hybrid, side: int) -> None:
+    hybrid.eval()
+    features = torch.randn(1, 512, 4, 4)
+    with torch.no_grad():
+        found, turned = (hybrid.transformer(each) for each in (features, features.flip(side)))
+    assert float((turned.flip(side) - found).abs().max()) > 0.1  # attention alone sees a set
+
+
 def test_aspp_reaches_exactly_as_far_as_6_12_and_18_cells() -> None:
     aspp = ASPP(4, 8, (6, 12, 18), 0.0).eval()
     image = torch.zeros(1, 4, 41, 41)
@@ -124,13 +141,40 @@ def test_a_gate_lets_through_a_share_that_the_deeper_map_decides() -> None:
     assert not torch.allclose(share, gate(skip, -deeper) / skip)
 
 
+def test_a_gate_decides_what_joins_and_without_one_all_does() -> None:
+    gated, plain = (Join(8, gated=gated).eval() for gated in (True, False))
+    plain.load_state_dict({n: v for n, v in gated.state_dict().items() if "gate" not in n})
+    earlier, deeper = torch.randn(2, 8, 8, 8), torch.randn(1, DIM, 4, 4).expand(2, -1, -1, -1)
+    with torch.no_grad():
+        gated.gate.mask.bias.fill_(100.0)
+        torch.testing.assert_close(gated(earlier, deeper), plain(earlier, deeper))
+        gated.gate.mask.bias.fill_(-100.0)
+        shut = gated(earlier, deeper)
+        torch.testing.assert_close(shut[0], shut[1])
+        assert not torch.allclose(*plain(earlier, deeper))
+
+
+@pytest.mark.parametrize(
+    ("flag", "part"),
+    [("use_gates", AttentionGate), ("use_transformer", nn.TransformerEncoderLayer)],
+)
+def test_a_part_can_be_left_out(hybrid: Hybrid, flag: str, part: type[nn.Module]) -> None:
+    without = create_model(**{flag: False}).eval()
+    found = [any(isinstance(each, part) for each in m.modules()) for m in (hybrid, without)]
+    assert found == [True, False]
+    with torch.no_grad():
+        assert without(torch.rand(1, 3, 64, 64)).shape == (1, 5)
+
+
 def test_new_layers_are_drawn_from_he_s_normal_distribution(hybrid: Hybrid) -> None:
-    for name, module in hybrid.named_modules():
-        if name.startswith("backbone.") or not isinstance(module, nn.Conv2d | nn.Linear):
-            continue
-        weight = module.weight.detach()
-        if weight.numel() < 5_000:
-            continue
+    weights = {**dict(hybrid.named_parameters()), **dict(create_model("simple").named_parameters())}
+    drawn = {
+        name: weight.detach()
+        for name, weight in weights.items()
+        if weight.dim() > 1 and weight.numel() > 5_000 and not name.startswith("backbone.")
+    }
+    assert {"features.2.0.weight", "transformer.blocks.3.self_attn.in_proj_weight"} < drawn.keys()
+    for name, weight in drawn.items():
         expected = math.sqrt(2 / weight[0].numel())
         assert abs(float(weight.std()) / expected - 1) < 0.05, name
         share_beyond_2_sigma = float((weight.abs() > 2 * expected).float().mean())
