@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -25,19 +26,29 @@ from reference_impl.lunar.preprocessing import (
 )
 
 
-def test_training_views_differ_by_epoch_and_follow_from_the_seed(images: Path) -> None:
+def test_training_views_follow_from_seed_epoch_and_number(images: Path) -> None:
+    (images / "dark" / "1.png").write_bytes((images / "dark" / "0.png").read_bytes())
     index = load_index(images)
-    first, again = (LunarDataset(index, 64, training=True, seed=3) for _ in range(2))
-    assert torch.equal(first[5][0], again[5][0])
+    first, again, other = (LunarDataset(index, 64, training=True, seed=seed) for seed in (3, 3, 4))
+    assert torch.equal(first[0][0], again[0][0])
     again.set_epoch(1)
-    assert not torch.equal(first[5][0], again[5][0])
+    for view in (again[0][0], other[0][0], first[1][0]):  # all of the same pixels
+        assert not torch.equal(first[0][0], view)
 
 
-def test_validation_images_are_never_augmented(images: Path) -> None:
-    dataset = LunarDataset(load_index(images), 64, training=False)
-    expected = to_channels(read_image(dataset.paths[3]))
-    assert torch.equal(dataset[3][0], dataset[3][0])
-    np.testing.assert_array_equal(dataset[3][0].numpy(), expected)
+def test_images_that_judge_come_once_and_are_never_augmented(images: Path) -> None:
+    rows = [f"{name}/{n}.png,{name},{n % 2}" for name in ("dark", "light") for n in range(10)]
+    manifest = images / "windows.csv"
+    manifest.write_text("\n".join(["path,label,fold", *rows]))
+    sizes: dict[str, Any] = {"batch_size": 3, "num_workers": 0, "image_size": 64}
+    for loader in (
+        create_train_val_dataloaders(images, **sizes)[1],
+        *create_manifest_dataloaders(manifest, "0", **sizes)[1:],
+        create_evaluation_dataloader(images, **sizes),
+    ):
+        expected = np.stack([to_channels(read_image(path)) for path in loader.dataset.paths])
+        found = torch.cat([batch for batch, _ in loader])
+        np.testing.assert_array_equal(found.numpy(), expected)
 
 
 @pytest.mark.parametrize("size", [256, 512])
@@ -67,17 +78,21 @@ def test_defaults_of_the_loaders_are_those_of_the_prompt(images: Path) -> None:
     assert train.dataset.image_size == 256
 
 
-def test_workers_bring_the_same_images(images: Path) -> None:
-    batches = []
-    for workers in (0, 1):
+def test_workers_stay_and_bring_the_same_images_in_each_epoch(
+    images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 2)  # so that there may be a worker
+    epochs: dict[int, list[torch.Tensor]] = {0: [], 1: []}
+    for workers, seen in epochs.items():
         loader, _ = create_train_val_dataloaders(images, num_workers=workers, image_size=64)
-        if workers and loader.num_workers:
-            assert loader.prefetch_factor
-            assert loader.persistent_workers
-        loader.dataset.set_epoch(2)
-        loader.sampler.set_epoch(2)
-        batches.append(torch.cat([batch for batch, _ in loader]))
-    assert torch.equal(*batches)
+        assert (loader.num_workers, loader.persistent_workers) == (workers, workers > 0)
+        for epoch in (1, 2):
+            loader.dataset.set_epoch(epoch)
+            loader.sampler.set_epoch(epoch)
+            seen.append(torch.cat([batch for batch, _ in loader]))
+    for alone, helped in zip(*epochs.values(), strict=True):
+        assert torch.equal(alone, helped)
+    assert not torch.equal(*epochs[0])
 
 
 def _sixteen_bits(path: Path, pixels: np.ndarray) -> None:
