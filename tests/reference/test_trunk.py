@@ -20,21 +20,38 @@ from reference_impl.lunar.samples import create_sample_data
 from reference_impl.lunar.trunk import histograms, main, train_trunk
 from tests.reference.conftest import Tiny
 
+STRENGTH = 64 * 2 * 0.5 / 32
+"""Of the 64 gradients of a cell: central differences without a half, on slopes of 0.5."""
 
-@pytest.mark.parametrize("degrees", [10, 50, 90, 130, 170])
-def test_a_slope_falls_into_the_bin_of_its_direction(degrees: int) -> None:
+
+def slope(degrees: int) -> np.ndarray:
     down, right = np.mgrid[0:32, 0:32] / 32
     angle = np.radians(degrees)
-    plane = 0.5 * (np.cos(angle) * right + np.sin(angle) * down)
+    return np.asarray(0.5 * (np.cos(angle) * right + np.sin(angle) * down))
+
+
+@pytest.mark.parametrize("degrees", [10, 50, 90, 130, 170, 190])
+def test_a_slope_falls_into_the_bin_of_its_direction(degrees: int) -> None:
+    plane = slope(degrees)
     found = histograms(torch.from_numpy(plane)[None, None])
     assert found.shape == (1, 11, 4, 4)
     inner = found[0, :, 1:3, 1:3]
-    bins, strength = inner[:9].square(), 2 * 0.5 / 32  # of central differences without a half
-    assert set(bins.argmax(0).flatten().tolist()) == {degrees // 20}
-    torch.testing.assert_close(bins.sum(0), torch.full((2, 2), 64 * strength).double())
+    bins = inner[:9].square()
+    assert set(bins.argmax(0).flatten().tolist()) == {degrees % 180 // 20}
+    torch.testing.assert_close(bins.sum(0), torch.full((2, 2), STRENGTH).double())
     torch.testing.assert_close(inner[9], torch.log(bins.sum(0) + 0.02))
     means = plane.reshape(4, 8, 4, 8).mean((1, 3))[1:3, 1:3]
     torch.testing.assert_close(inner[10], torch.from_numpy(means))
+
+
+@pytest.mark.parametrize(("degrees", "nearest"), [(40, (1, 2)), (180, (8, 0))])
+def test_a_slope_between_two_directions_falls_into_both_bins(
+    degrees: int, nearest: tuple[int, int]
+) -> None:
+    found = histograms(torch.from_numpy(slope(degrees))[None, None])[0, :9, 1, 1].square()
+    expected = torch.zeros(9).double()
+    expected[list(nearest)] = STRENGTH / 2
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-6)
 
 
 @pytest.mark.training
@@ -98,16 +115,17 @@ def test_a_trunk_goes_on_with_the_windows_of_the_other_folds(
     assert "go together" in capsys.readouterr().err
 
 
-def test_the_mean_of_the_weights_moves_by_its_decay() -> None:
-    model = nn.Linear(1, 1, bias=False)
-    nn.init.zeros_(model.weight)
+def test_the_mean_of_weights_and_statistics_moves_by_its_decay() -> None:
+    model = nn.BatchNorm1d(1)
     mean, expected = averaged(model, 0.5), 0.0
     for step in range(20):
         nn.init.constant_(model.weight, float(step))
+        nn.init.constant_(model.running_mean, float(step))
         mean.update_parameters(model)
-        kept = min(0.5, (1 + step) / (10 + step))
+        kept = min(0.5, (1 + step) / (10 + step))  # as TensorFlow's average with `num_updates`
         expected = kept * expected + (1 - kept) * step if step else 0.0
-    assert float(mean.module.weight.detach()) == pytest.approx(expected)
+    for found in (mean.module.weight, mean.module.running_mean):
+        assert float(found.detach()) == pytest.approx(expected)
     with pytest.raises(ValueError, match=r"average is 1\.5"):
         averaged(model, 1.5)
 
