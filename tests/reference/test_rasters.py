@@ -53,6 +53,13 @@ def test_rows_that_are_written_elsewhere_are_read_again(manifest: Path, tmp_path
     assert [row.window is None for row in rows] == [False] * 4 + [True]
 
 
+def test_a_digest_tells_the_parts_of_a_file_apart(manifest: Path) -> None:
+    pytest.importorskip("rasterio")
+    found = load_index(manifest).digest()
+    manifest.write_text(manifest.read_text().replace("large.tif,b,60,20", "large.tif,b,61,20"))
+    assert load_index(manifest).digest() != found
+
+
 def test_colours_of_a_raster_weigh_as_those_of_other_files(tmp_path: Path) -> None:
     pytest.importorskip("rasterio")
     pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
