@@ -9,8 +9,15 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
+from reference_impl.lunar import samples
 from reference_impl.lunar.preprocessing import get_image_paths, read_image
-from reference_impl.lunar.samples import TERRAINS, create_sample_data, sample_image, shade
+from reference_impl.lunar.samples import (
+    TERRAINS,
+    contact_sheet,
+    create_sample_data,
+    sample_image,
+    shade,
+)
 
 
 def test_it_writes_as_many_of_each_class_and_the_same_ones_again(tmp_path: Path) -> None:
@@ -66,6 +73,15 @@ def test_shading_is_the_lunar_lambert_law() -> None:
     assert from_west > flat.mean() > from_east  # a slope that faces the sun is brighter
     rising_north = rising_east.T[::-1]
     assert shade(rising_north, 1.0, 180, 30).mean() > shade(rising_north, 1.0, 0, 30).mean()
+
+
+def test_the_picture_of_the_readme_shows_what_is_made_now(tmp_path: Path) -> None:
+    contact_sheet(tmp_path / "now.png")
+    kept = Path(samples.__file__).with_name("samples.png")
+    now, then = (
+        cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in (tmp_path / "now.png", kept)
+    )
+    np.testing.assert_allclose(now.astype(float), then, atol=2)  # other versions may round
 
 
 def test_too_few_samples_are_refused(tmp_path: Path) -> None:
