@@ -14,11 +14,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
+from sklearn.metrics import confusion_matrix
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from reference_impl.lunar import backbone, distributed, engine, model, results, trunk
 from reference_impl.lunar.checkpoints import load_state, save
+from reference_impl.lunar.images import read_image, resize, to_channels
 from reference_impl.lunar.index import load_index
 from reference_impl.lunar.main import loaders_of, main, parse_flags, parser
 from reference_impl.lunar.preprocessing import files_of
@@ -168,6 +171,7 @@ def test_a_refused_resume_leaves_what_is_told_of_the_training(
         (("--evaluate", "none.pth"), "there is no checkpoint none.pth"),
         (("--manifest", "none.csv", "--test_fold", "0"), "none.csv cannot be read"),
         (("--config", "none.json"), "none.json is no configuration"),
+        (("--config", "odd.json"), "odd.json has the unknown setting 'learning_rate'"),
         (("--data_dir", "data", "--num_classes", "4"), "give --num_classes 5"),
         (("--data_dir", "data", "--image_size", "50"), "multiple of 32"),
         (("--data_dir", "data", "--dropout", "2"), "dropout_prob is 2.0"),
@@ -185,6 +189,7 @@ def test_wrong_input_gets_one_line_with_the_way_out(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     create_sample_data(tmp_path / "data", 5, image_size=32)
+    save_config({"learning_rate": 1.0}, tmp_path / "odd.json")
     extra = [] if "--image_size" in arguments else list(TINY)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as ended:
@@ -206,6 +211,19 @@ def test_weights_that_cannot_be_fetched_are_named(
     assert ended.value.code == 2
     said = capsys.readouterr().err.strip().splitlines()[-1]
     assert re.match("error: .*weights.*no route to host.*--trunk", said)
+
+
+def test_a_training_that_is_stopped_says_how_to_go_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], images: Path
+) -> None:
+    def stopped(*_arguments: object, **_more: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("reference_impl.lunar.main.train_model", stopped)
+    with pytest.raises(SystemExit) as ended:
+        main([*TINY, "--data_dir", str(images), "--num_classes", "2", "--save_dir", "here"])
+    assert ended.value.code == 130
+    assert capsys.readouterr().err.strip() == "error: stopped; --resume goes on from here"
 
 
 @pytest.mark.training
@@ -252,6 +270,39 @@ def test_blocks_are_recomputed_views_made_in_batches_and_batches_taken_in_parts(
     assert viewed == [(6, 1, 64, 64)] * 2  # of 15 images to train on
     assert recomputed == [2] * 6
     assert json.loads(Path("checkpoints", "results.json").read_text())["images"] == 5
+
+
+@pytest.mark.training
+def test_flags_reach_the_model_and_its_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model, "DIM", 64)
+    monkeypatch.chdir(tmp_path)
+    create_sample_data("lunar_images", 20, image_size=64)
+    trunk = model.create_model(frozen_stages=0).state_dict()
+    save(Path("trunk.pth"), {"model": trunk})
+    small = ("--image_size", "32", "--num_workers", "0", "--amp", "off", "--batch_size", "5")
+    of_model = ("--no_gates", "--no_transformer", "--frozen_stages", "2", "--trunk", "trunk.pth")
+    of_training = (
+        "--schedule",
+        "constant",
+        "--lr",
+        "1e-3",
+        "--weight_decay",
+        "0.1",
+        "--gamma",
+        "1",
+    )
+    main([*small, *of_model, *of_training, "--class_weights", "--average", "0.9", "--epochs", "2"])
+    last = load_state("checkpoints/last.pth")
+    assert not [name for name in last["model"] if "gate" in name or "transformer.blocks" in name]
+    given = {name: value for name, value in trunk.items() if name.startswith("backbone.")}
+    moved = {n.split(".")[1] for n, value in given.items() if not value.equal(last["model"][n])}
+    assert moved == {"layer2", "layer3", "layer4"}  # all but the first two of the trunk
+    assert [record["lr"] for record in last["history"]] == [1e-3] * 2
+    assert last["optimizer"]["param_groups"][0]["weight_decay"] == 0.1
+    assert (last["fingerprint"]["gamma"], last["fingerprint"]["class_weights"]) == (1.0, True)
+    assert last["mean"]
 
 
 @pytest.mark.parametrize(("local", "words"), [("0", "give --num_classes 5"), ("1", "no folder")])
@@ -378,9 +429,8 @@ def test_a_trunk_is_taught_once_for_all_seeds_and_without_the_windows_of_the_tes
     results.main(["--manifest", str(tmp_path / "windows.csv"), "--out", out])
     taught = [command for command in commands if "reference_impl.lunar.trunk" in command]
     assert "--manifest" not in taught[0]
-    assert [(command[command.index("--start") + 1], command[-5]) for command in taught[1:]] == [
-        (f"{out}/trunk.pth", fold) for fold in "012"
-    ]
+    begun = [[c[c.index(flag) + 1] for flag in ("--start", "--test_fold")] for c in taught[1:]]
+    assert begun == [[f"{out}/trunk.pth", fold] for fold in "012"]
     trained = [command for command in commands if "reference_impl.lunar.main" in command]
     assert len(trained) == 6  # three folds, two seeds
     for command in trained:
@@ -425,17 +475,39 @@ def test_results_and_trunks_of_another_manifest_are_refused(
 
 
 @pytest.mark.training
-def test_a_checkpoint_is_judged_as_it_was_trained(tmp_path: Path) -> None:
-    create_sample_data(tmp_path / "lunar_images", 20, image_size=32)
-    special = ("--mirror_views", "--average", "0.5", "--epochs", "1", "--batch_size", "4")
-    assert command(tmp_path, *TINY, *special).returncode == 0
-    said = []
-    for arguments in ((), TINY, ("--image_size", "64")):
-        where = ("--evaluate", "checkpoints/best.pth", "--save_dir", "judged")
-        done = command(tmp_path, *where, "--num_workers", "0", "--amp", "off", *arguments)
-        assert done.returncode == 0, done.stderr
-        said.append(json.loads((tmp_path / "judged" / "results.json").read_text())["accuracy"])
-    settings = load_state(tmp_path / "checkpoints" / "best.pth")["settings"]
-    assert settings["model_type"] == "simple"
-    assert (settings["image_size"], settings["mirror_views"]) == (32, True)
-    assert said[0] == said[1]
+def test_a_checkpoint_is_judged_as_it_was_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create_sample_data(tmp_path / "lunar_images", 40, image_size=64)
+    monkeypatch.chdir(tmp_path)
+    main([*TINY, "--mirror_views", "--average", "0.5", "--epochs", "1", "--batch_size", "4"])
+    best = load_state("checkpoints/best.pth")
+    trained = model.create_model("simple")
+    trained.load_state_dict(best["model"])
+    trained.head[1].bias.data -= chances(trained, 32).log().mean(0)  # or all are called the same
+    save(Path("checkpoints/best.pth"), best | {"model": trained.state_dict()})
+    expected = {
+        (): chances(trained, 32).argmax(1),
+        ("--image_size", "64"): chances(trained, 64).argmax(1),
+    }
+    plain = chances(trained, 32, mirrored=False).argmax(1)
+    assert len({tuple(each.tolist()) for each in (*expected.values(), plain)}) == 3
+    for arguments, guesses in expected.items():
+        judge = ("--evaluate", "checkpoints/best.pth", "--save_dir", "judged")
+        main([*judge, "--num_workers", "0", *arguments])
+        found = json.loads(Path("judged", "results.json").read_text())
+        labels = load_index("lunar_images").labels
+        assert found["confusion"] == confusion_matrix(labels, guesses, labels=range(5)).tolist()
+
+
+@torch.no_grad()
+def chances(trained: nn.Module, size: int, *, mirrored: bool = True) -> Tensor:
+    """Return what a model makes of all images of the folder, by hand: images×classes."""
+    index = load_index("lunar_images")
+    images = np.stack([to_channels(resize(read_image(path), size)) for path in index.paths])
+    views = [images]
+    if mirrored:
+        views += [images[:, :, ::-1], images[..., ::-1], images[:, :, ::-1, ::-1]]
+    trained.eval()
+    each = [trained(torch.from_numpy(view.copy())).softmax(1) for view in views]
+    return torch.stack(each).mean(0)
