@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from itertools import chain
 from pathlib import Path
 
 import pytest
 import torch
 
+from reference_impl.lunar import distributed
 from tests.reference import gradients_child as child
 from tests.reference import machines_child, uneven_child
 
@@ -29,6 +31,41 @@ def launch(module: str, *arguments: str) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+def shares(
+    monkeypatch: pytest.MonkeyPatch, length: int, *, shuffled: bool, epoch: int = 0
+) -> list[list[int]]:
+    """Return what each of three processes is given."""
+    monkeypatch.setattr(distributed, "world", lambda: 3)
+    found = []
+    for rank in range(3):
+        monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
+        sampler = distributed.ShareSampler(length, shuffled=shuffled, seed=1)
+        sampler.set_epoch(epoch)
+        found.append(list(sampler))
+        assert len(sampler) == len(found[-1])
+    return found
+
+
+def test_shares_to_judge_cover_everything_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = shares(monkeypatch, 8, shuffled=False)
+    assert sorted(chain(*found)) == list(range(8))
+    assert sorted(map(len, found)) == [2, 3, 3]
+
+
+def test_shares_to_train_on_are_as_long_as_each_other_and_leave_out_another_part_each_epoch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    left_out = set()
+    for epoch in range(20):
+        found = shares(monkeypatch, 8, shuffled=True, epoch=epoch)
+        assert found == shares(monkeypatch, 8, shuffled=True, epoch=epoch)
+        assert [len(set(share)) for share in found] == [2, 2, 2]
+        given = set(chain(*found))
+        assert len(given) == 6
+        left_out |= set(range(8)) - given
+    assert left_out == set(range(8))
 
 
 @pytest.mark.training
