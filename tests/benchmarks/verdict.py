@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
+from statistics import median
 
 from promptqueue.queue.inputs import resolve_inputs
 from promptqueue.queue.load import load_queue
@@ -38,6 +39,6 @@ def figures() -> Iterator[Figure]:
                 taken.append(time.perf_counter() - begin)
                 if verdict.unmet:
                     raise RuntimeError(f"the reference does not meet {', '.join(verdict.unmet)}")
-            best = min(taken[1:])
-            how = f"least of {_RUNS}, highest {max(taken[1:]):.1f}; the first {taken[0]:.1f}"
-            yield Figure(f"checks of the step {step.id}, warm", best, _BOUND_S, "s", how)
+            first, *warm = taken
+            how = f"median of {_RUNS}, {min(warm):.1f} to {max(warm):.1f}; the first {first:.1f}"
+            yield Figure(f"checks of the step {step.id}, warm", median(warm), _BOUND_S, "s", how)
