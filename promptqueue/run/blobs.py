@@ -8,6 +8,8 @@ from pathlib import Path
 
 from promptqueue.errors import StorageError
 
+_WAY_OUT = "restore it, or start a new run"
+
 
 class Blobs:
     """Files named after the SHA-256 of what they hold, below one folder."""
@@ -44,11 +46,11 @@ class Blobs:
         try:
             data = path.read_bytes()
         except OSError as error:
-            raise StorageError(f"{path} cannot be read: {error.strerror or error}") from error
-        if hashlib.sha256(data).hexdigest() != digest:
             raise StorageError(
-                f"{path} was changed after it was written; restore it, or start a new run"
-            )
+                f"{path} cannot be read: {error.strerror or error}; {_WAY_OUT}"
+            ) from error
+        if hashlib.sha256(data).hexdigest() != digest:
+            raise StorageError(f"{path} was changed after it was written; {_WAY_OUT}")
         return data
 
     def __contains__(self, digest: str) -> bool:

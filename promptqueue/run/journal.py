@@ -18,7 +18,8 @@ from typing import Any, TypeVar
 
 from promptqueue.errors import StorageError, UsageError, writing
 from promptqueue.queue.problem import suggest
-from promptqueue.run.blobs import Blobs, sync_folder, write_atomically
+from promptqueue.run.blobs import Blobs
+from promptqueue.run.meta import read_meta, write_meta
 
 Record = dict[str, Any]
 T = TypeVar("T")
@@ -26,7 +27,7 @@ T = TypeVar("T")
 _GENESIS = "0" * 64
 _RESERVE_BYTES = 1 << 20
 """Kept free for the reply that is under way when the disk fills up."""
-_ELSEWHERE = "use --runs DIR"
+_ELSEWHERE = "keep a new run elsewhere with `promptqueue run QUEUE --runs DIR`"
 
 
 class RunDirectory:
@@ -72,16 +73,9 @@ class RunDirectory:
         """Return what run.json says.
 
         Raises:
-            StorageError: it cannot be read.
+            StorageError: it cannot be used.
         """
-        path = self.path / "run.json"
-        try:
-            meta: Record = json.loads(path.read_bytes().decode("utf-8", "surrogatepass"))
-        except (OSError, ValueError) as error:
-            raise StorageError(
-                f"{path} cannot be read ({error}); the run cannot be used"
-            ) from error
-        return meta
+        return read_meta(self.path)
 
     def append(self, event: str, **data: Any) -> None:
         """Write one event; it survives a killed process at once, a power cut after `commit`."""
@@ -245,18 +239,9 @@ def create_run(runs: Path, name: str, meta: Record) -> RunDirectory:
         _ignore_in_git(runs)
         directory = RunDirectory(path, write=True)
         undo.callback(directory.close)
-        _write_meta(path, meta)
+        write_meta(path, meta)
         undo.pop_all()
     return directory
-
-
-def _write_meta(path: Path, meta: Record) -> None:
-    """Write run.json, and with it the last of what makes a folder a run."""
-    text = json.dumps(meta, ensure_ascii=False, indent=2) + "\n"
-    # A folder's name may hold bytes that are no text: they come and go as halves of pairs.
-    write_atomically(path / "run.json", text.encode("utf-8", "surrogatepass"), durable=True)
-    for folder in (path, path.parent):
-        sync_folder(folder)
 
 
 def find_run(runs: Path, name: str | None) -> Path:

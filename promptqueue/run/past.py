@@ -7,7 +7,7 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from promptqueue.chat.message import Usage
@@ -115,19 +115,31 @@ def summary(path: str) -> Summary:
         created, queue = str(meta["created"]), str(meta["queue"]["name"])
     except (ValueError, KeyError, TypeError):
         return Summary(name, "", "?", "damaged", "run.json cannot be read")
-    journal = f"{path}/journal.jsonl"
+    begun = Summary(name, created, queue, "stopped")
+    try:
+        return _ended(begun, f"{path}/journal.jsonl")
+    except (KeyError, TypeError):
+        return replace(begun, status="damaged", reason="journal.jsonl ends with what no run writes")
+
+
+def _ended(begun: Summary, journal: str) -> Summary:
+    """Return what became of a run, by the last line of its journal."""
     last = last_record(journal)
     if last.get("event") == "run.finished":
         whole = "red" if last.get("unmet") or last.get("faults") else "complete"
-        status = whole if last["complete"] else "incomplete"
-        totals = (last["calls"], Usage(**last["usage"]), last["usd"], last["seconds"])
-        return Summary(name, created, queue, status, "", *totals)
+        return replace(
+            begun,
+            status=whole if last["complete"] else "incomplete",
+            calls=last["calls"],
+            usage=Usage(**last["usage"]),
+            usd=last["usd"],
+            seconds=last["seconds"],
+        )
     if _at_work(journal):
-        return Summary(name, created, queue, "at work")
+        return replace(begun, status="at work")
     if last.get("event") == "steps.stale":
-        return Summary(name, created, queue, "stale", ", ".join(last["stale"]))
-    reason = str(last.get("reason", "killed")).partition("\n")[0]
-    return Summary(name, created, queue, "stopped", reason)
+        return replace(begun, status="stale", reason=", ".join(last["stale"]))
+    return replace(begun, reason=str(last.get("reason", "killed")).partition("\n")[0])
 
 
 def size_of(path: Path) -> int:
@@ -180,15 +192,15 @@ def _names(runs: Path) -> list[str]:
 
 
 def last_record(journal: str) -> Record:
-    """Return the last whole line of a journal."""
+    """Return the last whole line of a journal; nothing where that is no record."""
     try:
         with open(journal, "rb") as file:  # noqa: PTH123
             file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
             lines = file.read().rpartition(b"\n")[0].splitlines()
-        record: Record = json.loads(lines[-1])
+        record = json.loads(lines[-1])
     except (OSError, ValueError, IndexError):
         return {}
-    return record
+    return record if isinstance(record, dict) else {}
 
 
 def _at_work(journal: str) -> bool:

@@ -269,6 +269,40 @@ def test_a_damaged_journal_is_shown_up_to_the_damage(shell: Shell, server: FakeE
     assert "one: complete" in said
 
 
+@pytest.mark.parametrize("line", ["[]", '{"event": "run.finished", "complete": true}'])
+def test_a_last_line_that_no_run_writes_does_not_hide_the_other_runs(
+    shell: Shell, server: FakeEndpoint, line: str
+) -> None:
+    server.enqueue(ONE, TWO)
+    first, second = run(shell), run(shell)
+    with (shell.folder / ".promptqueue/runs" / second / "journal.jsonl").open("a") as file:
+        file.write(f"{line}\n")
+    told = [row.split()[:2] for row in say(shell, "runs").splitlines()]
+    assert told[1] == [first, "complete"]
+    assert told[0][0] == second
+    assert told[0][1] != "complete"
+    assert second in say(shell, "show", second)
+
+
+@pytest.mark.parametrize("command", ["show", "replay", "resume", "diff", "render"])
+def test_a_run_that_says_nothing_of_itself_is_no_fault_of_ours(
+    shell: Shell, server: FakeEndpoint, command: str
+) -> None:
+    server.enqueue(ONE, TWO)
+    name = run(shell)
+    (shell.folder / ".promptqueue/runs" / name / "run.json").write_text("[]")
+    arguments = {"diff": [name, name], "render": ["q.yaml", "--run", name]}.get(command, [name])
+    assert "run.json holds no mapping; restore it" in say(shell, command, *arguments, code=6)
+
+
+def test_diff_says_that_a_journal_is_damaged(shell: Shell, server: FakeEndpoint) -> None:
+    server.enqueue(ONE, TWO)
+    first, second = run(shell), run(shell)
+    journal = shell.folder / ".promptqueue/runs" / second / "journal.jsonl"
+    journal.write_text(journal.read_text().replace('"seq":0', '"seq":7', 1))
+    assert f"{second}/journal.jsonl:1: the line is damaged" in say(shell, "diff", first, second)
+
+
 def test_a_torn_last_line_is_left_out(shell: Shell, server: FakeEndpoint) -> None:
     server.enqueue(ONE, TWO)
     run(shell)

@@ -240,10 +240,3 @@ def test_a_run_that_could_not_be_opened_is_not_at_work(
         RunDirectory(run.path, write=True)
     monkeypatch.undo()
     RunDirectory(run.path, write=True).close()
-
-
-def test_a_folder_whose_name_is_no_text_can_hold_a_run(tmp_path: Path) -> None:
-    meta = {"out": os.fsdecode(b"caf\xe9")}
-    directory = create_run(tmp_path / "runs", "tiny", meta)
-    directory.close()
-    assert RunDirectory(directory.path).meta() == meta
