@@ -20,6 +20,7 @@ def compare(first: RunDirectory, second: RunDirectory) -> Iterator[str]:
     if one["endpoint"]["base_url"] != other["endpoint"]["base_url"]:
         yield f"endpoint: {one['endpoint']['base_url']} → {other['endpoint']['base_url']}"
     mine, theirs = read_history(first), read_history(second)
+    yield from filter(None, (mine.warning, theirs.warning))
     ours, others = mine.latest(), theirs.latest()
     for step in dict.fromkeys([*ours, *others]):
         yield from _compare_step(step, ours.get(step, []), others.get(step, []), first, second)
