@@ -18,7 +18,8 @@ def blame(file: Path, runs: Path) -> Iterator[tuple[str, str]]:
         `step turn run` (or why nobody knows) and the line.
 
     Raises:
-        UsageError: no manifest knows the file, or it cannot be read as text.
+        UsageError: no manifest knows the file, it cannot be read as text, or the run that wrote
+            it is kept elsewhere.
         StorageError: the run that wrote it cannot be read.
     """
     run, path = _written_by(file)
@@ -26,6 +27,8 @@ def blame(file: Path, runs: Path) -> Iterator[tuple[str, str]]:
         text = file.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{file} cannot be read as text: {error}") from error
+    if not (runs / run).is_dir():
+        raise UsageError(f"the run {run} wrote {file}, and is not in {runs}; give --runs DIR")
     directory = RunDirectory(runs / run)
     known: list[tuple[str, str]] = []
     for record in directory.records():
@@ -42,17 +45,16 @@ def _written_by(file: Path) -> tuple[str, str]:
     """Return the run that the manifest of the nearest folder above names, and the path there."""
     if not file.is_file():
         raise UsageError(f"{file} is no file; name one that a run wrote, as generated/QUEUE/FILE")
-    for folder in file.absolute().parents:
-        if (folder / MANIFEST).is_file():
-            path = file.absolute().relative_to(folder).as_posix()
-            run = manifest_files(folder).get(path, {}).get("run")
-            if run is not None:
-                return str(run), path
-            break
-    raise UsageError(
-        f"no manifest.json beside or above {file} says which run wrote it; name a file that "
-        "`promptqueue run` left, where it left it"
-    )
+    folders = file.absolute().parents
+    folder = next((each for each in folders if (each / MANIFEST).is_file()), None)
+    way_out = "name a file that `promptqueue run` left, where it left it"
+    if folder is None:
+        raise UsageError(f"no {MANIFEST} beside or above {file} says which run wrote it; {way_out}")
+    path = file.absolute().relative_to(folder).as_posix()
+    run = manifest_files(folder).get(path, {}).get("run")
+    if run is None:
+        raise UsageError(f"{folder / MANIFEST} does not say which run wrote {path}; {way_out}")
+    return str(run), path
 
 
 def _carried_over(

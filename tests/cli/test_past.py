@@ -236,6 +236,8 @@ def test_blame_names_step_and_turn_of_each_line_and_hand_edits(
         (("runs", "--yes"), "--prune N --yes"),
         (("diff", "tiny", "nowhere"), "there is no run 'nowhere'"),
         (("blame", "q.yaml"), "no manifest.json"),
+        (("blame", "generated/tiny/manifest.json"), "manifest.json does not say which run"),
+        (("blame", "generated/tiny/one.py", "--runs", "other"), "not in other; give --runs"),
         (("blame", "nope.py"), "nope.py is no file"),
         (("replay", "nowhere"), "there is no run 'nowhere'"),
     ],
