@@ -143,7 +143,7 @@ def design(recipe: Recipe) -> Design:
 
     Raises:
         UsageError: an arm, an input or the endpoint is wrong, or nothing can be judged here.
-        StorageError: the store is of another version.
+        StorageError: the store is no folder, or of another version.
     """
     loaded = load_queue(recipe.queue)
     arms = _arms(loaded, recipe)
@@ -155,7 +155,7 @@ def design(recipe: Recipe) -> Design:
     if base not in names:
         raise UsageError(f"the base {base!r} is none of the arms: {', '.join(names)}")
     store = Store(recipe.store or Path(".promptqueue") / "compare" / loaded.queue.name)
-    store.check_version()
+    store.check()
     queues = {arm.queue: _other(recipe.folder / arm.queue, loaded) for arm in arms if arm.queue}
     limits = parse_limits(recipe.limits)
     terms = _terms(loaded, recipe)

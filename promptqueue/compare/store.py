@@ -15,6 +15,7 @@ from promptqueue.run.blobs import write_atomically
 
 VERSION = 1
 _HEAD = "comparison.json"
+_ELSEWHERE = "name another folder with --store DIR"
 _SHORT = 8
 """Characters of a digest that tell two versions of an arm apart."""
 
@@ -36,7 +37,7 @@ class Store:
         Raises:
             StorageError: it cannot be written, is of another version, or somebody works in it.
         """
-        with writing(self.folder):
+        with writing(self.folder, _ELSEWHERE):
             self.folder.mkdir(parents=True, exist_ok=True)
             lock = (self.folder / "lock").open("w")
         with lock:
@@ -44,10 +45,9 @@ class Store:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
                 raise StorageError(
-                    f"a comparison is at work in {self.folder}; wait for it, or name another "
-                    "folder with --store DIR"
+                    f"a comparison is at work in {self.folder}; wait for it, or {_ELSEWHERE}"
                 ) from error
-            self.check_version()
+            self.check()
             if not (self.folder / _HEAD).exists():
                 write(self.folder / _HEAD, json.dumps({"promptqueue_compare": VERSION}))
             yield
@@ -64,12 +64,14 @@ class Store:
         """Write a sample down, at once or not at all."""
         write(place / "sample.json", json.dumps(sample.record(), indent=1, ensure_ascii=False))
 
-    def check_version(self) -> None:
-        """Refuse a store whose samples are written in another way.
+    def check(self) -> None:
+        """Refuse what is no folder, or a store whose samples are written in another way.
 
         Raises:
-            StorageError: it says which version it is, and the way out.
+            StorageError: it says what was found, and the way out.
         """
+        if self.folder.exists() and not self.folder.is_dir():
+            raise StorageError(f"{self.folder} is no folder; {_ELSEWHERE}")
         head = self.folder / _HEAD
         if not head.exists():
             return
@@ -79,8 +81,7 @@ class Store:
             found = f"unreadable ({error})"
         if found != VERSION:
             raise StorageError(
-                f"{head}: version {found}, and this promptqueue knows {VERSION}; name another "
-                "folder with --store DIR"
+                f"{head}: version {found}, and this promptqueue knows {VERSION}; {_ELSEWHERE}"
             )
 
 

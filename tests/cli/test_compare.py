@@ -189,6 +189,12 @@ def test_a_store_of_another_version_is_left_alone(shell: Shell) -> None:
     assert head.read_text() == '{"promptqueue_compare": 0}'
 
 
+def test_a_store_that_is_a_file_is_refused(shell: Shell) -> None:
+    shell.write("taken", "")
+    said = compare(shell, "--store", "taken", "--estimate", code=6)
+    assert "taken is no folder; name another folder with --store DIR" in said
+
+
 def test_an_endpoint_that_fails_half_of_the_time(shell: Shell, server: FakeEndpoint) -> None:
     count = iter(range(10_000))
     server._default = lambda asked: model(asked) if next(count) % 2 else error(500)
