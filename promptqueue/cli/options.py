@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from typing import Annotated
@@ -21,8 +22,17 @@ def check_writable(*paths: Path | None) -> None:
         StorageError: it names the file.
     """
     for path in filter(None, paths):
-        if not os.access(path if path.exists() else path.parent, os.W_OK) or path.is_dir():
-            raise StorageError(f"{path} cannot be written; name another file")
+        if flaw := _flaw_of(path):
+            raise StorageError(f"{path} cannot be written: {flaw}; name another file")
+
+
+def _flaw_of(path: Path) -> str:
+    if path.is_dir():
+        return "it is a folder"
+    if not path.parent.is_dir():
+        return f"there is no folder {path.parent}"
+    writable = os.access(path if path.exists() else path.parent, os.W_OK)
+    return "" if writable else os.strerror(errno.EACCES)
 
 
 QueueFile = Annotated[

@@ -192,7 +192,8 @@ def test_a_changed_queue_is_told(shell: Shell) -> None:
         (["--queue", "nowhere.yaml"], 2, "nowhere.yaml"),
         (["--explain", "medan"], 2, "did you mean 'median'"),
         (["--isolation", "magic"], 2, "magic"),
-        (["--junit", "no/such/folder.xml"], 6, "folder.xml cannot be written"),
+        (["--junit", "no/such/folder.xml"], 6, "written: there is no folder no/such; name another"),
+        (["--junit", "empty"], 6, "empty cannot be written: it is a folder"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
