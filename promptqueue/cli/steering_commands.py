@@ -211,7 +211,7 @@ def replay(
 def _write(out: Path, files: dict[str, str]) -> None:
     for path, text in files.items():
         target = out / path
-        with writing(target):
+        with writing(target, "name another folder with --out DIR"):
             if target.exists() and target.read_text("utf-8", "replace") != text:
                 raise StorageError(
                     f"{target} is there already and differs; give an empty --out DIR"

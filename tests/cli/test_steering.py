@@ -701,9 +701,17 @@ def test_a_file_of_inputs_wins_over_those_of_the_run(shell: Shell, server: FakeE
     assert "one.py, 4 times" in rendered("--inputs", "new.yaml", "--set", "n=4")
 
 
-def test_a_replay_into_a_folder_that_is_in_the_way(shell: Shell, server: FakeEndpoint) -> None:
+@pytest.mark.parametrize("in_the_way", ["a folder", "a file"])
+def test_a_replay_into_what_is_in_the_way(
+    shell: Shell, server: FakeEndpoint, in_the_way: str
+) -> None:
     server.enqueue(ONE, TWO)
     run(shell)
-    (shell.folder / "copy/one.py").mkdir(parents=True)
+    if in_the_way == "a folder":
+        (shell.folder / "copy/one.py").mkdir(parents=True)
+    else:
+        shell.write("copy", "")
     done = shell.run("replay", "--out", "copy")
-    assert (done.returncode, "copy/one.py cannot be written" in done.stderr) == (6, True)
+    assert done.returncode == 6
+    assert "copy/one.py cannot be written" in done.stderr
+    assert "name another folder with --out DIR" in done.stderr
