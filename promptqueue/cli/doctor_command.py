@@ -144,7 +144,9 @@ def _check_name(name: str, known: set[str], endpoint: Endpoint) -> None:
 
     if endpoint.embedded:
         raise UsageError("the embedded endpoint needs no profile; leave --save out")
-    if not _NAME.fullmatch(name) or name in ("embedded", "openai"):
+    if name in ("embedded", "openai"):
+        raise UsageError(f"{name!r} is an endpoint of its own already; choose another name")
+    if not _NAME.fullmatch(name):
         raise UsageError(f"{name!r} cannot be a profile's name; use letters, digits, - and _")
     if name in known:
         raise UsageError(
@@ -168,11 +170,11 @@ def _save(name: str, endpoint: Endpoint, model: str, profile: dict[str, Any]) ->
     """Append the profile: what the user wrote stays as it is."""
     from promptqueue.chat.user_folders import config_path
 
-    path = config_path()
-    with writing(path):
+    path, text = config_path(), _toml(name, endpoint, model, profile)
+    with writing(path, f"let PROMPTQUEUE_CONFIG name another file, or add this to one:\n{text}"):
         path.parent.mkdir(parents=True, exist_ok=True)
         before = path.read_text("utf-8") if path.exists() else ""
         gap = "" if not before else "\n" if before.endswith("\n") else "\n\n"
         with Path(path).open("a", encoding="utf-8") as file:
-            file.write(gap + _toml(name, endpoint, model, profile))
+            file.write(gap + text)
     typer.echo(f"saved in {path}; use it: promptqueue run QUEUE --endpoint {name}", err=True)

@@ -158,7 +158,11 @@ def test_a_saved_profile_is_what_run_then_uses(shell: Shell) -> None:
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("test", "has a profile 'test' already"), ("a b", "cannot be a profile's name")],
+    [
+        ("test", "has a profile 'test' already"),
+        ("a b", "cannot be a profile's name"),
+        ("openai", "'openai' is an endpoint of its own already; choose another name"),
+    ],
 )
 def test_a_name_that_cannot_be_saved_is_refused_before_anything_is_asked(
     shell: Shell, name: str, words: str
@@ -169,6 +173,21 @@ def test_a_name_that_cannot_be_saved_is_refused_before_anything_is_asked(
         assert server.requests == []
     assert done.returncode == 2
     assert words in done.stderr
+
+
+def test_nothing_of_a_sandbox_is_saved_as_a_profile(shell: Shell) -> None:
+    done = shell.run("doctor", "--sandbox", "--save", "lab")
+    assert (done.returncode, "give one of them" in done.stderr) == (2, True)
+
+
+def test_a_profile_that_cannot_be_saved_is_shown(shell: Shell) -> None:
+    shell.write("taken", "")
+    shell.environ["PROMPTQUEUE_CONFIG"] = str(shell.folder / "taken/config.toml")
+    with FakeEndpoint(default=Face()) as server:
+        done = shell.run("doctor", "--base-url", server.base_url, "--save", "lab")
+    told = done.stderr.partition("add this to one:\n")[2]
+    assert done.returncode == 6
+    assert tomllib.loads(told)["endpoints"]["lab"]["base_url"] == server.base_url
 
 
 def test_an_endpoint_that_is_busy_now_and_then_refuses_nothing(
