@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from promptqueue.cli.options import BaseUrl, EndpointName, KeyVariable, Model
+from promptqueue.cli.options import AsJson, BaseUrl, EndpointName, KeyVariable, Model
 from promptqueue.errors import EndpointError, UsageError, writing
 
 if TYPE_CHECKING:
@@ -49,13 +49,17 @@ def doctor(
         bool,
         typer.Option("--sandbox", help="Examine the walls of `verify` here; ask no endpoint."),
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    json: AsJson = False,
 ) -> None:
     """Examine an endpoint with some 20 small questions, or with --sandbox this machine.
 
-    They take about twice --context in tokens, and some hundreds more.
+    They take about twice --context in tokens, and about a thousand more.
     """
     if sandbox:
+        if save is not None:
+            raise UsageError(
+                "--save keeps what an endpoint showed, and --sandbox asks none; give one of them"
+            )
         _examine_sandbox(json=json)
         return
     from promptqueue.chat.config import load_config

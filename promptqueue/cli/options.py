@@ -113,6 +113,7 @@ Verify = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print events as JSON lines, for machines.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, for machines.")]
 Quiet = Annotated[
     bool,
     typer.Option("--quiet", "-q", help="No streaming text; in a pipe: only results and problems."),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from promptqueue.cli import complete
-from promptqueue.cli.options import RUNS, NamedRun, RunName, Runs
+from promptqueue.cli.options import RUNS, AsJson, NamedRun, RunName, Runs
 from promptqueue.cli.timeline import timeline_lines
 from promptqueue.errors import StorageError, UsageError
 from promptqueue.words import counted
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 _ROWS = 20
 
 Statuses = Literal["complete", "red", "incomplete", "stale", "stopped", "at work", "damaged"]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, for machines.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -176,7 +175,8 @@ def _prune(runs: Path, old: list[Summary], *, remove: bool, json: bool) -> None:
             try:
                 shutil.rmtree(runs / each.run)
             except OSError as error:
-                raise StorageError(f"{runs / each.run} cannot be removed: {error}") from error
+                why = error.strerror or error
+                raise StorageError(f"{runs / each.run} cannot be removed: {why}") from error
     if json:
         _print_json([{**asdict(e), "bytes": sizes[e.run], "removed": remove} for e in doomed])
         return

@@ -11,6 +11,7 @@ import typer
 from promptqueue.cli import complete
 from promptqueue.cli.options import (
     RUNS,
+    AsJson,
     Attempts,
     BaseUrl,
     EndpointName,
@@ -58,7 +59,7 @@ def plan(
     runs: Runs = RUNS,
     start: FromStep = None,
     fresh: Fresh = False,
-    json: Json = False,
+    json: AsJson = False,
 ) -> None:
     """Say what `run` would ask of QUEUE, and about what it would take.
 
