@@ -41,6 +41,7 @@ lint: $(VENV)/.dev
 
 # hours on two cores; stop it and start it again: make lunar-results DATA=path/to/windows.csv
 lunar-results: $(VENV)/.dev
+	$(if $(DATA),,$(error name the windows: make lunar-results DATA=path/to/windows.csv))
 	$(BIN)/python -m reference_impl.lunar.baseline --manifest $(DATA) --out $(or $(OUT),results)/baseline.json
 	$(BIN)/python -m reference_impl.lunar.results --manifest $(DATA) --out $(or $(OUT),results) $(ARGS)
 
