@@ -39,7 +39,9 @@ class Params(BaseModel):
     stop: tuple[str, ...] | None = None
     """Strings that end a reply."""
     frequency_penalty: float | None = Field(None, ge=-2, le=2, strict=True)
+    """Makes words the rarer, the more often they came before."""
     presence_penalty: float | None = Field(None, ge=-2, le=2, strict=True)
+    """Makes words rarer that came before."""
     reasoning_effort: str | None = None
     """For reasoning models: low, medium, high."""
     extra: Mapping[str, Any] = Field(default_factory=dict)

@@ -89,7 +89,7 @@ def schema() -> None:
     """Print the JSON Schema of queue files, for editors."""
     import json
 
-    from promptqueue.queue.load import queue_schema
+    from promptqueue.queue.schema import queue_schema
 
     json.dump(queue_schema(), sys.stdout, ensure_ascii=False, indent=2)
     typer.echo("")

@@ -102,14 +102,6 @@ def load_queue(path: Path | str, *, contract: bool = True) -> LoadedQueue:
     return LoadedQueue(queue, path, environment, texts, document, tuple(document.problems))
 
 
-def queue_schema() -> dict[str, Any]:
-    """Return the JSON Schema of the queue file, for editors."""
-    schema = Queue.model_json_schema(by_alias=True)
-    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
-    schema["title"] = "promptqueue queue file"
-    return schema
-
-
 def _raise_problems(document: Document) -> None:
     errors = [problem for problem in document.problems if problem.severity == "error"]
     if not errors:

@@ -56,6 +56,7 @@ class ContextEntry(Strict):
     """One earlier step that travels along, and in which form."""
 
     step: Identifier
+    """Id of an earlier step."""
     form: Form = Field("reply", alias="as")
     """`reply`: its prompt and whole reply; `files`: the latest bodies of its files;
     `interface`: their signatures and docstrings."""
@@ -73,17 +74,24 @@ class Input(Strict):
     """A typed value that the user may set with `--set name=value`."""
 
     type: Literal["str", "int", "float", "bool"]
+    """What its value is."""
     default: Scalar | None = None
+    """Its value where the user sets none; without one, the user has to."""
     choices: tuple[Scalar, ...] | None = None
+    """The only values that are taken."""
     min: float | None = Field(None, allow_inf_nan=False)
+    """The smallest number that is taken."""
     max: float | None = Field(None, allow_inf_nan=False)
+    """The largest number that is taken."""
     description: str = ""
+    """What it is for, for readers of the file."""
 
 
 class Output(Strict):
     """A file that a step must return."""
 
     path: OutputPath
+    """Relative to the folder of the generated files."""
     symbols: tuple[Symbol, ...] = ()
     """What the file must define at its top level: names, or names with arguments."""
     parts: bool = False
@@ -111,6 +119,7 @@ class Text(Strict):
     """A template written in place."""
 
     text: str
+    """A Jinja2 template."""
 
 
 Role = Annotated[
@@ -124,15 +133,20 @@ class Defaults(Strict):
     """What holds for every step that does not say otherwise."""
 
     model: str | None = None
+    """Name of the model, as the endpoint knows it."""
     params: Params = Params()
+    """Sampling parameters; those of a step are laid over them."""
     context: Context = "all"
+    """What of the earlier steps travels along."""
     refine: Refine = Refine()
+    """How often a step is asked again."""
 
 
 class Limits(Strict):
     """What a run may spend at most; checked before every call."""
 
     calls: Count | None = Field(None, ge=1)
+    """Requests to the model, those that are made again among them."""
     tokens: Count | None = Field(None, ge=1)
     """Prompt and completion tokens together."""
     wall: Seconds | None = None
@@ -153,20 +167,32 @@ class Step(Strict):
     """One templated prompt with what it must bring back."""
 
     id: Identifier
+    """Its name in templates, context rules and commands; what identifies it when a run goes on."""
     title: str = ""
+    """What a run calls it in its lines; the id if left out."""
     template: str | None = None
     """A template file, relative to the queue file; or else `task` (with `data`,
     `answer_format`) in place."""
     data: str | None = None
+    """What is given: a Jinja2 template, as `task` and `answer_format` are."""
     task: str | None = None
+    """What is to be done."""
     answer_format: str | None = None
+    """How to answer; made of the outputs if left out."""
     outputs: tuple[Output, ...] = Field(min_length=1)
+    """The files that it must bring back."""
     requirements: Mapping[Identifier, str] = Field(default_factory=dict)
+    """What its files must do: id and sentence, each guarded by a check."""
     checks: tuple[str, ...] = ()
+    """Pytest files that judge its files, relative to the queue file."""
     context: Context | None = None
+    """What of the earlier steps travels along; that of `defaults` if left out."""
     refine: Refine | None = None
+    """How often it is asked again; that of `defaults` if left out."""
     model: str | None = None
+    """Name of the model for this step."""
     params: Params = Params()
+    """Sampling parameters, laid over those of `defaults`."""
 
     @model_validator(mode="after")
     def _one_prompt(self) -> Step:
@@ -188,19 +214,24 @@ class Queue(Strict):
     promptqueue: Literal[1]
     """Version of the file format."""
     name: Identifier
+    """Its files go to `generated/<name>`, and its runs bear it."""
     reference: str | None = None
     """Folder of the hand-written reference, relative to the queue file."""
     role: Role | None = None
     """Template file of the system message, or `{text: ...}` in place."""
     inputs: Mapping[Identifier, Input] = Field(default_factory=dict)
+    """Values that templates read as `inputs.NAME`."""
     endpoint: Identifier | None = None
     """Name of an endpoint profile of the user; never a URL, so that a foreign queue file
     cannot carry a key to another host."""
     defaults: Defaults = Defaults()
+    """What holds for every step that does not say otherwise."""
     limits: Limits = Limits()
+    """What a run may spend at most."""
     verify: Verification = Verification()
     """How the generated code is judged."""
     steps: tuple[Step, ...] = Field(min_length=1)
+    """Asked one after the other."""
 
     def context_of(self, step: Step) -> tuple[ContextEntry, ...]:
         """Return the rule of `step` as entries, each naming an earlier step."""

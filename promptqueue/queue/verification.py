@@ -36,6 +36,7 @@ class Pipeline(Strict):
     files: tuple[OutputPath, ...] = ()
     """What it must have written when it ends, relative to that folder."""
     wall: Seconds = 120
+    """Wall time of it."""
 
 
 class Verification(Strict):
@@ -46,4 +47,6 @@ class Verification(Strict):
     question: Seconds = 20
     """Wall time of one question to the code, the import of its modules included."""
     limits: SandboxLimits = SandboxLimits()
+    """What the code may take."""
     pipeline: Pipeline | None = None
+    """The program as a whole, where there is one."""

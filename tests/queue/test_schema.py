@@ -11,8 +11,8 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from promptqueue.queue.load import queue_schema
 from promptqueue.queue.model import Queue
+from promptqueue.queue.schema import queue_schema
 
 PROMPTS = Path(__file__).parents[2] / "prompts"
 SCHEMA = queue_schema()
@@ -60,6 +60,20 @@ def test_every_mapping_lists_its_keys_and_takes_no_others(name: str):
 
 def test_no_mapping_is_left_out_of_the_table():
     assert {"", *SCHEMA["$defs"]} == set(KEYS)
+
+
+@pytest.mark.parametrize("name", KEYS, ids=lambda name: name or "Queue")
+def test_every_key_says_what_it_means(name: str):
+    told = {key: part.get("description") for key, part in definition(name)["properties"].items()}
+
+    assert [key for key, text in told.items() if not text] == []
+
+
+def test_a_key_is_described_by_the_name_that_a_queue_file_gives_it():
+    assert (
+        "Wall time of one sandbox"
+        in definition("SandboxLimits")["properties"]["wall"]["description"]
+    )
 
 
 def test_says_which_draft_it_is_written_in():
