@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from promptqueue.chat.toml_file import load_toml
 
@@ -60,6 +60,15 @@ class Config(_Strict):
 
     endpoints: Mapping[str, Profile] = Field(default_factory=dict)
     prices: Mapping[str, Price] = Field(default_factory=dict)
+
+    @field_validator("endpoints")
+    @classmethod
+    def _leaves_the_embedded_one(cls, endpoints: Mapping[str, Profile]) -> Mapping[str, Profile]:
+        if "embedded" in endpoints:
+            raise ValueError(
+                "a profile cannot be called embedded, which is the model inside; rename it"
+            )
+        return endpoints
 
 
 def load_config(path: Path) -> Config:

@@ -179,3 +179,10 @@ def test_what_the_environment_names(
 def test_an_endpoint_without_address_and_key_says_that_one_of_them_will_do() -> None:
     with pytest.raises(UsageError, match=r"neither OPENAI_API_KEY nor OPENAI_BASE_URL is set; "):
         resolve_endpoint(EndpointChoice("openai"), config=Config(), environ={})
+
+
+def test_a_profile_cannot_take_the_name_of_the_embedded_model(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text('[endpoints.embedded]\nbase_url = "http://h/v1"\n')
+    with pytest.raises(UsageError, match=r"config.toml: endpoints: .* cannot be called embedded"):
+        load_config(path)
