@@ -44,18 +44,23 @@ def resolve_inputs(
     """
     problems: list[str] = []
     known = {name: v for name, v in (before or {}).items() if name in queue.inputs}
-    given = {**known, **_from_file(file), **_from_settings(settings, problems)}
-    problems += [_unknown(queue, name) for name in given if name not in queue.inputs]
+    written, flags = _from_file(file), _from_settings(settings, problems)
+    given = {**known, **written, **flags}
+    places = {name: f"{file}: " for name in written if name not in flags}
+    problems += [
+        places.get(name, "") + _unknown(queue, name) for name in given if name not in queue.inputs
+    ]
     values: dict[str, Value] = {}
     for name, spec in queue.inputs.items():
         value = given.get(name, spec.default)
         if value is None:
-            problems.append(f"the input {name!r} has no value; give it with --set {name}=...")
+            way_out = f"has no value; give it with --set {name}=..."
+            problems.append(f"{places.get(name, '')}the input {name!r} {way_out}")
             continue
         try:
             values[name] = checked_value(name, spec, value)
         except UsageError as error:
-            problems.append(str(error))
+            problems.append(f"{places.get(name, '')}{error}")
     if problems:
         raise UsageError("\n".join(problems))
     return values

@@ -194,7 +194,23 @@ def test_refuses_values_of_a_file(tmp_path: Path, kind: str, written: str, messa
     with pytest.raises(UsageError) as caught:
         resolve_inputs(queue_with(n={"type": kind}), file=file)
 
-    assert str(caught.value) == message
+    assert str(caught.value) == f"{file}: {message}"
+
+
+def test_what_is_wrong_is_placed_where_it_was_given(tmp_path: Path):
+    file = tmp_path / "inputs.yaml"
+    file.write_text("m: 1\nn: many\no: 1.5\n")
+    queue = queue_with(n={"type": "int"}, o={"type": "int"}, p={"type": "int"})
+
+    with pytest.raises(UsageError) as caught:
+        resolve_inputs(queue, ["o=few"], file)
+
+    assert str(caught.value).splitlines() == [
+        f"{file}: the queue has no input 'm'; it has n, o, p",
+        f"{file}: the input 'n' is a whole number, such as 5, not 'many'",
+        "the input 'o' is a whole number, such as 5, not 'few'",
+        "the input 'p' has no value; give it with --set p=...",
+    ]
 
 
 @pytest.mark.parametrize(
