@@ -133,7 +133,9 @@ FromStep = Annotated[
 Interactive = Annotated[
     bool,
     typer.Option(
-        "--interactive", "-i", help="Decide after each reply: accept, change, edit, retry, skip."
+        "--interactive",
+        "-i",
+        help="Decide after each reply: accept, fix, change, edit, retry, skip.",
     ),
 ]
 StepId = Annotated[
@@ -148,7 +150,7 @@ RunName = Annotated[
     str | None,
     typer.Argument(
         metavar="[RUN]",
-        help="A run, or part of its name; the latest if left out.",
+        help="A run: its path, or part of its name; the latest if left out.",
         autocompletion=complete.runs,
     ),
 ]
@@ -157,11 +159,13 @@ RunOption = Annotated[
     typer.Option(
         "--run",
         metavar="RUN",
-        help="Fill in the replies of this run.",
+        help="Fill in the replies of this run: its path, or part of its name.",
         autocompletion=complete.runs,
     ),
 ]
 NamedRun = Annotated[
     str,
-    typer.Argument(metavar="RUN", help="A run, or part of its name.", autocompletion=complete.runs),
+    typer.Argument(
+        metavar="RUN", help="A run: its path, or part of its name.", autocompletion=complete.runs
+    ),
 ]
