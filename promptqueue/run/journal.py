@@ -187,8 +187,8 @@ class RunDirectory:
         if not sound:
             raise StorageError(
                 f"{self.journal_path}:{seq + 1}: the line is damaged, or it or the one above was "
-                "changed after it was written; what is above can be read, but the run cannot be "
-                "continued"
+                "changed after it was written; what is above can be shown; to go on, restore it, "
+                "or start a new run"
             )
         return record
 

@@ -259,7 +259,7 @@ def test_a_damaged_journal_is_named(shell: Shell) -> None:
         shell.run("run", "q.yaml", "--base-url", server.base_url)
     path = next(shell.folder.glob(".promptqueue/runs/*/journal.jsonl"))
     path.write_text(path.read_text().replace('"calls":2', '"calls":1').replace("one.py", "eno.py"))
-    assert_short_error(shell.run("resume"), 6, "journal.jsonl:", "damaged")
+    assert_short_error(shell.run("resume"), 6, "journal.jsonl:", "damaged", "start a new run")
 
 
 def test_an_unknown_step_is_named(shell: Shell) -> None:
