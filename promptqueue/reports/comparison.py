@@ -162,7 +162,7 @@ def _remarks(arm: ArmSummary) -> Iterator[str]:
         "requirements that no check looked at, counted as not met": unjudged,
         "samples that meet everything": arm.whole,
     }
-    told = [f"{count} {what}" for what, count in odd.items() if count]
+    told = [f"{what} ({count})" for what, count in odd.items() if count]
     if arm.distinct < len(arm.samples):
         differ = f"only {arm.distinct} of {len(arm.samples)} samples differ in their replies"
         told.insert(0, f"{differ}, so no interval and no p")

@@ -262,7 +262,7 @@ def test_a_failure_that_comes_of_what_was_asked_counts(
     assert (monolith["met"]["value"], queue["met"]["value"]) == (0, pytest.approx(1 / 3))
     assert queue["samples"][0]["stopped"] == why
     assert queue["stopped"] == 3
-    assert "3 samples that ended early, counted as they stand" in said
+    assert "samples that ended early, counted as they stand (3)" in said
 
     before = len(requests(server))  # other checks judge again, and nobody is asked
     make_stricter(shell)
@@ -503,7 +503,7 @@ def test_a_check_that_breaks_is_told_and_is_no_verdict(shell: Shell, server: Fak
 
     (sample,) = results(shell)["arms"][0]["samples"]
     assert sample["errors"] == ["mean", "median"]
-    assert "2 verdicts that are errors of checks, counted as not met" in said
+    assert "verdicts that are errors of checks, counted as not met (2)" in said
     before = len(requests(server))
     (shell.folder / "broken").unlink()  # a check that is mended judges again
     compare(shell, "-n", "1", "--arm", "full")

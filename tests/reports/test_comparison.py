@@ -139,8 +139,8 @@ def test_what_there_is_no_verdict_on_is_told() -> None:
     found = compare("q", NAMES, {"one": [unsure]}, "one", {})
 
     lines = "\n".join(comparison_lines(found))
-    assert "1 verdicts that are errors of checks, counted as not met" in lines
-    assert "1 requirements that no check looked at, counted as not met" in lines
+    assert "verdicts that are errors of checks, counted as not met (1)" in lines
+    assert "requirements that no check looked at, counted as not met (1)" in lines
     assert "asked in another way: x" in lines
     assert "answered by a, b" in lines
     rows = list(csv.DictReader(comparison_csv(found).splitlines()))
