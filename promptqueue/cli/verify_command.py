@@ -68,7 +68,7 @@ def verify(
         Isolations, typer.Option("--isolation", help="Accept a weaker wall, or none.")
     ] = "auto",
     details: Annotated[
-        bool, typer.Option("--details", help="Also what pytest said of each failure.")
+        bool, typer.Option("--details", help="Also warnings, and what pytest said of each failure.")
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,
     junit: Annotated[
@@ -80,8 +80,8 @@ def verify(
 ) -> None:
     """Judge generated code in a sandbox, against the requirements of its queue.
 
-    Ends with 0 if all that was to be judged is met, 100 if a check failed, 125 if the code cannot
-    be kept apart here.
+    Ends with 0 if all that was to be judged is met, 100 if not, 125 if the code cannot be kept
+    apart here.
     """
     from promptqueue.queue.load import load_queue
     from promptqueue.reports.terminal import heading
