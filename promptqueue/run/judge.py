@@ -78,13 +78,8 @@ def why_not(loaded: LoadedQueue) -> str:
             if not (loaded.folder / check).is_file()]  # fmt: skip
     if gone:
         return f"{gone[0]} is not there"
-    absent = [name for name in _NEEDED if find_spec(name) is None]
-    if absent:
-        return f"{', '.join(absent)} missing: {install_command('verify')}"
-    tops = dict.fromkeys(name.partition(".")[0] for name in loaded.queue.verify.preload)
-    absent = [name for name in tops if find_spec(name) is None]
-    if absent:
-        return f"its checks need {', '.join(absent)}, not installed here"
+    if absent := _not_installed(loaded.queue.verify.preload):
+        return absent
     from promptqueue.verify.sandbox import open_sandbox
 
     try:
@@ -92,6 +87,19 @@ def why_not(loaded: LoadedQueue) -> str:
     except IsolationError as error:
         return str(error)
     return ""
+
+
+def _not_installed(preload: Iterable[str]) -> str:
+    """Return which of our packages, and of those that a queue preloads, are not installed here."""
+    tops = dict.fromkeys(name.partition(".")[0] for name in preload)
+    ours, others = (
+        ", ".join(name for name in names if find_spec(name) is None) for names in (_NEEDED, tops)
+    )
+    told = (
+        f"{ours} missing: {install_command('verify')}" if ours else "",
+        f"its checks need {others}, not installed here" if others else "",
+    )
+    return "; ".join(filter(None, told))
 
 
 @dataclass(slots=True)
