@@ -23,13 +23,13 @@ class Process:
         self._outputs = outputs
         self._read_to = 0
 
-    def wait_for(self, condition: Callable[[], object], timeout_s: float = 30.0) -> None:
+    def wait_for(self, condition: Callable[[], object], timeout_s: float = 60.0) -> None:
         deadline = time.monotonic() + timeout_s
         while not condition():
             assert time.monotonic() < deadline, f"it did not happen; said so far: {self.text}"
             self._read(0.01)
 
-    def read_until(self, words: str, timeout_s: float = 30.0) -> None:
+    def read_until(self, words: str, timeout_s: float = 60.0) -> None:
         """Wait for words that come after those of the last time."""
         self.wait_for(lambda: words in self.text[self._read_to :], timeout_s)
         self._read_to = self.text.index(words, self._read_to) + len(words)
