@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Sequence
 
 _BULLET = re.compile(r"\s*[-*]\s*(\w[\w-]*):\s*(.+)")
 _SPEAKS_OF = re.compile(r"(?:\w+ )?`(\w+)[`(]")
@@ -24,16 +25,36 @@ def bullets(text: str) -> dict[str, str]:
     return {name: "\n".join(lines) for name, lines in found.items()}
 
 
-def paragraphs(text: str) -> dict[str, str]:
-    """Return what is said of functions and classes: name to the first paragraph that opens with it.
+def paragraphs(text: str) -> list[tuple[str, str]]:
+    """Return what is said of functions and classes: name and the paragraph that opens with it.
 
     It opens with the name in backticks, or with one word before: ``Class `Gate`:``.
     """
-    found: dict[str, str] = {}
-    for paragraph in re.split(r"\n\s*\n", text):
-        if match := _SPEAKS_OF.match(paragraph.strip()):
-            found.setdefault(match[1], paragraph.strip())
-    return found
+    found = [paragraph.strip() for paragraph in re.split(r"\n\s*\n", text)]
+    return [(match[1], each) for each in found if (match := _SPEAKS_OF.match(each))]
+
+
+def paragraph_of(text: str, names: Sequence[str], classes: Collection[str] = ()) -> str:
+    """Return the paragraph on a definition, or else on the one around it; nothing without one.
+
+    Args:
+        text: of a prompt.
+        names: the definition's, and those around it, as `("forward", "Gate")`.
+        classes: of the same file; a paragraph on `forward` that names one of them in its first
+            line is on the method of that class.
+    """
+    for depth, name in enumerate(names):
+        around = {*names[depth + 1 :]}
+        others = []
+        for spoken_of, paragraph in paragraphs(text):
+            if spoken_of == name:
+                named = {*re.findall(r"\w+", paragraph.partition("\n")[0])} & {*classes}
+                if named & around:
+                    return paragraph
+                others += [] if around and named else [paragraph]
+        if others:
+            return others[0]
+    return ""
 
 
 def without_bullet(text: str, name: str) -> str:

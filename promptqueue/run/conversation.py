@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from promptqueue.chat.message import Message, Reply, Request
 from promptqueue.queue.model import Refine, Step, StepResult
 from promptqueue.queue.render import digest_of
+from promptqueue.run.anew import Anew, anew
 from promptqueue.run.archive import Past
 from promptqueue.run.asking import ask
 from promptqueue.run.events import (
@@ -163,29 +164,50 @@ class _Conversation:
         talk.start_afresh()
 
     def _refine(self, reply: Reply, extraction: Extraction) -> Iterator[Event]:
-        step, talk, board, rule = self.step, self.talk, self.talk.board, self._rule
+        talk, board, rule = self.talk, self.talk.board, self._rule
         reasons, judged = self._reasons(extraction), not board.open_paths()
-        fresh, faults = board.starts_afresh(reply.text, told=talk.told), self._faults()
-        torn = board.torn()
-        if self._draws():
-            fresh, faults, talk.drawn = True, (), talk.drawn + 1  # samples know nothing of others
+        stuck, draws = board.starts_afresh(reply.text, told=talk.told), self._draws()
+        if draws:
+            talk.drawn += 1
         else:
             talk.refined += 1
-            if rule.escalate and talk.refined == rule.turns:
-                fresh, talk.draw = True, replace(talk.draw, model=rule.escalate)
-        yield self.job.recorder.record(Refining(step.id, talk.turn + 1, reasons, fresh, judged))
-        if fresh:
-            talk.start_afresh(faults)
-        elif torn or (board.standing is not None and judged):
-            texts = board.latest()
-            files = files_sent({path: texts[path] for path in _concerned(step, torn or faults)})
-            wanted = verdict_prompt(torn or faults, texts, step.outputs, talk.prompt, judged=judged)
-            talk.mend(files, wanted)
+        escalates = not draws and bool(rule.escalate) and talk.refined == rule.turns
+        if escalates:
+            talk.draw = replace(talk.draw, model=rule.escalate)
+        again = self._anew() if stuck and judged and not (draws or escalates) else None
+        fresh = draws or escalates or (stuck and again is None)
+        told = (self.step.id, talk.turn + 1, reasons, fresh, judged)
+        yield self.job.recorder.record(Refining(*told))
+        if fresh:  # samples know nothing of each other
+            talk.start_afresh(() if draws else self._faults())
+        elif again is not None:
+            talk.mend(files_sent(again.files), again.prompt)
         else:
-            known, open_paths = board.earlier, board.open_paths()
-            outputs = [each for each in as_wanted(step.outputs, known) if each.path in open_paths]
-            issues = self._open_issues(extraction)
-            talk.answer_with(reply, refinement_prompt(issues, outputs, talk.prompt))
+            self._talk_on(reply, extraction)
+        talk.rewriting = again is not None
+
+    def _anew(self) -> Anew | None:
+        """Return a turn for the functions at fault alone; if that was tried just now, none."""
+        if self.talk.rewriting:
+            return None
+        texts, faults = self.talk.board.latest(), self._faults()
+        concerned = {path: texts[path] for path in _concerned(self.step, faults)}
+        return anew(faults, concerned, self.step.outputs, self.talk.prompt)
+
+    def _talk_on(self, reply: Reply, extraction: Extraction) -> None:
+        """Tell the model what was found, and ask for that to be mended."""
+        step, talk, board = self.step, self.talk, self.talk.board
+        torn, judged = board.torn(), not board.open_paths()
+        if torn or (board.standing is not None and judged):
+            texts, faults = board.latest(), torn or self._faults()
+            files = files_sent({path: texts[path] for path in _concerned(step, faults)})
+            wanted = verdict_prompt(faults, texts, step.outputs, talk.prompt, judged=judged)
+            talk.mend(files, wanted)
+            return
+        known, open_paths = board.earlier, board.open_paths()
+        outputs = [each for each in as_wanted(step.outputs, known) if each.path in open_paths]
+        issues = self._open_issues(extraction)
+        talk.answer_with(reply, refinement_prompt(issues, outputs, talk.prompt))
 
     @property
     def _rule(self) -> Refine:

@@ -37,13 +37,21 @@ def files_wanted(outputs: Iterable[Output], prompt: str, missing: Missing) -> li
 
 def parts_wanted(units: Mapping[str, Iterable[Unit]], prompt: str, missing: Missing) -> list[str]:
     """Return the same for some functions, classes and constants of each path."""
+    bodies = {
+        path: [line for part in parts for line in _to_fill(part)] for path, parts in units.items()
+    }
+    return openings_wanted(bodies, prompt, missing)
+
+
+def openings_wanted(
+    openings: Mapping[str, Sequence[str]], prompt: str, missing: Missing
+) -> list[str]:
+    """Return the same for lines that open what is to be sent of each path."""
     shown = _templates(prompt)
     lines: list[str] = []
-    for path, parts in units.items():
+    for path, bodies in openings.items():
         imports = [line for line in shown.get(path, []) if _IMPORT.match(line)]
-        imports = [*_lacking(path, missing, imports), *imports]
-        bodies = [line for part in parts for line in _to_fill(part)]
-        lines += _fence(path, [*imports, *bodies])
+        lines += _fence(path, [*_lacking(path, missing, imports), *imports, *bodies])
     return lines
 
 

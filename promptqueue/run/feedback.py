@@ -5,17 +5,17 @@ The same verdict on the same files gives the same bytes. The checks are never sh
 
 from __future__ import annotations
 
-import ast
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from promptqueue.queue.bullets import bullets, paragraphs
-from promptqueue.queue.interface import UNPARSABLE, Definition
+from promptqueue.queue.bullets import bullets, paragraph_of
+from promptqueue.queue.interface import Function
 from promptqueue.queue.model import Output
 from promptqueue.queue.templates import fenced
 from promptqueue.run.ending import files_wanted, inserted, parts_wanted
 from promptqueue.run.hints import hint_for, import_for, undefined_in
-from promptqueue.run.torn import parse_torn
+from promptqueue.run.suspects import classes_of, definitions_around, names_around, without_super
 from promptqueue.run.units import Unit, unit_at
 from promptqueue.run.verdict import Fault
 
@@ -24,6 +24,8 @@ _MOST_FAULTS = 5
 _MOST_LINES = 40
 """Of a function that is shown."""
 _MARK = "  # <-- look here"
+_NO_SUPER = r"before Module\.__init__\(\) call"
+"""What torch says where a class does not begin with `super().__init__()`."""
 
 
 def verdict_prompt(
@@ -45,17 +47,18 @@ def verdict_prompt(
     """
     ran = "Your files were run and tested. This is not as the task asks for:"
     lines = [ran if judged else "Your files cannot be run:", ""]
-    faults = _once(faults)
+    faults = once(faults)
     shown = faults[:_MOST_FAULTS]
-    said, spoken = bullets(prompt), paragraphs(prompt)
+    told = set[str]()
     for number, fault in enumerate(shown, 1):
-        lines += _told(number, fault, said, spoken, texts)
+        lines += _told(number, fault, prompt, told, texts)
     left = len(faults) - _MOST_FAULTS
     if left > 0:
         lines += [f"({left} more will be told when these are mended.)"]
-    lines += ["", *_places(shown, texts)]
+    everywhere = [*shown, *(each for fault in shown for each in _alike(fault, texts))]
+    lines += ["", *_places(everywhere, texts)]
     lines += ["Mend this, and keep everything else as it is.", ""]
-    return "\n".join([*lines, *_wanted(shown, texts, outputs, prompt)]) + "\n"
+    return "\n".join([*lines, *_wanted(everywhere, texts, outputs, prompt)]) + "\n"
 
 
 def warned(prompt: str, faults: Sequence[Fault], texts: Mapping[str, str]) -> str:
@@ -70,12 +73,12 @@ def warned(prompt: str, faults: Sequence[Fault], texts: Mapping[str, str]) -> st
     """
     if not faults:
         return prompt
-    warnings = [_warning(fault, texts) for fault in _once(faults)[:_MOST_FAULTS]]
+    warnings = [_warning(fault, texts) for fault in once(faults)[:_MOST_FAULTS]]
     told = "\n".join(dict.fromkeys(warnings))
     return inserted(f"An earlier answer failed. Avoid this:\n\n{told}", prompt)
 
 
-def _once(faults: Iterable[Fault]) -> list[Fault]:
+def once(faults: Iterable[Fault]) -> list[Fault]:
     """Return each cause once: a name that is missing is found by ruff, and where it is used."""
     causes: dict[tuple[str, str] | int, Fault] = {}
     for number, fault in enumerate(faults):
@@ -91,7 +94,7 @@ def _warning(fault: Fault, texts: Mapping[str, str]) -> str:
     lines = texts.get(fault.path, "").split("\n")
     known = not fault.measured and 0 < fault.line <= len(lines)
     line = lines[fault.line - 1].strip() if known else ""
-    hint = _hint(fault, texts)
+    hint = hint_on(fault, texts)
     return f"- {f'`{line}` failed: ' if line else ''}{fault.seen}{f' ({hint})' if hint else ''}"
 
 
@@ -120,7 +123,7 @@ def _wanted(
     A model that sends a long file again to mend a few lines of it loses others on the way.
     """
     units: dict[str, list[Unit]] = {}
-    missing = _missing(faults)
+    missing = missing_in(faults)
     for fault in faults:
         unit = unit_at(texts.get(fault.path, ""), fault.line)
         if not unit or fault.path not in {output.path for output in outputs}:
@@ -135,7 +138,7 @@ def _wanted(
     return [*lines, *parts_wanted(units, prompt, missing)]
 
 
-def _missing(faults: Iterable[Fault]) -> dict[str, list[str]]:
+def missing_in(faults: Iterable[Fault]) -> dict[str, list[str]]:
     """Return path to imports that the files lack."""
     missing: dict[str, list[str]] = {}
     for fault in faults:
@@ -145,23 +148,19 @@ def _missing(faults: Iterable[Fault]) -> dict[str, list[str]]:
 
 
 def _told(
-    number: int,
-    fault: Fault,
-    said: Mapping[str, str],
-    spoken: dict[str, str],
-    texts: Mapping[str, str],
+    number: int, fault: Fault, prompt: str, told: set[str], texts: Mapping[str, str]
 ) -> Iterator[str]:
     """Yield a fault with what was asked, or else with what the prompt says of its function.
 
     Args:
         number: of the fault in this turn.
         fault: what is told.
-        said: name to bullet of the prompt.
-        spoken: name of a function or class to paragraph; what is told of it is taken out.
+        prompt: of the step.
+        told: paragraphs of it that this turn has told already.
         texts: path to text of the files.
     """
     alone = fault.requirements[0] if len(fault.requirements) == 1 else ""
-    sentence, _, below = said.get(alone, "").partition("\n")
+    sentence, _, below = bullets(prompt).get(alone, "").partition("\n")
     found = f"Found: {fault.seen}{f' ({fault.at})' if fault.at else ''}"
     if fault.measured:
         asked = zip(fault.requirements, fault.asked, strict=True)
@@ -170,16 +169,33 @@ def _told(
         yield f"   {found}"
     else:
         yield f"{number}. {found}"
-    if hint := _hint(fault, texts):
+    if hint := hint_on(fault, texts):
         yield f"   Hint: {hint}."
+    if also := [names_around(texts[each.path], each.line)[-1] for each in _alike(fault, texts)]:
+        yield f"   The same is missing in {', '.join(also)}."
     if sentence and not fault.measured:
         yield f"   Asked for: {alone}: {sentence}"
         yield from _indented(below)
     if below if fault.measured else sentence:
         return
-    names = [node.name for node in _definitions_around(texts.get(fault.path, ""), fault.line)]
-    if name := next((name for name in names if name in spoken), ""):
-        yield from _indented(f"Asked for: {spoken.pop(name)}")
+    text = texts.get(fault.path, "")
+    paragraph = paragraph_of(prompt, names_around(text, fault.line), classes_of(text))
+    if paragraph and paragraph not in told:
+        told.add(paragraph)
+        yield from _indented(f"Asked for: {paragraph}")
+
+
+def _alike(fault: Fault, texts: Mapping[str, str]) -> list[Fault]:
+    """Return what a fault says of one class for the others that lack the same."""
+    if not re.search(_NO_SUPER, fault.seen):
+        return []
+    places = without_super(texts.get(fault.path, ""))
+    lines = [place.function.lineno for place in places if not _holds(place.function, fault.line)]
+    return [replace(fault, requirements=(), asked=(), at=f"{fault.path}:{n}") for n in lines]
+
+
+def _holds(function: Function, line: int) -> bool:
+    return function.lineno <= line <= (function.end_lineno or 0)
 
 
 def _indented(text: str) -> Iterator[str]:
@@ -206,27 +222,13 @@ def _places(faults: Sequence[Fault], texts: Mapping[str, str]) -> Iterator[str]:
 
 def _around(text: str, line: int) -> tuple[int, int]:
     """Return the first and last line of the innermost function or class around a line."""
-    for node in _definitions_around(text, line):
+    for node in definitions_around(text, line):
         return node.lineno, node.end_lineno or node.lineno
     return line, line
 
 
-def _hint(fault: Fault, texts: Mapping[str, str]) -> str:
+def hint_on(fault: Fault, texts: Mapping[str, str]) -> str:
     """Return what usually mends a fault, by its words and the function down to its line."""
     text = texts.get(fault.path, "")
     first, _ = _around(text, fault.line)
     return hint_for(fault.seen, "\n".join(text.split("\n")[first - 1 : fault.line]))
-
-
-def _definitions_around(text: str, line: int) -> list[Definition]:
-    """Return the functions and classes around a line, the innermost first."""
-    try:
-        tree = parse_torn(text)
-    except UNPARSABLE:
-        return []
-    found = [
-        node
-        for node in ast.walk(tree)
-        if isinstance(node, Definition) and node.lineno <= line <= (node.end_lineno or node.lineno)
-    ]
-    return sorted(found, key=lambda node: node.lineno, reverse=True)

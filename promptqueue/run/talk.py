@@ -33,6 +33,8 @@ class Talk:
     """Those of the start that stands: what later steps get as context."""
     usage: Usage = field(default_factory=lambda: Usage(0, 0))
     seconds: float = 0.0
+    rewriting: bool = False
+    """What was asked for last are the functions at fault, out of sight of what they were."""
     mending: bool = False
     """What was asked for last is to mend the best version; parts of its files will do."""
     unwritten: set[str] = field(default_factory=set)

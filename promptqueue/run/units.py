@@ -33,7 +33,7 @@ def unit_at(text: str, line: int) -> Unit | None:
         for name, node in units(parse_torn(text)).items():
             start, end = span(node)
             if start <= line <= end:
-                return Unit(name, _opening(node))
+                return Unit(name, opening_of(node))
     except UNPARSABLE:
         pass
     return None
@@ -91,7 +91,8 @@ def span(node: ast.stmt) -> tuple[int, int]:
     return min([node.lineno, *(each.lineno for each in decorators)]), node.end_lineno or node.lineno
 
 
-def _opening(node: Named) -> str:
+def opening_of(node: Named) -> str:
+    """Return the lines before the body or value, such as `def mean(values):` or `LIMIT =`."""
     bare = copy.copy(node)  # decorators and signature, however many lines they take
     if isinstance(bare, Definition):
         bare.body = [ast.Expr(ast.Constant(...))]
@@ -103,7 +104,7 @@ def _opening(node: Named) -> str:
 def _name_of(node: Named) -> str:
     match node:
         case ast.FunctionDef(name="_"):  # those that singledispatch registers
-            return _opening(node)
+            return opening_of(node)
         case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
             return _accessor(node) or node.name
         case ast.AnnAssign(target=ast.Name(id=name), value=None):

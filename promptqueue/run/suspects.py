@@ -1,0 +1,151 @@
+"""Which functions of a file an error may come of: the one it shows in, and those that feed it."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from promptqueue.queue.interface import UNPARSABLE, Definition, Function
+from promptqueue.run.torn import parse_torn
+from promptqueue.run.units import definitions
+
+_CALLED = ("forward", "__call__")
+"""What a call of an object runs; torch's modules have the first."""
+
+
+class Place(NamedTuple):
+    """A function at the top level of a module, or a method of a class there."""
+
+    function: Function
+    owner: ast.ClassDef | None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return its name and that of its class, the innermost first."""
+        return (self.function.name, *([self.owner.name] if self.owner else []))
+
+
+def definitions_around(text: str, line: int) -> list[Definition]:
+    """Return the functions and classes around a line, the innermost first."""
+    found = [
+        node
+        for node in ast.walk(_parsed(text))
+        if isinstance(node, Definition) and node.lineno <= line <= (node.end_lineno or node.lineno)
+    ]
+    return sorted(found, key=lambda node: node.lineno, reverse=True)
+
+
+def classes_of(text: str) -> frozenset[str]:
+    """Return the names of the classes at the top level of a module."""
+    nodes = definitions(_parsed(text)).items()
+    return frozenset(name for name, node in nodes if isinstance(node, ast.ClassDef))
+
+
+def place_of(text: str, line: int) -> Place | None:
+    """Return the function or method that a line lies in; none where it is outside of them."""
+    for place in _places(_parsed(text)):
+        if place.function.lineno <= line <= (place.function.end_lineno or 0):
+            return place
+    return None
+
+
+def feeding(text: str, line: int) -> list[Place]:
+    """Return the functions of the module whose results a line works with, in their order.
+
+    Those that it calls, and those that set the names which it reads, in the same function: for
+    `y + z`, with `y = self.gate(x)` before it, the `forward` of the class that `self.gate` is.
+    """
+    tree, place = _parsed(text), place_of(text, line)
+    if place is None:
+        return []
+    calls = [node.func for node in _values(place.function, line) if isinstance(node, ast.Call)]
+    wanted = {name for func in calls if (name := _run_by(func, place.owner, tree))}
+    return [each for each in _places(tree) if each.names in wanted and each != place]
+
+
+def without_super(text: str) -> list[Place]:
+    """Return each `__init__` of a class with bases that never calls that of a base."""
+    return [
+        place
+        for place in _places(_parsed(text))
+        if place.function.name == "__init__"
+        and place.owner is not None
+        and place.owner.bases
+        and not any(
+            isinstance(node, ast.Attribute) and node.attr == "__init__"
+            for node in ast.walk(place.function)
+        )
+    ]
+
+
+def _parsed(text: str) -> ast.Module:
+    try:
+        return parse_torn(text)
+    except UNPARSABLE:
+        return ast.Module(body=[], type_ignores=[])
+
+
+def _places(tree: ast.Module) -> Iterator[Place]:
+    for node in definitions(tree).values():
+        if isinstance(node, ast.ClassDef):
+            inner = definitions(node).values()
+            yield from (Place(each, node) for each in inner if isinstance(each, Function))
+        else:
+            yield Place(node, None)
+
+
+def _values(function: Function, line: int) -> Iterator[ast.AST]:
+    """Yield what stands in the statement at a line, and in what sets the names that it reads."""
+    statements = [node for node in ast.walk(function) if isinstance(node, ast.stmt)]
+    here = [each for each in statements if each.lineno <= line <= (each.end_lineno or 0)]
+    if not here:
+        return
+    statement = min(here, key=lambda each: (each.end_lineno or 0) - each.lineno)
+    yield from ast.walk(statement)
+    read = _names_in(statement)
+    for each in statements:
+        if not isinstance(each, ast.Assign) or each.lineno >= statement.lineno:
+            continue
+        if _names_in(*each.targets) & read:
+            yield from ast.walk(each.value)
+
+
+def _names_in(*nodes: ast.AST) -> set[str]:
+    found = (inner for node in nodes for inner in ast.walk(node))
+    return {node.id for node in found if isinstance(node, ast.Name)}
+
+
+def _run_by(func: ast.expr, owner: ast.ClassDef | None, tree: ast.Module) -> tuple[str, ...]:
+    """Return the names of the function of this module that a call runs; none where it is not."""
+    known = definitions(tree)
+    match func:
+        case ast.Name(id=name) if isinstance(known.get(name), Function):
+            return (name,)
+        case ast.Name(id=name) if name in known:
+            return ("__init__", name)
+        case ast.Attribute(value=ast.Name(id="self"), attr=attr) if owner is not None:
+            if attr in definitions(owner):
+                return (attr, owner.name)
+            kind = known.get(_made_as(owner, attr))
+            if isinstance(kind, ast.ClassDef):
+                methods = definitions(kind)
+                return next(((name, kind.name) for name in _CALLED if name in methods), ())
+    return ()
+
+
+def _made_as(owner: ast.ClassDef, attr: str) -> str:
+    """Return the class of which a method sets `self.attr`, as far as it stands there."""
+    for node in ast.walk(owner):
+        match node:
+            case ast.Assign(
+                targets=[ast.Attribute(value=ast.Name(id="self"), attr=name)],
+                value=ast.Call(func=ast.Name(id=kind)),
+            ) if name == attr:
+                return kind
+    return ""
+
+
+def names_around(text: str, line: int) -> Sequence[str]:
+    """Return the names of the functions and classes around a line, the innermost first."""
+    return [node.name for node in definitions_around(text, line)]
