@@ -22,6 +22,7 @@ STATS = (PACK / "reference" / "stats.py").read_text()
 REPORT = (PACK / "reference" / "report.py").read_text()
 HALF = STATS.replace("ordered[middle])", "ordered[middle]) + 1").replace("/ 2", "/ 3")  # mean alone
 BROKEN = HALF.replace("if not values:", "if values:")  # neither mean nor median
+FAILING = STATS.replace("middle = len", "middle = length")  # mean alone; its error has a line
 WRONG = HALF.replace("/ len(values)", "/ 2.5")  # neither, and no error
 
 # nearly each test judges code several times: with the sandbox's tests, not on the quick path
@@ -220,33 +221,38 @@ def test_an_error_with_its_line_goes_back_before_another_sample_is_drawn(
     assert "1. Found: " in asked(server, 1)
 
 
-def test_after_two_answers_without_gain_the_step_is_asked_afresh(
+def test_after_two_answers_without_gain_the_function_is_asked_for_anew_and_then_all_of_it(
     shell: Shell, server: FakeEndpoint
 ) -> None:
     edit(shell, "seed: 1}}", "seed: 1}, refine: {turns: 5}}")
-    server.enqueue(*(reply(HALF + "\n# again\n" * number) for number in range(5)), reply(STATS))
+    server.enqueue(*(reply(FAILING + "\n# again\n" * number) for number in range(5)), reply(STATS))
     server.enqueue(reply(REPORT, "report.py"))
 
     run(shell)
 
-    told = ["not as the task asks" in asked(server, number) for number in range(6)]
-    assert told == [False, True, True, False, True, True]
-    warning = "An earlier answer failed. Avoid this:\n\n- "
-    assert warning in asked(server, 3)
-    assert "+ 1" not in asked(server, 3)
-    assert asked(server, 3).partition(warning)[0] in asked(server, 0)
+    openings = ("not as the task asks", "left out of your files", "An earlier answer failed")
+    told = [[words in asked(server, number) for words in openings] for number in range(6)]
+    mend, anew, afresh = ([each == wanted for each in openings] for wanted in openings)
+    assert told == [[False] * 3, mend, mend, anew, afresh, mend]
+    shown = server.requests[3].body["messages"][-2]["content"]
+    assert "def median(values):\n    ...  # left out\n" in shown
+    assert "return sum(values) / len(values)" in shown
+    assert "length(" not in shown
+    assert asked(server, 4).partition("An earlier")[0] in asked(server, 0)
 
 
-def test_a_model_that_sends_the_same_file_again_is_asked_afresh(
+def test_a_model_that_sends_the_same_file_again_is_asked_without_being_shown_it(
     shell: Shell, server: FakeEndpoint
 ) -> None:
     edit(shell, "seed: 1}}", "seed: 1}, refine: {turns: 3}}")
-    server.enqueue(reply(HALF), stream("Mended:\n\n" + fence("stats.py", HALF.rstrip())))
-    server.enqueue(reply(STATS), reply(REPORT, "report.py"))
+    server.enqueue(reply(FAILING), stream("Mended:\n\n" + fence("stats.py", FAILING.rstrip())))
+    right = STATS[STATS.index("def median") :]
+    server.enqueue(reply(right), reply(REPORT, "report.py"))
 
     run(shell)
 
-    assert "An earlier answer failed" in asked(server, 2)
+    assert "left out of your files" in asked(server, 2)
+    assert written(shell).strip() == STATS.strip()
 
 
 def test_a_red_step_stops_the_queue_where_it_is_told_to(shell: Shell, server: FakeEndpoint) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from promptqueue.queue.bullets import bullets, paragraphs
+import pytest
+
+from promptqueue.queue.bullets import bullets, paragraph_of, paragraphs
 
 TEXT = """Do this:
 
@@ -38,8 +40,30 @@ def test_a_paragraph_speaks_of_what_it_begins_with() -> None:
         "`mean(values)` returns it:\n1. sum\n\nClass `Gate`:\n- a\n\n`mean(x)`\n\n`m.py`:\n\nOf `a`"
     )
 
-    assert paragraphs(text) == {
-        "mean": "`mean(values)` returns it:\n1. sum",
-        "Gate": "Class `Gate`:\n- a",
-        "a": "Of `a`",
-    }
+    assert paragraphs(text) == [
+        ("mean", "`mean(values)` returns it:\n1. sum"),
+        ("Gate", "Class `Gate`:\n- a"),
+        ("mean", "`mean(x)`"),
+        ("a", "Of `a`"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (("forward", "Net"), "`forward(x)` of Net:\n1. net"),
+        (("forward", "Gate"), "Class `Gate`:\n1. a gate, of Net"),
+        (("forward", "Other"), "`forward(x)`: any"),
+        (("train", "Net"), "`train()` sets a mode"),
+        (("Net",), ""),
+        (("forward",), "`forward(x)` of Net:\n1. net"),
+    ],
+    ids=" ".join,
+)
+def test_a_method_has_the_paragraph_of_its_own_class(names: tuple[str, ...], said: str) -> None:
+    text = (
+        "`forward(x)` of Net:\n1. net\n\nClass `Gate`:\n1. a gate, of Net\n\n`train()` sets a mode"
+    )
+    if names[-1] == "Other":
+        text += "\n\n`forward(x)`: any"
+    assert paragraph_of(text, names, {"Net", "Gate", "Other"}) == said

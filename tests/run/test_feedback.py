@@ -88,6 +88,26 @@ def test_an_error_is_told_with_what_the_prompt_says_of_its_function() -> None:
     )
 
 
+def test_what_one_class_lacks_is_asked_for_in_the_others_as_well() -> None:
+    classes = [
+        f"class {name}(Module):\n    def __init__(self):\n        self.a = {name.lower()}\n\n"
+        for name in ("One", "Two")
+    ]
+    right = "class Right(Module):\n    def __init__(self):\n        super().__init__()\n"
+    seen = "AttributeError: cannot assign module before Module.__init__() call"
+
+    said = verdict_prompt(
+        [Fault(("x",), (), seen, "m.py:7")], {"m.py": "".join([*classes, right])}, OUTPUTS, PROMPT
+    )
+
+    assert "   The same is missing in One.\n" in said
+    assert "    def __init__(self):  # <-- look here\n        self.a = one\n" in said
+    assert said.endswith(
+        "class Two(Module):\n    <its lines, corrected>\n"
+        "class One(Module):\n    <its lines, corrected>\n```\n"
+    )
+
+
 def test_a_torn_function_is_shown_and_asked_for_alone() -> None:
     torn = TEXT.replace("    a = 1", "    a = {1: }")
     fault = Fault((), (), "SyntaxError: expression expected", "m.py:5")
