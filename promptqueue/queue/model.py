@@ -103,7 +103,7 @@ class Output(Strict):
 class Refine(Strict):
     """How often a step may be asked again when its reply is not usable."""
 
-    turns: Count = Field(5, ge=0, le=20)
+    turns: Count = Field(8, ge=0, le=20)
     """Refinement turns after the first one."""
     samples: Count = Field(1, ge=1, le=100)
     """Independent first answers, of which the verdict chooses; no more of them where all that is

@@ -1,41 +1,46 @@
-"""Asks for the functions at fault once more, out of sight of what they were.
+"""Asks for one function at a time anew: with what the task says of it, and without what it was.
 
-A small model that is shown a wrong line copies it; the same model wrote the rest of the file right.
+A small model that is shown a wrong line copies it, and of a long task it forgets a line here and
+there. Asked for one function of a few lines, with nothing around it but its class, the same model
+writes it as the task says: `prompts/PACKS.md` has the figures.
 """
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from promptqueue.queue.bullets import paragraph_of
+from promptqueue.queue.bullets import bullets, paragraph_of
+from promptqueue.queue.interface import Definition
 from promptqueue.queue.model import Output
+from promptqueue.queue.templates import fenced
 from promptqueue.run.ending import openings_wanted
-from promptqueue.run.feedback import missing_in, once
+from promptqueue.run.feedback import alike, missing_in, once
 from promptqueue.run.hints import undefined_in
 from promptqueue.run.suspects import Place, classes_of, feeding, place_of
-from promptqueue.run.torn import lines_of
-from promptqueue.run.units import opening_of
+from promptqueue.run.torn import lines_of, parse_torn
+from promptqueue.run.units import opening_of, span
 from promptqueue.run.verdict import Fault
 
 _LEFT_OUT = "...  # left out"
+_MOST_BULLETS = 2
+"""Of a function that has no paragraph: more requirements say what it keeps from being measured."""
 
 
-class Anew(NamedTuple):
-    """A turn that asks for functions as if they had not been written yet."""
+class Rewriting(NamedTuple):
+    """A question for one function, in a prompt of its own."""
 
-    files: dict[str, str]
-    """Path to text without the bodies of these functions."""
+    key: tuple[str, ...]
+    """Which function, and what for: a second answer to the same is not worth asking for."""
     prompt: str
 
 
-def anew(
-    faults: Iterable[Fault], texts: Mapping[str, str], outputs: Sequence[Output], prompt: str
-) -> Anew | None:
-    """Return the turn, or nothing where a fault lies in no function of these files.
+def rewritings(
+    faults: Sequence[Fault], texts: Mapping[str, str], outputs: Sequence[Output], prompt: str
+) -> Iterator[Rewriting]:
+    """Yield a question for each function that a fault may lie in, as far as the task speaks of it.
 
-    With the function that an error shows in go those that feed its line: `y + z` fails for the
+    After the function that an error shows in come those that feed its line: `y + z` fails for the
     shape of `y`, and the fault may be where `y` comes from.
 
     Args:
@@ -44,64 +49,74 @@ def anew(
         outputs: the files of the step.
         prompt: of the step.
     """
-    faults = once(faults)
-    places: dict[str, list[Place]] = {}
-    for fault in faults:
-        found = _suspects(fault, texts) if fault.path in {each.path for each in outputs} else []
-        if not found or any(_is_one_line(place) for place in found):
-            return None
-        known = places.setdefault(fault.path, [])
-        known += [place for place in found if place.names not in {each.names for each in known}]
-    if not places:
-        return None
-    files = {path: _without(texts[path], places.get(path, ())) for path in texts}
-    openings = {path: [*_openings(found)] for path, found in places.items()}
-    lines = ["Some functions failed, and are left out of your files:", ""]
-    lines += dict.fromkeys(f"- {fault.seen}" for fault in faults)
-    lines += ["", "Write these functions anew, line by line as the task asks for it:", ""]
-    for path, found in places.items():
-        classes = classes_of(texts[path])
-        said = dict.fromkeys(paragraph_of(prompt, place.names, classes) for place in found)
-        lines += [line for each in said if each for line in (*each.split("\n"), "")]
-    lines += ["Send only these functions, each whole, and the imports they need:", ""]
-    lines += openings_wanted(openings, prompt, missing_in(faults))
-    return Anew(files, "\n".join(lines) + "\n")
+    declared = {each.path for each in outputs}
+    found = once(faults)
+    for fault in [*found, *(each for fault in found for each in alike(fault, texts))]:
+        text = texts.get(fault.path, "")
+        place = place_of(text, fault.line) if fault.path in declared else None
+        if place is None:
+            continue
+        errs = not fault.measured and not undefined_in(fault.seen)
+        fed = feeding(text, fault.line) if errs else []
+        cause = fault.seen if errs else " ".join(fault.requirements)  # figures come of the draw
+        for each in (place, *fed):
+            said = _said_of(each, fault, text, prompt)
+            if said and not _is_one_line(each):
+                if not fed:
+                    said += f"\n\nAn earlier version failed: {fault.seen}"
+                yield Rewriting(
+                    (fault.path, *each.names, cause), _prompt(each, fault, text, said, prompt)
+                )
 
 
-def _suspects(fault: Fault, texts: Mapping[str, str]) -> list[Place]:
-    """Return the functions that a fault may lie in, in the order of the file."""
-    text = texts.get(fault.path, "")
-    place = place_of(text, fault.line)
-    if place is None:
-        return []
-    fed = [] if fault.measured or undefined_in(fault.seen) else feeding(text, fault.line)
-    return sorted([place, *fed], key=lambda each: each.function.lineno)
+def _said_of(place: Place, fault: Fault, text: str, prompt: str) -> str:
+    """Return what the task says of a function, by its name or by the requirements at stake."""
+    if said := paragraph_of(prompt, place.names, classes_of(text)):
+        return said
+    if len(fault.requirements) > _MOST_BULLETS:
+        return ""
+    known = bullets(prompt)
+    return "\n".join(f"- {name}: {known[name]}" for name in fault.requirements if name in known)
+
+
+def _prompt(place: Place, fault: Fault, text: str, said: str, prompt: str) -> str:
+    name = f"`{place.function.name}` of {place.owner.name}" if place.owner else ""
+    name = name or f"`{place.function.name}`"
+    lines = ["## DATA", "", f"Of the file `{fault.path}`:", ""]
+    lines += [fenced(_around(place, text), "python"), "", "## TASK", ""]
+    lines += [f"Write {name}, which is left out here, line by line as it is asked for:", "", said]
+    lines += ["", "## ANSWER FORMAT", "", "Only this function, whole, and no other:", ""]
+    lines += openings_wanted({fault.path: _to_fill(place)}, prompt, missing_in([fault]))
+    return "\n".join(lines) + "\n"
+
+
+def _around(place: Place, text: str) -> str:
+    """Return the file without the body of a function, and without the definitions beside it."""
+    lines, name = lines_of(_without(place, text)), (place.owner or place.function).name
+    shown: list[str] = []
+    for node in parse_torn("\n".join(lines)).body:
+        if not isinstance(node, Definition) or node.name == name:
+            first, last = span(node)
+            shown += [*([""] if isinstance(node, Definition) else []), *lines[first - 1 : last]]
+    return "\n".join(shown).lstrip("\n")
+
+
+def _without(place: Place, text: str) -> str:
+    """Return a file in which the body of a function is left out."""
+    lines = lines_of(text)
+    start, end = place.function.body[0].lineno, place.function.end_lineno or 0
+    line = lines[start - 1]
+    lines[start - 1 : end] = [line[: len(line) - len(line.lstrip())] + _LEFT_OUT]
+    return "\n".join(lines) + "\n"
 
 
 def _is_one_line(place: Place) -> bool:
     return place.function.body[0].lineno == place.function.lineno
 
 
-def _without(text: str, places: Iterable[Place]) -> str:
-    """Return a file in which the bodies of functions are left out."""
-    lines = lines_of(text)
-    for place in sorted(places, key=lambda each: -each.function.lineno):
-        start, end = place.function.body[0].lineno, place.function.end_lineno or 0
-        line = lines[start - 1]
-        indent = line[: len(line) - len(line.lstrip())]
-        lines[start - 1 : end] = [indent + _LEFT_OUT]
-    return "\n".join(lines) + "\n"
-
-
-def _openings(places: Sequence[Place]) -> Iterator[str]:
-    """Yield the signatures of functions, methods within the lines that open their classes."""
-    opened = ""
-    for place in sorted(places, key=lambda each: each.function.lineno):
-        lines = [*opening_of(place.function).split("\n"), "    <its lines>"]
-        if place.owner is None:
-            yield from lines
-            continue
-        if opened != place.owner.name:
-            opened = place.owner.name
-            yield from opening_of(place.owner).split("\n")
-        yield from textwrap.indent("\n".join(lines), "    ").split("\n")
+def _to_fill(place: Place) -> list[str]:
+    """Return the signature with a place for the body, a method within the line of its class."""
+    lines = [*opening_of(place.function).split("\n"), "    <its lines>"]
+    if place.owner is None:
+        return lines
+    return [*opening_of(place.owner).split("\n"), *(f"    {line}" for line in lines)]

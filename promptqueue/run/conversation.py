@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from promptqueue.chat.message import Message, Reply, Request
 from promptqueue.queue.model import Refine, Step, StepResult
 from promptqueue.queue.render import digest_of
-from promptqueue.run.anew import Anew, anew
+from promptqueue.run.anew import Rewriting, rewritings
 from promptqueue.run.archive import Past
 from promptqueue.run.asking import ask
 from promptqueue.run.events import (
@@ -174,25 +174,23 @@ class _Conversation:
         escalates = not draws and bool(rule.escalate) and talk.refined == rule.turns
         if escalates:
             talk.draw = replace(talk.draw, model=rule.escalate)
-        again = self._anew() if stuck and judged and not (draws or escalates) else None
+        talk.stuck |= stuck
+        again = self._rewriting() if talk.stuck and judged and not (draws or escalates) else None
         fresh = draws or escalates or (stuck and again is None)
         told = (self.step.id, talk.turn + 1, reasons, fresh, judged)
         yield self.job.recorder.record(Refining(*told))
         if fresh:  # samples know nothing of each other
             talk.start_afresh(() if draws else self._faults())
         elif again is not None:
-            talk.mend(files_sent(again.files), again.prompt)
+            talk.rewrite(*again)
         else:
             self._talk_on(reply, extraction)
-        talk.rewriting = again is not None
 
-    def _anew(self) -> Anew | None:
-        """Return a turn for the functions at fault alone; if that was tried just now, none."""
-        if self.talk.rewriting:
-            return None
-        texts, faults = self.talk.board.latest(), self._faults()
-        concerned = {path: texts[path] for path in _concerned(self.step, faults)}
-        return anew(faults, concerned, self.step.outputs, self.talk.prompt)
+    def _rewriting(self) -> Rewriting | None:
+        """Return a question for a function at fault that was not asked for anew yet, if any."""
+        texts, talk = self.talk.board.latest(), self.talk
+        found = rewritings(self._faults(), texts, self.step.outputs, talk.prompt)
+        return next((each for each in found if each.key not in talk.rewritten), None)
 
     def _talk_on(self, reply: Reply, extraction: Extraction) -> None:
         """Tell the model what was found, and ask for that to be mended."""

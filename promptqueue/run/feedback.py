@@ -55,7 +55,7 @@ def verdict_prompt(
     left = len(faults) - _MOST_FAULTS
     if left > 0:
         lines += [f"({left} more will be told when these are mended.)"]
-    everywhere = [*shown, *(each for fault in shown for each in _alike(fault, texts))]
+    everywhere = [*shown, *(each for fault in shown for each in alike(fault, texts))]
     lines += ["", *_places(everywhere, texts)]
     lines += ["Mend this, and keep everything else as it is.", ""]
     return "\n".join([*lines, *_wanted(everywhere, texts, outputs, prompt)]) + "\n"
@@ -171,7 +171,7 @@ def _told(
         yield f"{number}. {found}"
     if hint := hint_on(fault, texts):
         yield f"   Hint: {hint}."
-    if also := [names_around(texts[each.path], each.line)[-1] for each in _alike(fault, texts)]:
+    if also := [names_around(texts[each.path], each.line)[-1] for each in alike(fault, texts)]:
         yield f"   The same is missing in {', '.join(also)}."
     if sentence and not fault.measured:
         yield f"   Asked for: {alone}: {sentence}"
@@ -185,7 +185,7 @@ def _told(
         yield from _indented(f"Asked for: {paragraph}")
 
 
-def _alike(fault: Fault, texts: Mapping[str, str]) -> list[Fault]:
+def alike(fault: Fault, texts: Mapping[str, str]) -> list[Fault]:
     """Return what a fault says of one class for the others that lack the same."""
     if not re.search(_NO_SUPER, fault.seen):
         return []

@@ -33,8 +33,10 @@ class Talk:
     """Those of the start that stands: what later steps get as context."""
     usage: Usage = field(default_factory=lambda: Usage(0, 0))
     seconds: float = 0.0
-    rewriting: bool = False
-    """What was asked for last are the functions at fault, out of sight of what they were."""
+    stuck: bool = False
+    """Told what was wrong, the model got no further: since then functions are asked for anew."""
+    rewritten: set[tuple[str, ...]] = field(default_factory=set)
+    """Keys of the functions that were, since the last fresh start."""
     mending: bool = False
     """What was asked for last is to mend the best version; parts of its files will do."""
     unwritten: set[str] = field(default_factory=set)
@@ -51,7 +53,7 @@ class Talk:
     @property
     def told(self) -> bool:
         """Tell whether what was found in a reply is being talked about."""
-        return len(self.messages) > len(self.first)
+        return self.mending or len(self.messages) > len(self.first)
 
     def before(self) -> dict[str, str]:
         """Return the files that the reply changes: a first answer knows nothing of other starts."""
@@ -86,12 +88,21 @@ class Talk:
             self.draw = replace(self.draw, warmth=0)
         self.messages, self.mending = again, True
 
+    def rewrite(self, key: tuple[str, ...], prompt: str) -> None:
+        """Ask for one function anew, in a prompt of its own: nothing said so far goes along."""
+        self.rewritten.add(key)
+        role = tuple(message for message in self.first if message.role == "system")
+        self.draw = replace(self.draw, warmth=0)
+        self.messages, self.mending = (*role, Message("user", prompt)), True
+
     def start_afresh(self, faults: tuple[Fault, ...] = ()) -> None:
         """Ask the prompt again, for another sample; it may warn of what was wrong before."""
         self.starts += 1
         self._draw(self.starts)
         again = Message("user", warned(self.prompt, faults, self.board.latest()))
         self.messages, self.turns, self.mending = (*self.first[:-1], again), [], False
+        self.stuck = False
+        self.rewritten.clear()
 
     def ask_again(self) -> None:
         """Ask for another answer to the same question, a little warmer."""
