@@ -51,22 +51,26 @@ def rewritings(
     """
     declared = {each.path for each in outputs}
     found = once(faults)
-    for fault in [*found, *(each for fault in found for each in alike(fault, texts))]:
-        text = texts.get(fault.path, "")
-        place = place_of(text, fault.line) if fault.path in declared else None
-        if place is None:
-            continue
-        errs = not fault.measured and not undefined_in(fault.seen)
-        fed = feeding(text, fault.line) if errs else []
-        cause = fault.seen if errs else " ".join(fault.requirements)  # figures come of the draw
-        for each in (place, *fed):
-            said = _said_of(each, fault, text, prompt)
-            if said and not _is_one_line(each):
-                if not fed:
-                    said += f"\n\nAn earlier version failed: {fault.seen}"
-                yield Rewriting(
-                    (fault.path, *each.names, cause), _prompt(each, fault, text, said, prompt)
-                )
+    others = [each for fault in found for each in alike(fault, texts)]
+    for fault in [*found, *others]:
+        if fault.path in declared and fault.path in texts:
+            yield from _for_one(fault, texts[fault.path], prompt)
+
+
+def _for_one(fault: Fault, text: str, prompt: str) -> Iterator[Rewriting]:
+    """Yield the questions for one fault, the function that it shows in first."""
+    if (place := place_of(text, fault.line)) is None:
+        return
+    errs = not fault.measured and not undefined_in(fault.seen)
+    fed = feeding(text, fault.line) if errs else []
+    cause = fault.seen if errs else " ".join(fault.requirements)  # figures come of the draw
+    for each in (place, *fed):
+        said = _said_of(each, fault, text, prompt)
+        if said and not _is_one_line(each):
+            if not fed:  # else it may be the fault of another
+                said += f"\n\nAn earlier version failed: {fault.seen}"
+            key = (fault.path, *each.names, cause)
+            yield Rewriting(key, _prompt(each, fault, text, said, prompt))
 
 
 def _said_of(place: Place, fault: Fault, text: str, prompt: str) -> str:

@@ -221,7 +221,7 @@ def test_an_error_with_its_line_goes_back_before_another_sample_is_drawn(
     assert "1. Found: " in asked(server, 1)
 
 
-def test_after_two_answers_without_gain_the_function_is_asked_for_anew_and_then_all_of_it(
+def test_after_two_answers_without_gain_the_function_is_asked_for_alone_and_then_all_anew(
     shell: Shell, server: FakeEndpoint
 ) -> None:
     edit(shell, "seed: 1}}", "seed: 1}, refine: {turns: 5}}")
@@ -230,28 +230,28 @@ def test_after_two_answers_without_gain_the_function_is_asked_for_anew_and_then_
 
     run(shell)
 
-    openings = ("not as the task asks", "left out of your files", "An earlier answer failed")
+    openings = ("not as the task asks", "which is left out here", "An earlier answer failed")
     told = [[words in asked(server, number) for words in openings] for number in range(6)]
-    mend, anew, afresh = ([each == wanted for each in openings] for wanted in openings)
-    assert told == [[False] * 3, mend, mend, anew, afresh, mend]
-    shown = server.requests[3].body["messages"][-2]["content"]
-    assert "def median(values):\n    ...  # left out\n" in shown
-    assert "return sum(values) / len(values)" in shown
-    assert "length(" not in shown
+    mend, alone, afresh = ([each == wanted for each in openings] for wanted in openings)
+    assert told == [[False] * 3, mend, mend, alone, afresh, mend]
     assert asked(server, 4).partition("An earlier")[0] in asked(server, 0)
 
 
-def test_a_model_that_sends_the_same_file_again_is_asked_without_being_shown_it(
+def test_a_model_that_sends_the_same_file_again_is_asked_for_the_function_alone(
     shell: Shell, server: FakeEndpoint
 ) -> None:
     edit(shell, "seed: 1}}", "seed: 1}, refine: {turns: 3}}")
     server.enqueue(reply(FAILING), stream("Mended:\n\n" + fence("stats.py", FAILING.rstrip())))
-    right = STATS[STATS.index("def median") :]
-    server.enqueue(reply(right), reply(REPORT, "report.py"))
+    server.enqueue(reply(STATS[STATS.index("def median") :]), reply(REPORT, "report.py"))
 
     run(shell)
 
-    assert "left out of your files" in asked(server, 2)
+    messages = server.requests[2].body["messages"]
+    assert [message["role"] for message in messages] == ["system", "user"]
+    assert "def median(values):\n    ...  # left out\n```" in messages[1]["content"]
+    assert "length(ordered)" not in messages[1]["content"]
+    assert "def mean" not in messages[1]["content"]
+    assert "- median: median(values) returns the median" in messages[1]["content"]
     assert written(shell).strip() == STATS.strip()
 
 

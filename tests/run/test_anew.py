@@ -1,9 +1,11 @@
-"""A turn that asks for functions again, out of sight of what they were."""
+"""A question for one function, out of sight of what it was."""
 
 from __future__ import annotations
 
+import pytest
+
 from promptqueue.queue.model import Output
-from promptqueue.run.anew import Anew, anew
+from promptqueue.run.anew import rewritings
 from promptqueue.run.verdict import Fault
 
 TEXT = '''import os
@@ -23,12 +25,10 @@ class Gate:
 class Net:
     def __init__(self):
         self.gate = Gate(3)
-        self.other = Gate(4)
 
     def forward(self, x):
         y = self.gate(x)
         z = half(x)
-        w = self.other(x)
         return [a + b for a, b in zip(
             y, z, strict=True)]
 
@@ -44,13 +44,17 @@ PROMPT = """## TASK
 
 Write m.py.
 
+- mean: the arithmetic mean
+- other: something else
+- third: something more
+
 Class `Gate`:
 1. forward returns the first of x
 
 `forward(self, x)` of Net:
 1. it adds
 
-`mean(values)` returns the arithmetic mean
+`half(x)` halves each
 
 ## ANSWER FORMAT
 
@@ -59,83 +63,111 @@ import os
 <all of it>
 ```
 """
-OUTPUTS = [Output(path="m.py")]
+ZIP = Fault(("m",), (), "ValueError: zip() argument 2 is longer", "m.py:22")
+NET = """## DATA
+
+Of the file `m.py`:
+
+```python
+import os
+LIMIT = 3
+
+class Net:
+    def __init__(self):
+        self.gate = Gate(3)
+
+    def forward(self, x):
+        ...  # left out
+```
+
+## TASK
+
+Write `forward` of Net, which is left out here, line by line as it is asked for:
+
+`forward(self, x)` of Net:
+1. it adds
+
+## ANSWER FORMAT
+
+Only this function, whole, and no other:
+
+```python path=m.py
+import os
+class Net:
+    def forward(self, x):
+        <its lines>
+```
+"""
 
 
-def asked(*faults: Fault, text: str = TEXT, prompt: str = PROMPT) -> Anew | None:
-    return anew(faults, {"m.py": text}, OUTPUTS, prompt)
+def asked(*faults: Fault, text: str = TEXT) -> list[str]:
+    found = rewritings(faults, {"m.py": text}, [Output(path="m.py")], PROMPT)
+    return [each.prompt for each in found]
 
 
-def test_a_function_is_left_out_and_asked_for_as_the_prompt_does() -> None:
-    found = asked(Fault(("m",), ("the mean",), "1.5 for [1, 2, 3]", "m.py:32"))
-
-    assert found is not None
-    assert found.files == {
-        "m.py": TEXT.replace(
-            "    total = sum(values)\n    return total / 2\n", "    ...  # left out\n"
-        )
-    }
-    assert found.prompt == (
-        "Some functions failed, and are left out of your files:\n\n"
-        "- 1.5 for [1, 2, 3]\n\n"
-        "Write these functions anew, line by line as the task asks for it:\n\n"
-        "`mean(values)` returns the arithmetic mean\n\n"
-        "Send only these functions, each whole, and the imports they need:\n\n"
-        "```python path=m.py\nimport os\ndef mean(values):\n    <its lines>\n```\n"
-    )
+def written(*faults: Fault, text: str = TEXT) -> list[str]:
+    """Return what each question asks to be written."""
+    lines = [line for prompt in asked(*faults, text=text) for line in prompt.split("\n")]
+    return [line.split(",")[0] for line in lines if line.startswith("Write ")]
 
 
-def test_what_feeds_the_line_that_failed_is_asked_for_with_it() -> None:
+def test_the_function_is_shown_without_its_body_and_asked_for_as_the_prompt_does() -> None:
+    assert asked(ZIP)[0] == NET
+
+
+def test_after_it_come_those_that_feed_the_line() -> None:
     text = TEXT.replace("def half(x): return", "def half(x):\n    return")
-
-    found = asked(Fault(("m",), (), "ValueError: zip() argument 2 is longer", "m.py:24"), text=text)
-
-    assert found is not None
-    assert found.files["m.py"].count("...  # left out") == 3
-    assert "self.size = size" in found.files["m.py"]
-    assert "sum(values)" in found.files["m.py"]
-    assert "Class `Gate`:\n1. forward returns the first of x\n\n`forward(self, x)` of Net:" in (
-        found.prompt
-    )
-    assert found.prompt.endswith(
-        "import os\nclass Gate:\n    def forward(self, x):\n        <its lines>\n"
-        "class Net:\n    def forward(self, x):\n        <its lines>\n"
-        "def half(x):\n    <its lines>\n```\n"
-    )
-
-
-def test_of_what_was_measured_and_of_a_missing_name_only_the_function_is_asked_for() -> None:
-    for fault in (
-        Fault(("m",), ("adds",), "it multiplies", "m.py:24"),
-        Fault(("m",), (), "NameError: name 'z' is not defined", "m.py:24"),
-    ):
-        found = asked(fault)
-        assert found is not None
-        assert found.files["m.py"].count("...  # left out") == 1
-        assert (
-            "    def forward(self, x):\n        ...  # left out\n\n\ndef half"
-            in (found.files["m.py"])
-        )
-
-
-def test_two_methods_of_a_class_are_asked_for_in_one() -> None:
-    faults = [
-        Fault((name,), (f"do {name}",), f"no {name}", f"m.py:{n}")
-        for name, n in (("b", 24), ("a", 16))
+    assert written(ZIP, text=text) == [
+        "Write `forward` of Net",
+        "Write `forward` of Gate",
+        "Write `half`",
     ]
+    assert written(ZIP) == [
+        "Write `forward` of Net",
+        "Write `forward` of Gate",
+    ]  # no body of its own
 
-    found = asked(*faults)
 
-    assert found is not None
-    assert found.prompt.count("class Net:") == 1
-    assert found.prompt.index("def __init__(self):") < found.prompt.index(
-        "def forward(self, x):\n        <"
+@pytest.mark.parametrize(
+    ("asked_for", "seen"),
+    [(("it adds",), "it multiplies"), ((), "NameError: name 'z' is not defined")],
+    ids=["measured", "a name that is missing"],
+)
+def test_nothing_feeds_what_is_clear_and_it_is_told(asked_for: tuple[str, ...], seen: str) -> None:
+    (said,) = asked(Fault(("m",), asked_for, seen, "m.py:22"))
+    assert f"1. it adds\n\nAn earlier version failed: {seen}\n\n## ANSWER" in said
+
+
+def test_a_function_without_a_paragraph_is_asked_for_by_its_requirements() -> None:
+    (said,) = asked(Fault(("mean",), ("the arithmetic mean",), "1.5", "m.py:30"))
+    assert "asked for:\n\n- mean: the arithmetic mean\n\nAn earlier version failed: 1.5\n" in said
+    assert "import os\ndef mean(values):\n    <its lines>\n```\n" in said
+    assert asked(Fault(("mean", "other", "third"), (), "ValueError: odd", "m.py:30")) == []
+
+
+def test_what_one_class_lacks_is_asked_for_in_the_others_as_well() -> None:
+    lines = ["", "class Gate(M):", "    def __init__(self):", "        self.a = 1"]
+    text = "\n".join([*lines, *(line.replace("Gate", "Net") for line in lines), ""])
+    fault = Fault(("m",), (), "cannot assign module before Module.__init__() call", "m.py:8")
+    found = list(
+        rewritings([fault], {"m.py": text}, [Output(path="m.py")], f"{PROMPT}\n\n`Net`: a\n")
     )
+    assert [each.key[1:3] for each in found] == [("__init__", "Net"), ("__init__", "Gate")]
 
 
-def test_there_is_none_where_a_fault_lies_in_no_function_of_these_files() -> None:
-    located = Fault(("m",), ("the mean",), "1.5", "m.py:32")
-    for at in ("m.py:3", "", "other.py:3", "m.py", "m.py:28"):  # a constant ... one line
-        assert asked(located, Fault(("n",), (), "ValueError: odd", at)) is None
-    assert asked() is None
-    assert asked(located, text="def mean(:\n") is None
+def test_a_figure_makes_no_other_question() -> None:
+    faults = [Fault(("mean",), ("the mean",), seen, "m.py:30") for seen in ("1.5", "2.5")]
+    keys = [
+        [each.key for each in rewritings([fault], {"m.py": TEXT}, [Output(path="m.py")], PROMPT)]
+        for fault in faults
+    ]
+    assert keys[0] == keys[1] != []
+
+
+@pytest.mark.parametrize("at", ["m.py:3", "", "other.py:3", "m.py", "m.py:25"])
+def test_there_is_none_for_a_fault_that_lies_in_no_function_with_a_body(at: str) -> None:
+    assert asked(Fault(("mean",), ("the mean",), "1.5", at)) == []
+
+
+def test_there_is_none_where_the_file_does_not_parse() -> None:
+    assert asked(ZIP, text="x = = 1\n" + TEXT) == []
