@@ -118,7 +118,7 @@ def test_what_is_left_out_has_defaults(load):
 
     assert (queue.role, queue.reference, queue.endpoint, queue.inputs) == (None, None, None, {})
     assert queue.limits.model_dump() == {"calls": None, "tokens": None, "wall": None, "usd": None}
-    assert queue.refine_of(queue.steps[0]) == Refine(turns=3, samples=1)
+    assert queue.refine_of(queue.steps[0]) == Refine(turns=8, samples=1)
     assert queue.context_of(queue.steps[1]) == (ContextEntry(step="a"),)
 
 
