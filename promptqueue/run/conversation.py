@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from promptqueue.chat.message import Message, Reply, Request
-from promptqueue.queue.model import Refine, Step, StepResult
+from promptqueue.queue.model import Step, StepResult
 from promptqueue.queue.render import digest_of
 from promptqueue.run.anew import Rewriting, rewritings
 from promptqueue.run.archive import Past
@@ -23,8 +23,9 @@ from promptqueue.run.events import (
 from promptqueue.run.extract import Extraction, Issue, as_wanted, extract_modules
 from promptqueue.run.feedback import files_sent, unmarked, verdict_prompt
 from promptqueue.run.job import Job
-from promptqueue.run.judging import conclude, mendable, met_before, weigh
+from promptqueue.run.judging import conclude, met_before, weigh
 from promptqueue.run.refine import Board, change_prompt, refinement_prompt
+from promptqueue.run.remaining import Remaining
 from promptqueue.run.steering import Decision, Review
 from promptqueue.run.stored import StoredFiles, StoredTurns
 from promptqueue.run.talk import Talk
@@ -44,7 +45,7 @@ def run_step(
     board = Board(step.outputs, earlier, met_before(job, step), job.judged)
     key = job.request(step, first).key()
     talk, past = Talk(first, first, board), job.past_of(number, key)
-    yield from _Conversation(job, step, talk, past).hold()
+    yield from _Conversation(job, step, talk, past, Remaining(job, step, talk)).hold()
     if step.id not in job.incomplete:
         job.archive.add(key, job.recorder.directory.id)
 
@@ -58,6 +59,7 @@ class _Conversation:
     talk: Talk
     past: Past | None
     """The earlier run that may answer for the step."""
+    left: Remaining
 
     def hold(self) -> Iterator[Event]:
         """Go from turn to turn, and leave what came of them."""
@@ -130,15 +132,15 @@ class _Conversation:
         decision = job.decision(key, self.past)
         if decision is None and job.steer is not None:
             texts = {path: module.text for path, module in extraction.modules.items()}
-            prompt, issues = talk.messages[-1].content, self._reasons(extraction)
+            prompt, issues = talk.messages[-1].content, self.left.reasons(extraction)
             decision = job.steer(Review(step.id, talk.turn, prompt, reply, texts, issues))
         if decision is None:
-            return Decision("refine" if self._is_open() and self._may_go_on() else "accept")
+            return Decision("refine" if self.left.is_open() and self.left.may_go_on() else "accept")
         if key not in job.ledger.decisions:
             text = job.recorder.directory.keep(decision.text) if decision.text else ""
             job.ledger.decisions[key] = (decision.action, text)
             yield job.recorder.record(StepSteered(step.id, talk.turn, key, decision.action, text))
-        if decision.action == "refine" and not self._is_open():
+        if decision.action == "refine" and not self.left.is_open():
             return Decision("accept")
         return decision
 
@@ -164,9 +166,9 @@ class _Conversation:
         talk.start_afresh()
 
     def _refine(self, reply: Reply, extraction: Extraction) -> Iterator[Event]:
-        talk, board, rule = self.talk, self.talk.board, self._rule
-        reasons, judged = self._reasons(extraction), not board.open_paths()
-        stuck, draws = board.starts_afresh(reply.text, told=talk.told), self._draws()
+        talk, board, rule = self.talk, self.talk.board, self.left.rule
+        reasons, judged = self.left.reasons(extraction), not board.open_paths()
+        stuck, draws = board.starts_afresh(reply.text, told=talk.told), self.left.draws()
         if draws:
             talk.drawn += 1
         else:
@@ -180,7 +182,7 @@ class _Conversation:
         told = (self.step.id, talk.turn + 1, reasons, fresh, judged)
         yield self.job.recorder.record(Refining(*told))
         if fresh:  # samples know nothing of each other
-            talk.start_afresh(() if draws else self._faults())
+            talk.start_afresh(() if draws else self.left.faults())
         elif again is not None:
             talk.rewrite(*again)
         else:
@@ -189,7 +191,7 @@ class _Conversation:
     def _rewriting(self) -> Rewriting | None:
         """Return a question for a function at fault that was not asked for anew yet, if any."""
         texts, talk = self.talk.board.latest(), self.talk
-        found = rewritings(self._faults(), texts, self.step.outputs, talk.prompt)
+        found = rewritings(self.left.faults(), texts, self.step.outputs, talk.prompt)
         return next((each for each in found if each.key not in talk.rewritten), None)
 
     def _talk_on(self, reply: Reply, extraction: Extraction) -> None:
@@ -197,60 +199,20 @@ class _Conversation:
         step, talk, board = self.step, self.talk, self.talk.board
         torn, judged = board.torn(), not board.open_paths()
         if torn or (board.standing is not None and judged):
-            texts, faults = board.latest(), torn or self._faults()
+            texts, faults = board.latest(), torn or self.left.faults()
             files = files_sent({path: texts[path] for path in _concerned(step, faults)})
             wanted = verdict_prompt(faults, texts, step.outputs, talk.prompt, judged=judged)
             talk.mend(files, wanted)
             return
         known, open_paths = board.earlier, board.open_paths()
         outputs = [each for each in as_wanted(step.outputs, known) if each.path in open_paths]
-        issues = self._open_issues(extraction)
+        issues = self.left.issues(extraction)
         talk.answer_with(reply, refinement_prompt(issues, outputs, talk.prompt))
-
-    @property
-    def _rule(self) -> Refine:
-        return self.job.loaded.queue.refine_of(self.step)
-
-    def _is_open(self) -> bool:
-        """Tell whether something is left to mend that the model may be told of."""
-        return bool(self.talk.board.open_paths() or self._faults())
-
-    def _faults(self) -> tuple[Fault, ...]:
-        """Return what keeps the best version so far from being green, and can be mended here."""
-        board = self.talk.board
-        if board.standing is None:
-            return ()
-        return mendable(self.job, self.step, board.standing.judgement.faults, board.latest())
-
-    def _may_go_on(self) -> bool:
-        return self.talk.refined < self._rule.turns or self._draws()
-
-    def _draws(self) -> bool:
-        """Tell whether another first answer is wanted; where nothing judges, one is all.
-
-        What is clear to mend is told at once: to draw again is for what was measured.
-        """
-        talk = self.talk
-        judged = self.job.judged or talk.board.standing is not None
-        more = not talk.refined and talk.drawn < self._rule.samples
-        wanted = judged and bool(self.step.checks) and more
-        faults = self._faults()
-        return wanted and not (faults and all(fault.clear for fault in faults))
-
-    def _reasons(self, extraction: Extraction) -> tuple[str, ...]:
-        """Return what is not as it should be, in one line each."""
-        if self.talk.board.open_paths() or self.talk.board.standing is None:
-            return tuple(issue.message for issue in self._open_issues(extraction))
-        return tuple(fault.told() for fault in self._faults())
-
-    def _open_issues(self, extraction: Extraction) -> tuple[Issue, ...]:
-        board = self.talk.board
-        return board.open_issues(extraction) if board.open_paths() else ()
 
     def _others_faults(self) -> Iterator[Event]:
         """Say why a red step was not asked again, where the files of others are at fault."""
         step, standing = self.step, self.talk.board.standing
-        left = standing.judgement.faults if standing and not self._is_open() else ()
+        left = standing.judgement.faults if standing and not self.left.is_open() else ()
         if left:
             paths = dict.fromkeys(f.path for f in left if f.path and f.path not in step.paths())
             fails = f"it fails in {', '.join(paths)}, which is red itself" if paths else ""
@@ -276,7 +238,7 @@ class _Conversation:
         complete = talk.board.complete() and not talk.skipped
         if not complete:
             job.incomplete.append(step.id)
-        issues = tuple(_named(issue, step) for issue in self._open_issues(latest))
+        issues = tuple(_named(issue, step) for issue in self.left.issues(latest))
         yield job.recorder.record(
             StepFinished(
                 step=step.id,
