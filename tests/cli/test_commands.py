@@ -226,7 +226,7 @@ def test_a_fault_of_ours_is_told_in_a_line_and_kept_in_a_file(
     shell: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(shell.folder))
-    monkeypatch.setattr("promptqueue.queue.load.queue_schema", lambda: 1 // 0)
+    monkeypatch.setattr("promptqueue.queue.schema.queue_schema", lambda: 1 // 0)
     done = shell.run("schema")
 
     (report,) = shell.folder.glob("promptqueue-*.txt")
