@@ -33,6 +33,8 @@ class Rewriting(NamedTuple):
     key: tuple[str, ...]
     """Which function, and what for: a second answer to the same is not worth asking for."""
     prompt: str
+    spoken_of: bool
+    """The task has a paragraph on it, and so says all of it."""
 
 
 def rewritings(
@@ -65,18 +67,17 @@ def _for_one(fault: Fault, text: str, prompt: str) -> Iterator[Rewriting]:
     fed = feeding(text, fault.line) if errs else []
     cause = fault.seen if errs else " ".join(fault.requirements)  # figures come of the draw
     for each in (place, *fed):
-        said = _said_of(each, fault, text, prompt)
+        paragraph = paragraph_of(prompt, each.names, classes_of(text))
+        said = paragraph or _bullets_of(fault, prompt)
         if said and not _is_one_line(each):
             if not fed:  # else it may be the fault of another
                 said += f"\n\nAn earlier version failed: {fault.seen}"
-            key = (fault.path, *each.names, cause)
-            yield Rewriting(key, _prompt(each, fault, text, said, prompt))
+            key, asked = (fault.path, *each.names, cause), _prompt(each, fault, text, said, prompt)
+            yield Rewriting(key, asked, bool(paragraph))
 
 
-def _said_of(place: Place, fault: Fault, text: str, prompt: str) -> str:
-    """Return what the task says of a function, by its name or by the requirements at stake."""
-    if said := paragraph_of(prompt, place.names, classes_of(text)):
-        return said
+def _bullets_of(fault: Fault, prompt: str) -> str:
+    """Return what the task says of the requirements at stake, if they are few."""
     if len(fault.requirements) > _MOST_BULLETS:
         return ""
     known = bullets(prompt)

@@ -168,7 +168,7 @@ class _Conversation:
     def _refine(self, reply: Reply, extraction: Extraction) -> Iterator[Event]:
         talk, board, rule = self.talk, self.talk.board, self.left.rule
         reasons, judged = self.left.reasons(extraction), not board.open_paths()
-        stuck, draws = board.starts_afresh(reply.text, told=talk.told), self.left.draws()
+        stuck, draws = self._is_stuck(reply), self.left.draws()
         if draws:
             talk.drawn += 1
         else:
@@ -177,22 +177,36 @@ class _Conversation:
         if escalates:
             talk.draw = replace(talk.draw, model=rule.escalate)
         talk.stuck |= stuck
-        again = self._rewriting() if talk.stuck and judged and not (draws or escalates) else None
+        again = self._rewriting() if judged and not (draws or escalates) else None
         fresh = draws or escalates or (stuck and again is None)
         told = (self.step.id, talk.turn + 1, reasons, fresh, judged)
         yield self.job.recorder.record(Refining(*told))
         if fresh:  # samples know nothing of each other
             talk.start_afresh(() if draws else self.left.faults())
         elif again is not None:
-            talk.rewrite(*again)
+            talk.rewrite(again.key, again.prompt)
         else:
             self._talk_on(reply, extraction)
 
+    def _is_stuck(self, reply: Reply) -> bool:
+        """Tell whether the model was told what is wrong, and got no further."""
+        talk = self.talk
+        stuck = talk.board.starts_afresh(reply.text, told=talk.told)
+        if talk.alone:  # it was told nothing, and the fault may lie in another function
+            talk.board.stale, talk.alone = 0, False
+            return False
+        return stuck
+
     def _rewriting(self) -> Rewriting | None:
-        """Return a question for a function at fault that was not asked for anew yet, if any."""
-        texts, talk = self.talk.board.latest(), self.talk
-        found = rewritings(self.left.faults(), texts, self.step.outputs, talk.prompt)
-        return next((each for each in found if each.key not in talk.rewritten), None)
+        """Return a question for a function at fault that was not asked for alone yet, if any.
+
+        At first for those that the task says all of: less is sent, and less can be forgotten.
+        """
+        talk, texts = self.talk, self.talk.board.latest()
+        for each in rewritings(self.left.faults(), texts, self.step.outputs, talk.prompt):
+            if each.key not in talk.rewritten and (talk.stuck or each.spoken_of):
+                return each
+        return None
 
     def _talk_on(self, reply: Reply, extraction: Extraction) -> None:
         """Tell the model what was found, and ask for that to be mended."""

@@ -60,7 +60,7 @@ def feeding(text: str, line: int) -> list[Place]:
     if place is None:
         return []
     calls = [node.func for node in _values(place.function, line) if isinstance(node, ast.Call)]
-    wanted = {name for func in calls if (name := _run_by(func, place.owner, tree))}
+    wanted = {name for func in calls for name in _run_by(func, place, tree)}
     return [each for each in _places(tree) if each.names in wanted and each != place]
 
 
@@ -116,34 +116,61 @@ def _names_in(*nodes: ast.AST) -> set[str]:
     return {node.id for node in found if isinstance(node, ast.Name)}
 
 
-def _run_by(func: ast.expr, owner: ast.ClassDef | None, tree: ast.Module) -> tuple[str, ...]:
-    """Return the names of the function of this module that a call runs; none where it is not."""
+def _run_by(func: ast.expr, place: Place, tree: ast.Module) -> Iterator[tuple[str, ...]]:
+    """Yield the names of the functions of this module that a call in a function runs."""
     known = definitions(tree)
     match func:
         case ast.Name(id=name) if isinstance(known.get(name), Function):
-            return (name,)
+            yield (name,)
         case ast.Name(id=name) if name in known:
-            return ("__init__", name)
-        case ast.Attribute(value=ast.Name(id="self"), attr=attr) if owner is not None:
-            if attr in definitions(owner):
-                return (attr, owner.name)
-            kind = known.get(_made_as(owner, attr))
-            if isinstance(kind, ast.ClassDef):
-                methods = definitions(kind)
-                return next(((name, kind.name) for name in _CALLED if name in methods), ())
-    return ()
+            yield ("__init__", name)
+        case ast.Name(id=name):
+            made = [*_given_as(name, place.function, tree), *_taken_from(name, place)]
+            for kind in made:
+                yield from _called(kind, tree)
+        case ast.Attribute(value=ast.Name(id="self"), attr=attr) if place.owner is not None:
+            if attr in definitions(place.owner):
+                yield (attr, place.owner.name)
+            for kind in _made_as(f"self.{attr}", place.owner):
+                yield from _called(kind, tree)
 
 
-def _made_as(owner: ast.ClassDef, attr: str) -> str:
-    """Return the class of which a method sets `self.attr`, as far as it stands there."""
-    for node in ast.walk(owner):
+def _called(kind: str, tree: ast.Module) -> Iterator[tuple[str, ...]]:
+    """Yield what calling an object of a class of this module runs."""
+    node = definitions(tree).get(kind)
+    if isinstance(node, ast.ClassDef):
+        yield from [(name, kind) for name in _CALLED if name in definitions(node)][:1]
+
+
+def _given_as(name: str, function: Function, tree: ast.Module) -> Iterator[str]:
+    """Yield the classes of what other functions of the module pass for an argument."""
+    names = [each.arg for each in (*function.args.posonlyargs, *function.args.args)]
+    if name not in names:
+        return
+    for place in _places(tree):
+        for call in ast.walk(place.function):
+            match call:
+                case ast.Call(func=ast.Name(id=called)) if called == function.name:
+                    given = dict(zip(names, call.args, strict=False))
+                    given |= {each.arg: each.value for each in call.keywords if each.arg}
+                    if name in given:
+                        yield from _made_as(ast.unparse(given[name]), place.function)
+
+
+def _taken_from(name: str, place: Place) -> Iterator[str]:
+    """Yield the classes of what a loop takes one by one, as `for block in self.blocks` does."""
+    for node in ast.walk(place.function):
         match node:
-            case ast.Assign(
-                targets=[ast.Attribute(value=ast.Name(id="self"), attr=name)],
-                value=ast.Call(func=ast.Name(id=kind)),
-            ) if name == attr:
-                return kind
-    return ""
+            case ast.For(target=ast.Name(id=taken), iter=source) if taken == name:
+                yield from _made_as(ast.unparse(source), place.owner or place.function)
+
+
+def _made_as(name: str, scope: ast.AST) -> Iterator[str]:
+    """Yield the classes that a name, such as `self.gate`, is set to objects of, be it in a list."""
+    for node in ast.walk(scope):
+        if isinstance(node, ast.Assign) and name in map(ast.unparse, node.targets):
+            calls = (each for each in ast.walk(node.value) if isinstance(each, ast.Call))
+            yield from (call.func.id for call in calls if isinstance(call.func, ast.Name))
 
 
 def names_around(text: str, line: int) -> Sequence[str]:

@@ -34,7 +34,9 @@ class Talk:
     usage: Usage = field(default_factory=lambda: Usage(0, 0))
     seconds: float = 0.0
     stuck: bool = False
-    """Told what was wrong, the model got no further: since then functions are asked for anew."""
+    """Told what was wrong, the model got no further."""
+    alone: bool = False
+    """What was asked for last is one function, in a prompt of its own."""
     rewritten: set[tuple[str, ...]] = field(default_factory=set)
     """Keys of the functions that were, since the last fresh start."""
     mending: bool = False
@@ -93,7 +95,7 @@ class Talk:
         self.rewritten.add(key)
         role = tuple(message for message in self.first if message.role == "system")
         self.draw = replace(self.draw, warmth=0)
-        self.messages, self.mending = (*role, Message("user", prompt)), True
+        self.messages, self.mending, self.alone = (*role, Message("user", prompt)), True, True
 
     def start_afresh(self, faults: tuple[Fault, ...] = ()) -> None:
         """Ask the prompt again, for another sample; it may warn of what was wrong before."""

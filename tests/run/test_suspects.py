@@ -35,6 +35,18 @@ TEXT = textwrap.dedent(
                 return d
             return str(x) + made
 
+        def loop(self, x):
+            for part in self.parts:
+                x = part(x)
+            return x
+
+    def given(x, part, other=None):
+        return part(x) + other(x)
+
+    def giving(x):
+        part = Part(5)
+        return given(x, part, other=Whole())
+
     def helper(x):
         def inner(y):
             return y
@@ -54,6 +66,8 @@ def line(words: str) -> int:
         ("return d", set()),  # what a name was before it was another is too far away
         ("self.part(x)", {("__call__", "Part")}),
         ("+ made", {("__init__", "Part")}),
+        ("x = part(x)", {("__call__", "Part")}),  # of a list, in a loop
+        ("+ other(x)", {("__call__", "Part")}),  # an argument; Whole has none of its own
         ("return y", set()),
         ("self.n = n", set()),
         ("class Part", set()),
