@@ -28,9 +28,11 @@ def bullets(text: str) -> dict[str, str]:
 def paragraphs(text: str) -> list[tuple[str, str]]:
     """Return what is said of functions and classes: name and the paragraph that opens with it.
 
-    It opens with the name in backticks, or with one word before: ``Class `Gate`:``.
+    It opens with the name in backticks, or with one word before: ``Class `Gate`:``. After the
+    paragraphs come the bullets whose text opens so: ``- loss: class `Loss`: …``.
     """
     found = [paragraph.strip() for paragraph in re.split(r"\n\s*\n", text)]
+    found += bullets(text).values()
     return [(match[1], each) for each in found if (match := _SPEAKS_OF.match(each))]
 
 

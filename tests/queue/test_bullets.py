@@ -40,11 +40,14 @@ def test_a_paragraph_speaks_of_what_it_begins_with() -> None:
         "`mean(values)` returns it:\n1. sum\n\nClass `Gate`:\n- a\n\n`mean(x)`\n\n`m.py`:\n\nOf `a`"
     )
 
+    text += "\n\n- loss: class `Loss`, a number\n  1. sum\n- odd: the `Loss`\n"
     assert paragraphs(text) == [
         ("mean", "`mean(values)` returns it:\n1. sum"),
         ("Gate", "Class `Gate`:\n- a"),
         ("mean", "`mean(x)`"),
         ("a", "Of `a`"),
+        ("Loss", "class `Loss`, a number\n  1. sum"),
+        ("Loss", "the `Loss`"),
     ]
 
 
