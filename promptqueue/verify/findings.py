@@ -23,8 +23,9 @@ CANDIDATE = pytest.StashKey[Candidate]()
 COPY = pytest.StashKey[Copy]()
 _WAITING = pytest.StashKey[dict[str, pytest.Item]]()
 """Of the configuration: the tests that have not run yet."""
-_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
-"""Differs from run to run; the same code and seed give the same report."""
+_VARYING = re.compile(r" at 0x[0-9a-f]+|(?<=\btmp)[a-z0-9_]{8}\b")
+"""Addresses and names of temporary files differ from run to run; the same code and seed give the
+same report, and one cause the same words."""
 _FRAME = re.compile(
     r'^ +File "(?P<file>[^"\n]+)", line (?P<line>\d{1,6})\b', re.MULTILINE | re.ASCII
 )
@@ -87,8 +88,8 @@ def _check(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestRe
     at = error.at or error.about if isinstance(error, CandidateError) else ""
     if outcome == "failed" and not unanswered:  # where no answer came, nobody knows the line
         at = _place(item, reached)
-    evidence = one_line(_ADDRESS.sub("", next(iter(notes), "")), _EVIDENCE_CAP)
-    detail = "" if unanswered else _plain_lines(_ADDRESS.sub("", report.longreprtext))
+    evidence = one_line(_VARYING.sub("", next(iter(notes), "")), _EVIDENCE_CAP)
+    detail = "" if unanswered else _plain_lines(_VARYING.sub("", report.longreprtext))
     told_lines = tuple(
         f"{one_line(path)}:{ranges(lines)}" for path, lines in sorted(reached.items())
     )
