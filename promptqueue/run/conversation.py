@@ -194,7 +194,7 @@ class _Conversation:
         stuck = talk.board.starts_afresh(reply.text, told=talk.told)
         if talk.alone:  # it was told nothing, and the fault may lie in another function
             talk.board.stale, talk.alone = 0, False
-            return False
+            return talk.stuck
         return stuck
 
     def _rewriting(self) -> Rewriting | None:

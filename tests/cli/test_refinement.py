@@ -279,6 +279,7 @@ def test_another_model_gets_the_last_turn(shell: Shell, server: FakeEndpoint) ->
 def test_a_model_that_repeats_itself_for_ever_comes_to_an_end(
     shell: Shell, server: FakeEndpoint
 ) -> None:
+    edit(shell, "seed: 1}}", "seed: 1}, refine: {turns: 3}}")
     server.enqueue(*[reply(HALF)] * 4, *[reply(REPORT, "report.py")] * 4)
 
     said = run(shell, code=100)
