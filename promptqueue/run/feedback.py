@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from promptqueue.queue.bullets import bullets, paragraph_of
-from promptqueue.queue.interface import Function
 from promptqueue.queue.model import Output
 from promptqueue.queue.templates import fenced
 from promptqueue.run.ending import files_wanted, inserted, parts_wanted
@@ -94,7 +93,7 @@ def _warning(fault: Fault, texts: Mapping[str, str]) -> str:
     lines = texts.get(fault.path, "").split("\n")
     known = not fault.measured and 0 < fault.line <= len(lines)
     line = lines[fault.line - 1].strip() if known else ""
-    hint = hint_on(fault, texts)
+    hint = _hint(fault, texts)
     return f"- {f'`{line}` failed: ' if line else ''}{fault.seen}{f' ({hint})' if hint else ''}"
 
 
@@ -169,7 +168,7 @@ def _told(
         yield f"   {found}"
     else:
         yield f"{number}. {found}"
-    if hint := hint_on(fault, texts):
+    if hint := _hint(fault, texts):
         yield f"   Hint: {hint}."
     if also := [names_around(texts[each.path], each.line)[-1] for each in alike(fault, texts)]:
         yield f"   The same is missing in {', '.join(also)}."
@@ -190,12 +189,8 @@ def alike(fault: Fault, texts: Mapping[str, str]) -> list[Fault]:
     if not re.search(_NO_SUPER, fault.seen):
         return []
     places = without_super(texts.get(fault.path, ""))
-    lines = [place.function.lineno for place in places if not _holds(place.function, fault.line)]
+    lines = [place.function.lineno for place in places if not place.holds(fault.line)]
     return [replace(fault, requirements=(), asked=(), at=f"{fault.path}:{n}") for n in lines]
-
-
-def _holds(function: Function, line: int) -> bool:
-    return function.lineno <= line <= (function.end_lineno or 0)
 
 
 def _indented(text: str) -> Iterator[str]:
@@ -227,7 +222,7 @@ def _around(text: str, line: int) -> tuple[int, int]:
     return line, line
 
 
-def hint_on(fault: Fault, texts: Mapping[str, str]) -> str:
+def _hint(fault: Fault, texts: Mapping[str, str]) -> str:
     """Return what usually mends a fault, by its words and the function down to its line."""
     text = texts.get(fault.path, "")
     first, _ = _around(text, fault.line)

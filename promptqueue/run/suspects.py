@@ -25,6 +25,10 @@ class Place(NamedTuple):
         """Return its name and that of its class, the innermost first."""
         return (self.function.name, *([self.owner.name] if self.owner else []))
 
+    def holds(self, line: int) -> bool:
+        """Tell whether a line is one of the function's."""
+        return self.function.lineno <= line <= (self.function.end_lineno or 0)
+
 
 def definitions_around(text: str, line: int) -> list[Definition]:
     """Return the functions and classes around a line, the innermost first."""
@@ -36,6 +40,11 @@ def definitions_around(text: str, line: int) -> list[Definition]:
     return sorted(found, key=lambda node: node.lineno, reverse=True)
 
 
+def names_around(text: str, line: int) -> Sequence[str]:
+    """Return the names of the functions and classes around a line, the innermost first."""
+    return [node.name for node in definitions_around(text, line)]
+
+
 def classes_of(text: str) -> frozenset[str]:
     """Return the names of the classes at the top level of a module."""
     nodes = definitions(_parsed(text)).items()
@@ -44,10 +53,7 @@ def classes_of(text: str) -> frozenset[str]:
 
 def place_of(text: str, line: int) -> Place | None:
     """Return the function or method that a line lies in; none where it is outside of them."""
-    for place in _places(_parsed(text)):
-        if place.function.lineno <= line <= (place.function.end_lineno or 0):
-            return place
-    return None
+    return next((place for place in _places(_parsed(text)) if place.holds(line)), None)
 
 
 def feeding(text: str, line: int) -> list[Place]:
@@ -171,8 +177,3 @@ def _made_as(name: str, scope: ast.AST) -> Iterator[str]:
         if isinstance(node, ast.Assign) and name in map(ast.unparse, node.targets):
             calls = (each for each in ast.walk(node.value) if isinstance(each, ast.Call))
             yield from (call.func.id for call in calls if isinstance(call.func, ast.Name))
-
-
-def names_around(text: str, line: int) -> Sequence[str]:
-    """Return the names of the functions and classes around a line, the innermost first."""
-    return [node.name for node in definitions_around(text, line)]

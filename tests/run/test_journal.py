@@ -164,15 +164,16 @@ def test_a_disk_without_any_space_is_an_error_that_tells_how_to_go_on(
     run.close()
 
 
+def no_space(fd: int) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
 def test_a_run_that_cannot_start_leaves_nothing_that_hides_the_one_before(
     run: RunDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run.close()
 
-    def full(fd: int) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", no_space)
     with pytest.raises(StorageError, match="--runs DIR"):
         create_run(run.path.parent, "tiny", {})
     assert [path.name for path in run.path.parent.glob("2*")] == [run.id]
@@ -232,10 +233,7 @@ def test_a_run_that_could_not_be_opened_is_not_at_work(
 ) -> None:
     run.close()
 
-    def full(fd: int) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", no_space)
     with pytest.raises(StorageError, match="no space for a run"):
         RunDirectory(run.path, write=True)
     monkeypatch.undo()
