@@ -108,6 +108,7 @@ def test_a_judge_in_the_same_process_is_fooled(tmp_path: Path, name: str, fooled
     """The control: without the split each of these would do, and WRONG alone would not."""
     (tmp_path / "stats.py").write_text(filled(FOOLING[name][0]) if name else WRONG)
     (tmp_path / "test_stats.py").write_text(NAIVE)
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")  # not that of a folder above
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_stats.py"]
 
     env = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
