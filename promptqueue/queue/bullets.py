@@ -7,6 +7,14 @@ from collections.abc import Collection, Sequence
 
 _BULLET = re.compile(r"\s*[-*]\s*(\w[\w-]*):\s*(.+)")
 _SPEAKS_OF = re.compile(r"(?:\w+ )?`(\w+)[`(]")
+_QUOTED = re.compile(r"`[^`]*`")
+_CODE = re.compile(
+    r"""(?<=[\w\])]\.)[^\W\d]\w*  # what follows a dot: loss.item
+    | \b[^\W\d]\w*(?=\(|=(?!=))  # what is called, and what is given by keyword
+    | \b[^\W\d]\w*(?:_\w+|[a-z][A-Z]\w*|[A-Za-z]\d\w*)  # snake_case, CamelCase, layer4
+    """,
+    re.VERBOSE,
+)
 
 
 def bullets(text: str) -> dict[str, str]:
@@ -57,6 +65,22 @@ def paragraph_of(text: str, names: Sequence[str], classes: Collection[str] = ())
         if others:
             return others[0]
     return ""
+
+
+def spoken_of(paragraph: str) -> str:
+    """Return the name of the function or class that a paragraph opens with; none without one."""
+    match = _SPEAKS_OF.match(paragraph)
+    return match[1] if match else ""
+
+
+def names_in(paragraph: str) -> frozenset[str]:
+    """Return the names that a paragraph writes as code, its bullets aside.
+
+    They are in backticks, or look like code: `loss.item`, `zip(`, `bias=`, `batch_size`.
+    """
+    text = "\n".join(line for line in paragraph.split("\n") if not _BULLET.match(line))
+    quoted = (re.findall(r"[^\W\d]\w*", each) for each in _QUOTED.findall(text))
+    return frozenset([*_CODE.findall(text), *(name for names in quoted for name in names)])
 
 
 def without_bullet(text: str, name: str) -> str:

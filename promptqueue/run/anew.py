@@ -7,7 +7,9 @@ writes it as the task says: `prompts/PACKS.md` has the figures.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from enum import IntEnum
 from typing import NamedTuple
 
 from promptqueue.queue.bullets import bullets, paragraph_of
@@ -17,14 +19,27 @@ from promptqueue.queue.templates import fenced
 from promptqueue.run.ending import openings_wanted
 from promptqueue.run.feedback import alike, missing_in, once
 from promptqueue.run.hints import undefined_in
-from promptqueue.run.suspects import Place, classes_of, feeding, place_of
+from promptqueue.run.suspects import Place, classes_of, feeding, lacks, place_of, places_of
 from promptqueue.run.torn import lines_of, parse_torn
 from promptqueue.run.units import opening_of, span
 from promptqueue.run.verdict import Fault
 
 _LEFT_OUT = "...  # left out"
+_FIGURE = re.compile(r"\d+(?:\.\d+)?")
+"""They come of the draw, and make no other cause."""
 _MOST_BULLETS = 2
 """Of a function that has no paragraph: more requirements say what it keeps from being measured."""
+
+
+class Suspicion(IntEnum):
+    """How near a function is to a fault, the nearest first."""
+
+    LACKS = 0
+    """The fault shows in it, or comes through it, and it lacks a name of what the task says."""
+    NEAR = 1
+    """The fault shows in it, or comes through it."""
+    LACKS_ELSEWHERE = 2
+    """It lacks such a name, and lies in the same file."""
 
 
 class Rewriting(NamedTuple):
@@ -35,15 +50,17 @@ class Rewriting(NamedTuple):
     prompt: str
     spoken_of: bool
     """The task has a paragraph on it, and so says all of it."""
+    suspicion: Suspicion
 
 
 def rewritings(
     faults: Sequence[Fault], texts: Mapping[str, str], outputs: Sequence[Output], prompt: str
-) -> Iterator[Rewriting]:
-    """Yield a question for each function that a fault may lie in, as far as the task speaks of it.
+) -> list[Rewriting]:
+    """Return a question for each function that a fault may lie in, as far as the task speaks of it.
 
-    After the function that an error shows in come those that feed its line: `y + z` fails for the
-    shape of `y`, and the fault may be where `y` comes from.
+    First come those that lack what the task names: `Class Net: an nn.Linear`, and no Linear in it.
+    Of the others, after the function that an error shows in come those that feed its line:
+    `y + z` fails for the shape of `y`, and the fault may be where `y` comes from.
 
     Args:
         faults: one for each cause.
@@ -54,9 +71,13 @@ def rewritings(
     declared = {each.path for each in outputs}
     found = once(faults)
     others = [each for fault in found for each in alike(fault, texts)]
-    for fault in [*found, *others]:
-        if fault.path in declared and fault.path in texts:
-            yield from _for_one(fault, texts[fault.path], prompt)
+    asked = [
+        rewriting
+        for fault in [*found, *others]
+        if fault.path in declared and fault.path in texts
+        for rewriting in _for_one(fault, texts[fault.path], prompt)
+    ]
+    return sorted(asked, key=lambda each: each.suspicion)
 
 
 def _for_one(fault: Fault, text: str, prompt: str) -> Iterator[Rewriting]:
@@ -64,16 +85,25 @@ def _for_one(fault: Fault, text: str, prompt: str) -> Iterator[Rewriting]:
     if (place := place_of(text, fault.line)) is None:
         return
     errs = not fault.measured and not undefined_in(fault.seen)
-    fed = feeding(text, fault.line) if errs else []
-    cause = fault.seen if errs else " ".join(fault.requirements)  # figures come of the draw
-    for each in (place, *fed):
-        paragraph = paragraph_of(prompt, each.names, classes_of(text))
+    fed, classes = feeding(text, fault.line) if errs else [], classes_of(text)
+    cause = _FIGURE.sub("#", fault.seen) if errs else " ".join(fault.requirements)
+    near = [place, *fed]
+    for each in (*near, *(other for other in places_of(text) if other not in near)):
+        paragraph, is_near = paragraph_of(prompt, each.names, classes), each in near
+        lacking = lacks(each, paragraph)
         said = paragraph or _bullets_of(fault, prompt)
-        if said and not _is_one_line(each):
-            if not fed:  # else it may be the fault of another
-                said += f"\n\nAn earlier version failed: {fault.seen}"
-            key, asked = (fault.path, *each.names, cause), _prompt(each, fault, text, said, prompt)
-            yield Rewriting(key, asked, bool(paragraph))
+        if not (is_near or lacking) or not said or _is_one_line(each):
+            continue
+        if each == place and not fed:  # else it may be the fault of another
+            said += f"\n\nAn earlier version failed: {fault.seen}"
+        key, asked = (fault.path, *each.names, cause), _prompt(each, fault, text, said, prompt)
+        yield Rewriting(key, asked, bool(paragraph), _suspicion(lacking=lacking, near=is_near))
+
+
+def _suspicion(*, lacking: bool, near: bool) -> Suspicion:
+    if not near:
+        return Suspicion.LACKS_ELSEWHERE
+    return Suspicion.LACKS if lacking else Suspicion.NEAR
 
 
 def _bullets_of(fault: Fault, prompt: str) -> str:

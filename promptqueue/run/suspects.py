@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
+from promptqueue.queue.bullets import names_in, spoken_of
 from promptqueue.queue.interface import UNPARSABLE, Definition, Function
 from promptqueue.run.torn import parse_torn
 from promptqueue.run.units import definitions
@@ -70,6 +73,21 @@ def feeding(text: str, line: int) -> list[Place]:
     return [each for each in _places(tree) if each.names in wanted and each != place]
 
 
+def places_of(text: str) -> list[Place]:
+    """Return the functions and methods of a module, in their order."""
+    return [*_places(_parsed(text))]
+
+
+def lacks(place: Place, paragraph: str) -> bool:
+    """Tell whether a paragraph of the task names something in code that a function does not.
+
+    Where the paragraph is on the class, the whole class is to hold it.
+    """
+    owner = place.owner
+    about = owner if owner and spoken_of(paragraph) == owner.name else place.function
+    return bool(names_in(paragraph) - _written_in(about) - {*place.names})
+
+
 def without_super(text: str) -> list[Place]:
     """Return each `__init__` of a class with bases that never calls that of a base."""
     return [
@@ -85,6 +103,7 @@ def without_super(text: str) -> list[Place]:
     ]
 
 
+@lru_cache(maxsize=8)  # a function of one tree is itself in each answer, and a turn asks often
 def _parsed(text: str) -> ast.Module:
     try:
         return parse_torn(text)
@@ -115,6 +134,11 @@ def _values(function: Function, line: int) -> Iterator[ast.AST]:
             continue
         if _names_in(*each.targets) & read:
             yield from ast.walk(each.value)
+
+
+def _written_in(node: ast.AST) -> set[str]:
+    """Return every name that is written in code or in a text, such as that of a key."""
+    return {*re.findall(r"\w+", ast.unparse(node))}
 
 
 def _names_in(*nodes: ast.AST) -> set[str]:

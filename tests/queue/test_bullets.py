@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from promptqueue.queue.bullets import bullets, paragraph_of, paragraphs
+from promptqueue.queue.bullets import bullets, names_in, paragraph_of, paragraphs, spoken_of
 
 TEXT = """Do this:
 
@@ -70,3 +70,28 @@ def test_a_method_has_the_paragraph_of_its_own_class(names: tuple[str, ...], sai
     if names[-1] == "Other":
         text += "\n\n`forward(x)`: any"
     assert paragraph_of(text, names, {"Net", "Gate", "Other"}) == said
+
+
+def test_a_paragraph_is_spoken_of_by_its_first_name() -> None:
+    assert spoken_of("Class `Gate`: of `Net`") == "Gate"
+    assert spoken_of("A class of `Net`") == ""
+
+
+@pytest.mark.parametrize(
+    ("said", "names"),
+    [
+        ("1. `total` is 0, `a, b` the rest", {"total", "a", "b"}),
+        ("total grows by loss.item() * len(x)", {"item", "len"}),
+        ("an nn.Linear with bias=False, once more", {"Linear", "bias"}),
+        ("where a == b (see the lines above)", set()),
+        (
+            "batch_size, then BatchNorm2d, layer4 and 2 more",
+            {"batch_size", "BatchNorm2d", "layer4"},
+        ),
+        ("the last. Then e-4, 3.5 or ±15", set()),
+        ("первая строка: `сумма`, затем x.mean()", {"сумма", "mean"}),
+        ("`one` is it\n- early_stop: of `other`\n2. two_more", {"one", "two_more"}),
+    ],
+)
+def test_the_names_of_a_paragraph_are_those_that_look_like_code(said: str, names: set[str]) -> None:
+    assert names_in(said) == names

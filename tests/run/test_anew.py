@@ -164,6 +164,35 @@ def test_a_figure_makes_no_other_question() -> None:
     assert keys[0] == keys[1] != []
 
 
+def test_a_figure_of_an_error_makes_no_other_question() -> None:
+    seen = ("pipeline: the loss went 1.03 to 1", "pipeline: the loss went 0.5 to 0.25")
+    keys = [
+        [each.key for each in rewritings([fault], {"m.py": TEXT}, [Output(path="m.py")], PROMPT)]
+        for fault in (Fault((), (), each, "m.py:22") for each in seen)
+    ]
+    assert keys[0] == keys[1] != []
+
+
+def test_first_comes_what_lacks_a_name_that_the_task_says() -> None:
+    prompt = PROMPT.replace("1. forward returns", "1. forward clamps and `limits`")
+    found = rewritings([ZIP], {"m.py": TEXT}, [Output(path="m.py")], prompt)
+    assert [each.key[1:3] for each in found] == [
+        ("forward", "Gate"),
+        ("forward", "Net"),
+        ("__init__", "Gate"),  # feeds nothing, but lacks it as well
+    ]
+    assert "An earlier version failed" not in found[2].prompt
+
+
+def test_what_lacks_a_name_is_asked_for_where_a_measurement_shows_elsewhere() -> None:
+    fault = Fault(("m",), ("it adds",), "it multiplies", "m.py:22")
+    prompt = PROMPT.replace("`half(x)` halves each", "`mean(values)` is math.fsum(values) / 2")
+    found = rewritings([fault], {"m.py": TEXT}, [Output(path="m.py")], prompt)
+    assert [each.key[1:-1] for each in found] == [("forward", "Net"), ("mean",)]
+    assert "An earlier version failed: it multiplies" in found[0].prompt
+    assert "An earlier version failed" not in found[1].prompt
+
+
 @pytest.mark.parametrize("at", ["m.py:3", "", "other.py:3", "m.py", "m.py:25"])
 def test_there_is_none_for_a_fault_that_lies_in_no_function_with_a_body(at: str) -> None:
     assert asked(Fault(("mean",), ("the mean",), "1.5", at)) == []

@@ -6,7 +6,7 @@ import textwrap
 
 import pytest
 
-from promptqueue.run.suspects import feeding, place_of, without_super
+from promptqueue.run.suspects import feeding, lacks, place_of, places_of, without_super
 
 TEXT = textwrap.dedent(
     """\
@@ -51,6 +51,9 @@ TEXT = textwrap.dedent(
         def inner(y):
             return y
         return inner(x)
+
+    def again(x):
+        return again(x[1:]) if x else helper(x)
     """
 )
 
@@ -69,6 +72,7 @@ def line(words: str) -> int:
         ("x = part(x)", {("__call__", "Part")}),  # of a list, in a loop
         ("+ other(x)", {("__call__", "Part")}),  # an argument; Whole has none of its own
         ("return y", set()),
+        ("return again", {("helper",)}),  # itself is no other
         ("self.n = n", set()),
         ("class Part", set()),
     ],
@@ -100,3 +104,26 @@ def test_a_class_with_bases_that_never_calls_their_init_lacks_that() -> None:
         """
     )
     assert [place.names for place in without_super(text)] == [("__init__", "Silent")]
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "lacking"),
+    [
+        ("own", "`own` returns x, of any str", False),
+        ("own", "`own` is other_helper(x)", True),
+        ("use", "Class `Whole`: sets `self.parts`, uses helper", False),  # anywhere in the class
+        ("use", "`use` sets `self.parts`", True),
+        ("use", "`use(x)` of Whole() uses helper", False),
+        ("use", "Class `Whole`: `use` of a Whole is what `lasts`", True),
+        ("helper", "`helper` returns y", False),
+    ],
+)
+def test_a_function_lacks_what_its_paragraph_names(name: str, said: str, lacking: bool) -> None:
+    (place,) = (each for each in places_of(TEXT) if each.function.name == name)
+    assert lacks(place, said) == lacking
+
+
+def test_a_key_is_a_name_that_is_written() -> None:
+    (place,) = places_of('def main():\n    return {"best_f1": 1, "path/results.json": 2}\n')
+    assert not lacks(place, "`main` returns `best_f1`, and writes results.json")
+    assert lacks(place, "`main` returns `best_f2`")
