@@ -10,13 +10,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from enum import IntEnum
+from types import MappingProxyType
 from typing import NamedTuple
 
 from promptqueue.queue.bullets import bullets, paragraph_of
 from promptqueue.queue.interface import Definition
 from promptqueue.queue.model import Output
 from promptqueue.queue.templates import fenced
-from promptqueue.run.ending import openings_wanted
+from promptqueue.run.ending import Missing, openings_wanted
 from promptqueue.run.feedback import alike, missing_in, once
 from promptqueue.run.hints import undefined_in
 from promptqueue.run.suspects import Place, classes_of, feeding, lacks, place_of, places_of
@@ -24,6 +25,7 @@ from promptqueue.run.torn import lines_of, parse_torn
 from promptqueue.run.units import opening_of, span
 from promptqueue.run.verdict import Fault
 
+_NONE: Missing = MappingProxyType({})
 _LEFT_OUT = "...  # left out"
 _FIGURE = re.compile(r"\d+(?:\.\d+)?")
 """They come of the draw, and make no other cause."""
@@ -32,21 +34,24 @@ _MOST_BULLETS = 2
 
 
 class Suspicion(IntEnum):
-    """How near a function is to a fault, the nearest first."""
+    """Why a function may be at fault, the likeliest first."""
 
     LACKS = 0
     """The fault shows in it, or comes through it, and it lacks a name of what the task says."""
-    NEAR = 1
-    """The fault shows in it, or comes through it."""
+    SHOWS = 1
+    """The fault shows in it."""
     LACKS_ELSEWHERE = 2
-    """It lacks such a name, and lies in the same file."""
+    """It lacks such a name, and nothing else speaks against it."""
+    FEEDS = 3
+    """The line at fault works with what it returns."""
 
 
 class Rewriting(NamedTuple):
     """A question for one function, in a prompt of its own."""
 
+    path: str
     key: tuple[str, ...]
-    """Which function, and what for: a second answer to the same is not worth asking for."""
+    """Which function of the file, and what for: to ask the same again is not worth it."""
     prompt: str
     spoken_of: bool
     """The task has a paragraph on it, and so says all of it."""
@@ -58,9 +63,9 @@ def rewritings(
 ) -> list[Rewriting]:
     """Return a question for each function that a fault may lie in, as far as the task speaks of it.
 
-    First come those that lack what the task names: `Class Net: an nn.Linear`, and no Linear in it.
-    Of the others, after the function that an error shows in come those that feed its line:
-    `y + z` fails for the shape of `y`, and the fault may be where `y` comes from.
+    First come those that lack what the task names: ``Class `Net`: an nn.Linear``, and none in it.
+    Then those that an error shows in, and at last those that feed its line: `y + z` fails for the
+    shape of `y`, and the fault may be where `y` comes from.
 
     Args:
         faults: one for each cause.
@@ -68,42 +73,52 @@ def rewritings(
         outputs: the files of the step.
         prompt: of the step.
     """
-    declared = {each.path for each in outputs}
+    declared = {each.path for each in outputs} & texts.keys()
     found = once(faults)
-    others = [each for fault in found for each in alike(fault, texts)]
-    asked = [
-        rewriting
-        for fault in [*found, *others]
-        if fault.path in declared and fault.path in texts
-        for rewriting in _for_one(fault, texts[fault.path], prompt)
-    ]
-    return sorted(asked, key=lambda each: each.suspicion)
+    found += [each for fault in found for each in alike(fault, texts)]
+    found = [fault for fault in found if fault.path in declared]
+    near = [each for fault in found for each in _near(fault, texts[fault.path], prompt)]
+    known = {(each.path, *each.key[:-1]) for each in near}
+    paths = dict.fromkeys(fault.path for fault in found)
+    others = [each for path in paths for each in lacking(path, texts[path], prompt)]
+    others = [each for each in others if (each.path, *each.key) not in known]
+    return sorted([*near, *others], key=lambda each: each.suspicion)
 
 
-def _for_one(fault: Fault, text: str, prompt: str) -> Iterator[Rewriting]:
-    """Yield the questions for one fault, the function that it shows in first."""
+def lacking(path: str, text: str, prompt: str) -> Iterator[Rewriting]:
+    """Yield a question for each function of a file that lacks a name which the task writes as code.
+
+    Args:
+        path: of the file.
+        text: of the file.
+        prompt: what asked for the file.
+    """
+    classes = classes_of(text)
+    for place in places_of(text):
+        said = paragraph_of(prompt, place.names, classes)
+        if lacks(place, said) and not _is_one_line(place):
+            asked = _prompt(place, path, text, said, prompt)
+            yield Rewriting(path, place.names, asked, True, Suspicion.LACKS_ELSEWHERE)
+
+
+def _near(fault: Fault, text: str, prompt: str) -> Iterator[Rewriting]:
+    """Yield the questions for what one fault shows in or comes through, in this order."""
     if (place := place_of(text, fault.line)) is None:
         return
     errs = not fault.measured and not undefined_in(fault.seen)
-    fed, classes = feeding(text, fault.line) if errs else [], classes_of(text)
+    fed = feeding(text, fault.line) if errs else []
     cause = _FIGURE.sub("#", fault.seen) if errs else " ".join(fault.requirements)
-    near = [place, *fed]
-    for each in (*near, *(other for other in places_of(text) if other not in near)):
-        paragraph, is_near = paragraph_of(prompt, each.names, classes), each in near
-        lacking = lacks(each, paragraph)
+    for each in (place, *fed):
+        paragraph = paragraph_of(prompt, each.names, classes_of(text))
         said = paragraph or _bullets_of(fault, prompt)
-        if not (is_near or lacking) or not said or _is_one_line(each):
+        if not said or _is_one_line(each):
             continue
-        if each == place and not fed:  # else it may be the fault of another
+        if not fed:  # else it may be the fault of another
             said += f"\n\nAn earlier version failed: {fault.seen}"
-        key, asked = (fault.path, *each.names, cause), _prompt(each, fault, text, said, prompt)
-        yield Rewriting(key, asked, bool(paragraph), _suspicion(lacking=lacking, near=is_near))
-
-
-def _suspicion(*, lacking: bool, near: bool) -> Suspicion:
-    if not near:
-        return Suspicion.LACKS_ELSEWHERE
-    return Suspicion.LACKS if lacking else Suspicion.NEAR
+        asked = _prompt(each, fault.path, text, said, prompt, missing_in([fault]))
+        shows = Suspicion.SHOWS if each == place else Suspicion.FEEDS
+        suspicion = Suspicion.LACKS if lacks(each, paragraph) else shows
+        yield Rewriting(fault.path, (*each.names, cause), asked, bool(paragraph), suspicion)
 
 
 def _bullets_of(fault: Fault, prompt: str) -> str:
@@ -114,14 +129,16 @@ def _bullets_of(fault: Fault, prompt: str) -> str:
     return "\n".join(f"- {name}: {known[name]}" for name in fault.requirements if name in known)
 
 
-def _prompt(place: Place, fault: Fault, text: str, said: str, prompt: str) -> str:
+def _prompt(
+    place: Place, path: str, text: str, said: str, prompt: str, missing: Missing = _NONE
+) -> str:
     name = f"`{place.function.name}` of {place.owner.name}" if place.owner else ""
     name = name or f"`{place.function.name}`"
-    lines = ["## DATA", "", f"Of the file `{fault.path}`:", ""]
+    lines = ["## DATA", "", f"Of the file `{path}`:", ""]
     lines += [fenced(_around(place, text), "python"), "", "## TASK", ""]
     lines += [f"Write {name}, which is left out here, line by line as it is asked for:", "", said]
     lines += ["", "## ANSWER FORMAT", "", "Only this function, whole, and no other:", ""]
-    lines += openings_wanted({fault.path: _to_fill(place)}, prompt, missing_in([fault]))
+    lines += openings_wanted({path: _to_fill(place)}, prompt, missing)
     return "\n".join(lines) + "\n"
 
 

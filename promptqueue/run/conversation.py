@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from promptqueue.chat.message import Message, Reply, Request
 from promptqueue.queue.model import Step, StepResult
 from promptqueue.queue.render import digest_of
-from promptqueue.run.anew import Rewriting, rewritings
+from promptqueue.run.anew import Rewriting
 from promptqueue.run.archive import Past
 from promptqueue.run.asking import ask
+from promptqueue.run.borrow import borrow, questions
 from promptqueue.run.events import (
     Event,
     Extracted,
@@ -44,8 +45,8 @@ def run_step(
     earlier = {path: blobs.get(job.files[path]) for path in step.paths() if path in job.files}
     board = Board(step.outputs, earlier, met_before(job, step), job.judged)
     key = job.request(step, first).key()
-    talk, past = Talk(first, first, board), job.past_of(number, key)
-    yield from _Conversation(job, step, talk, past, Remaining(job, step, talk)).hold()
+    talk, past = Talk(step, first, first, board), job.past_of(number, key)
+    yield from _Conversation(job, talk, past, Remaining(job, talk)).hold()
     if step.id not in job.incomplete:
         job.archive.add(key, job.recorder.directory.id)
 
@@ -55,11 +56,15 @@ class _Conversation:
     """The turns of one step: asked, heard, judged and written until it is done."""
 
     job: Job
-    step: Step
     talk: Talk
     past: Past | None
     """The earlier run that may answer for the step."""
     left: Remaining
+
+    @property
+    def step(self) -> Step:
+        """Return the step, with all files that it is to mend."""
+        return self.talk.step
 
     def hold(self) -> Iterator[Event]:
         """Go from turn to turn, and leave what came of them."""
@@ -184,7 +189,9 @@ class _Conversation:
         if fresh:  # samples know nothing of each other
             talk.start_afresh(() if draws else self.left.faults())
         elif again is not None:
-            talk.rewrite(again.key, again.prompt)
+            if again.path not in self.step.paths():
+                yield from borrow(self.job, talk, again.path)
+            talk.rewrite(again)
         else:
             self._talk_on(reply, extraction)
 
@@ -202,9 +209,10 @@ class _Conversation:
 
         At first for those that the task says all of: less is sent, and less can be forgotten.
         """
-        talk, texts = self.talk, self.talk.board.latest()
-        for each in rewritings(self.left.faults(), texts, self.step.outputs, talk.prompt):
-            if each.key not in talk.rewritten and (talk.stuck or each.spoken_of):
+        talk = self.talk
+        for each in questions(self.job, talk, self.left.faults()):
+            known = (each.path, *each.key) in talk.rewritten
+            if not known and (talk.stuck or each.spoken_of):
                 return each
         return None
 
@@ -274,7 +282,8 @@ class _Conversation:
         directory = job.recorder.directory
         turns = talk.board.standing.turns if talk.board.standing else talk.turns
         texts = [(directory.keep(turn.prompt), directory.keep(turn.reply)) for turn in turns]
-        files = {path: job.files[path] for path in step.paths() if path in job.files}
+        declared = [each.path for each in talk.board.outputs]  # not what it mended as well
+        files = {path: job.files[path] for path in declared if path in job.files}
         blobs = directory.blobs
         return StepResult(step.id, StoredTurns(blobs, texts), StoredFiles(blobs, files))
 

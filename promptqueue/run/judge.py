@@ -58,8 +58,8 @@ def requirements_of(queue: Queue, step: Step) -> tuple[str, ...]:
     if not step.checks:
         return ()
     paths = {*step.paths()}
-    steps = queue.steps[: queue.steps.index(step) + 1]
-    touched = [each for each in steps if each is step or paths & {*each.paths()}]
+    number = [each.id for each in queue.steps].index(step.id)
+    touched = [each for each in queue.steps[: number + 1] if paths & {*each.paths()}]
     return tuple(name for each in touched for name in each.requirements)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from promptqueue.queue.model import Output, Turn
 from promptqueue.run.ending import files_wanted
@@ -118,6 +118,23 @@ class Board:
         if self.standing is None:
             return self.judged and self.met_before > 0
         return len(self.standing.judgement.met) < self.met_before
+
+    def take_over(self, path: str, text: str, known: Mapping[str, bool], met_before: int) -> None:
+        """Add a file that an earlier step left behind: it stands until something better comes.
+
+        Args:
+            path: of the file.
+            text: of the file.
+            known: requirement of this step's files and of that to whether it is met, in the
+                queue's order.
+            met_before: how many were, before this step.
+        """
+        self.earlier, self.met_before = {**self.earlier, path: text}, met_before
+        if self.standing is not None:
+            met = tuple(name for name, is_met in known.items() if is_met)
+            unmet = tuple(name for name, is_met in known.items() if not is_met)
+            judgement = replace(self.standing.judgement, met=met, unmet=unmet)
+            self.standing = replace(self.standing, judgement=judgement)
 
     def reopen(self) -> None:
         """Let the next usable version of a file replace what was the best so far."""

@@ -17,8 +17,12 @@ class Remaining:
     """What a step still lacks, and whether it may be asked for."""
 
     job: Job
-    step: Step
     talk: Talk
+
+    @property
+    def step(self) -> Step:
+        """Return the step, with all files that it is to mend."""
+        return self.talk.step
 
     @property
     def rule(self) -> Refine:

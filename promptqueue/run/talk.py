@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from promptqueue.chat.message import Message, Reply, Usage
-from promptqueue.queue.model import Turn
+from promptqueue.queue.model import Step, Turn
+from promptqueue.run.anew import Rewriting
 from promptqueue.run.feedback import warned
 from promptqueue.run.job import FIRST, Draw
 from promptqueue.run.refine import Board
@@ -16,6 +17,8 @@ from promptqueue.run.verdict import Fault
 class Talk:
     """Where the conversation of a step stands."""
 
+    step: Step
+    """With the files of earlier ones that it has to mend as well."""
     first: tuple[Message, ...]
     """What a fresh start begins with."""
     messages: tuple[Message, ...]
@@ -90,12 +93,12 @@ class Talk:
             self.draw = replace(self.draw, warmth=0)
         self.messages, self.mending = again, True
 
-    def rewrite(self, key: tuple[str, ...], prompt: str) -> None:
+    def rewrite(self, again: Rewriting) -> None:
         """Ask for one function anew, in a prompt of its own: nothing said so far goes along."""
-        self.rewritten.add(key)
+        self.rewritten.add((again.path, *again.key))
         role = tuple(message for message in self.first if message.role == "system")
         self.draw = replace(self.draw, warmth=0)
-        self.messages, self.mending, self.alone = (*role, Message("user", prompt)), True, True
+        self.messages, self.mending, self.alone = (*role, Message("user", again.prompt)), True, True
 
     def start_afresh(self, faults: tuple[Fault, ...] = ()) -> None:
         """Ask the prompt again, for another sample; it may warn of what was wrong before."""

@@ -152,7 +152,7 @@ def test_what_one_class_lacks_is_asked_for_in_the_others_as_well() -> None:
     found = list(
         rewritings([fault], {"m.py": text}, [Output(path="m.py")], f"{PROMPT}\n\n`Net`: a\n")
     )
-    assert [each.key[1:3] for each in found] == [("__init__", "Net"), ("__init__", "Gate")]
+    assert [each.key[:2] for each in found] == [("__init__", "Net"), ("__init__", "Gate")]
 
 
 def test_a_figure_makes_no_other_question() -> None:
@@ -176,7 +176,7 @@ def test_a_figure_of_an_error_makes_no_other_question() -> None:
 def test_first_comes_what_lacks_a_name_that_the_task_says() -> None:
     prompt = PROMPT.replace("1. forward returns", "1. forward clamps and `limits`")
     found = rewritings([ZIP], {"m.py": TEXT}, [Output(path="m.py")], prompt)
-    assert [each.key[1:3] for each in found] == [
+    assert [each.key[:2] for each in found] == [
         ("forward", "Gate"),
         ("forward", "Net"),
         ("__init__", "Gate"),  # feeds nothing, but lacks it as well
@@ -188,7 +188,7 @@ def test_what_lacks_a_name_is_asked_for_where_a_measurement_shows_elsewhere() ->
     fault = Fault(("m",), ("it adds",), "it multiplies", "m.py:22")
     prompt = PROMPT.replace("`half(x)` halves each", "`mean(values)` is math.fsum(values) / 2")
     found = rewritings([fault], {"m.py": TEXT}, [Output(path="m.py")], prompt)
-    assert [each.key[1:-1] for each in found] == [("forward", "Net"), ("mean",)]
+    assert [each.key for each in found] == [("forward", "Net", "m"), ("mean",)]
     assert "An earlier version failed: it multiplies" in found[0].prompt
     assert "An earlier version failed" not in found[1].prompt
 

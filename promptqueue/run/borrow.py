@@ -1,0 +1,72 @@
+"""Lets a step mend a file of an earlier one: what keeps it red may have been left behind there.
+
+The earlier step was judged by what it was asked for alone; only the whole shows that one of its
+functions does not do what the task said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from promptqueue.queue.model import Step
+from promptqueue.queue.render import render_step
+from promptqueue.run.anew import Rewriting, Suspicion, lacking, rewritings
+from promptqueue.run.events import Event, Notice
+from promptqueue.run.imports import imported
+from promptqueue.run.job import Job
+from promptqueue.run.judge import requirements_of
+from promptqueue.run.judging import is_red, met_before
+from promptqueue.run.talk import Talk
+from promptqueue.run.verdict import Fault
+
+
+def questions(job: Job, talk: Talk, faults: tuple[Fault, ...]) -> Iterator[Rewriting]:
+    """Yield a question for each function that may be at fault, the likeliest first.
+
+    Those of earlier steps' files come where these are imported, and nothing is known to be wrong
+    with them but that a function lacks a name which its task writes as code.
+    """
+    texts = talk.board.latest()
+    own = rewritings(faults, texts, talk.step.outputs, talk.prompt)
+    yield from (each for each in own if each.suspicion <= Suspicion.LACKS_ELSEWHERE)
+    if faults:
+        yield from _of_earlier(job, talk.step, texts)
+    yield from (each for each in own if each.suspicion > Suspicion.LACKS_ELSEWHERE)
+
+
+def borrow(job: Job, talk: Talk, path: str) -> Iterator[Event]:
+    """Add a file of an earlier step to those of this one: both are judged together from now on."""
+    step, board = talk.step, talk.board
+    owner = _owners(job, step)[path]
+    outputs = (*step.outputs, *(each for each in owner.outputs if each.path == path))
+    talk.step = step.model_copy(update={"outputs": outputs})
+    standing = board.standing.judgement if board.standing else None
+    verdicts = dict(job.verdicts)
+    if standing is not None:
+        verdicts |= dict.fromkeys(standing.met, True) | dict.fromkeys(standing.unmet, False)
+    names = requirements_of(job.loaded.queue, talk.step)
+    known = {name: verdicts[name] for name in names if name in verdicts}
+    board.take_over(path, _text(job, path), known, met_before(job, talk.step))
+    told = f"{step.id}: mends {path} of {owner.id} as well, which lacks what its task names"
+    yield job.recorder.record(Notice(told))
+
+
+def _of_earlier(job: Job, step: Step, texts: Mapping[str, str]) -> Iterator[Rewriting]:
+    files = {path: _text(job, path) for path in job.files} | dict(texts)
+    reached = imported(step.paths(), files)
+    for path, owner in _owners(job, step).items():
+        if path in reached and not is_red(job, owner):
+            prompt = render_step(job.loaded, owner, job.inputs, job.results)[-1].content
+            yield from lacking(path, files[path], prompt)
+
+
+def _owners(job: Job, step: Step) -> dict[str, Step]:
+    """Return the files of earlier steps that this one does not send, each with its last step."""
+    steps = [each.id for each in job.loaded.queue.steps]
+    before = job.loaded.queue.steps[: steps.index(step.id)]
+    found = {path: each for each in before for path in each.paths() if path in job.files}
+    return {path: each for path, each in found.items() if path not in step.paths()}
+
+
+def _text(job: Job, path: str) -> str:
+    return job.recorder.directory.blobs.get(job.files[path])

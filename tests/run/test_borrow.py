@@ -1,0 +1,150 @@
+"""A step that stays red for what an earlier one left behind mends that file as well."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from promptqueue.errors import EndpointError
+from promptqueue.queue.model import Step
+from promptqueue.run.events import FileWritten, Judged, Notice
+from promptqueue.run.replay import replay
+from promptqueue.run.steering import Decision
+from promptqueue.run.verdict import Judgement
+from tests.run.bench import Bench, MarkJudge
+from tests.run.test_versions import CHECKS
+from tests.scripted import fence
+
+QUEUE = """
+    promptqueue: 1
+    name: tiny
+    defaults: {context: none, params: {seed: 1}, refine: {turns: 1}}
+    steps:
+      - id: one
+        task: |
+          Write one.py.
+
+          `one(x)` returns abs(x)
+
+          - r: do r
+          - q: do q
+        outputs: [{path: one.py}]
+        requirements: {r: do r, q: do q}
+        checks: [checks.py]
+      - id: two
+        task: |
+          Write two.py.
+          - s: do s
+        outputs: [{path: two.py}]
+        requirements: {s: do s}
+        checks: [checks.py]
+    """
+SLIP = "# meets r\n# meets q\ndef one(x):\n    return x\n"
+ONE = SLIP.replace("return x", "return abs(x)\n\n# meets s")
+TWO = "from one import one\n"
+MENDS = "two: mends one.py of one as well, which lacks what its task names"
+
+
+def told(bench: Bench) -> list[str]:
+    return [event.message for event in bench.events if isinstance(event, Notice)]
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    (tmp_path / "checks.py").write_text(CHECKS, "utf-8")
+    return Bench(tmp_path, QUEUE)
+
+
+def test_a_function_that_lacks_what_its_task_names_is_asked_for(bench: Bench) -> None:
+    bench.run(fence("one.py", SLIP), fence("two.py", TWO), fence("one.py", ONE))
+
+    question = bench.chat.asked[2].messages[-1].content
+    assert "Of the file `one.py`:" in question
+    assert "asked for:\n\n`one(x)` returns abs(x)\n" in question
+    assert "return x" not in question
+    assert told(bench) == [MENDS]
+    assert bench.text("one.py") == ONE
+    assert bench.finished().met == ("r", "q", "s")
+    written = [(each.step, each.path) for each in bench.events if isinstance(each, FileWritten)]
+    assert written == [("one", "one.py"), ("two", "two.py"), ("two", "one.py")]
+    assert replay(bench.directory().path).differences == ()
+
+
+def test_a_later_step_gets_what_the_step_declares(bench: Bench) -> None:
+    third = "  - {id: three, task: Go., context: [{step: two, as: files}], outputs: [{path: t.py}]}"
+    bench.queue_path.write_text(f"{bench.queue_path.read_text()}{third}\n")
+    bench.run(
+        fence("one.py", SLIP), fence("two.py", TWO), fence("one.py", ONE), fence("t.py", "x = 1")
+    )
+
+    context = bench.chat.asked[3].messages[0].content
+    assert "two.py" in context
+    assert "one.py" not in context
+
+
+def test_what_it_met_before_is_not_lost(bench: Bench) -> None:
+    worse = ONE.replace("# meets r\n# meets q\n", "")
+    bench.run(fence("one.py", SLIP), fence("two.py", TWO), fence("one.py", worse))
+
+    assert bench.text("one.py") == SLIP
+    assert [each.standing for each in bench.events if isinstance(each, Judged)][-1] is False
+    assert (bench.finished().met, bench.finished().unmet) == (("r", "q"), ("s",))
+    assert replay(bench.directory().path).differences == ()
+
+
+def test_what_brings_no_file_leaves_it_as_it_was(bench: Bench) -> None:
+    bench.run(fence("one.py", SLIP), fence("two.py", TWO), "I cannot.")
+
+    assert bench.text("one.py") == SLIP
+    assert bench.finished().complete
+    assert bench.finished().met == ("r", "q")
+
+
+def test_a_change_of_the_user_may_not_lose_more_than_was_met(tmp_path: Path, bench: Bench) -> None:
+    decisions = iter([Decision("accept"), Decision("refine"), Decision("change", "Shorter.")])
+    accept = Decision("accept")
+    bench.plan_options["steer"] = lambda review: next(decisions, accept)
+    worse = ONE.replace("# meets r\n# meets q\n", "")
+    bench.run(*map(fence, ("one.py", "two.py"), (SLIP, TWO)), "I cannot.", fence("one.py", worse))
+
+    assert bench.text("one.py") == SLIP
+
+
+def test_a_run_that_is_stopped_then_goes_on(bench: Bench) -> None:
+    with pytest.raises(EndpointError):
+        bench.run(fence("one.py", SLIP), fence("two.py", TWO), EndpointError("gone"))
+    bench.run(fence("one.py", ONE), resume=True)
+
+    assert bench.text("one.py") == ONE
+    assert bench.finished().met == ("r", "q", "s")
+
+
+@pytest.mark.parametrize(
+    ("one", "two"),
+    [
+        (SLIP, "import two\n"),
+        (SLIP.replace("return x", "return abs(x) + x"), TWO),
+        (SLIP.replace("# meets r\n", ""), TWO),
+    ],
+    ids=["not imported", "nothing lacks", "red itself, and not mended"],
+)
+def test_else_the_step_is_told_what_is_wrong_with_its_own(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, one: str, two: str
+) -> None:
+    judge = MarkJudge.judge
+
+    def judge_with_lines(self: MarkJudge, step: Step, texts: Mapping[str, str]) -> Judgement:
+        found = judge(self, step, texts)
+        faults = [replace(each, at=f"{step.outputs[0].path}:1") for each in found.faults]
+        return replace(found, faults=tuple(faults))
+
+    monkeypatch.setattr(MarkJudge, "judge", judge_with_lines)
+    first = [fence("one.py", one)] * (1 if "meets r" in one else 2)
+    bench.run(*first, *[fence("two.py", two)] * 2)
+
+    assert len(bench.chat.asked) == len(first) + 2
+    assert MENDS not in told(bench)
+    assert bench.text("one.py") == one
