@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from collections.abc import Callable, Generator, Sequence
+from typing import TypeVar
 
 from promptqueue.compare.sample import Sample
 from promptqueue.compare.taking import Ran, Task
 from promptqueue.errors import PromptQueueError
 
+T = TypeVar("T")
+_TICK_S = 0.5
 Ask = Callable[[Task], Ran]
 Outcome = tuple[Task, Ran | Sample | PromptQueueError]
 Outcomes = Generator[Outcome, None, None]
@@ -41,7 +45,7 @@ def at_once(most: int) -> Executor:
             threading.Thread(target=_work, args=(waiting, done, ask, stopping), daemon=True).start()
         try:
             for _ in tasks:
-                outcome = done.get()
+                outcome = _next(done)
                 if isinstance(outcome, BaseException):
                     raise outcome
                 yield outcome
@@ -49,6 +53,13 @@ def at_once(most: int) -> Executor:
             stopping.set()
 
     return run
+
+
+def _next(done: queue.SimpleQueue[T]) -> T:
+    """Wait for what comes next; a Ctrl-C that strikes before the lock is waited for shows, too."""
+    while True:
+        with contextlib.suppress(queue.Empty):
+            return done.get(timeout=_TICK_S)
 
 
 def _work(

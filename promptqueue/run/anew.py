@@ -18,7 +18,7 @@ from promptqueue.queue.interface import Definition
 from promptqueue.queue.model import Output
 from promptqueue.queue.templates import fenced
 from promptqueue.run.ending import Missing, openings_wanted
-from promptqueue.run.feedback import alike, missing_in, once
+from promptqueue.run.feedback import alike, mends, missing_in, once
 from promptqueue.run.hints import undefined_in
 from promptqueue.run.suspects import Place, classes_of, feeding, lacks, place_of, places_of
 from promptqueue.run.torn import lines_of, parse_torn
@@ -114,7 +114,8 @@ def _near(fault: Fault, text: str, prompt: str) -> Iterator[Rewriting]:
         if not said or _is_one_line(each):
             continue
         if not fed:  # else it may be the fault of another
-            said += f"\n\nAn earlier version failed: {fault.seen}"
+            hint = mends(fault, {fault.path: text})
+            said += f"\n\nAn earlier version failed: {fault.seen}{f' ({hint})' if hint else ''}"
         asked = _prompt(each, fault.path, text, said, prompt, missing_in([fault]))
         shows = Suspicion.SHOWS if each == place else Suspicion.FEEDS
         suspicion = Suspicion.LACKS if lacks(each, paragraph) else shows

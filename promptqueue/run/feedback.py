@@ -93,7 +93,7 @@ def _warning(fault: Fault, texts: Mapping[str, str]) -> str:
     lines = texts.get(fault.path, "").split("\n")
     known = not fault.measured and 0 < fault.line <= len(lines)
     line = lines[fault.line - 1].strip() if known else ""
-    hint = _hint(fault, texts)
+    hint = mends(fault, texts)
     return f"- {f'`{line}` failed: ' if line else ''}{fault.seen}{f' ({hint})' if hint else ''}"
 
 
@@ -168,7 +168,7 @@ def _told(
         yield f"   {found}"
     else:
         yield f"{number}. {found}"
-    if hint := _hint(fault, texts):
+    if hint := mends(fault, texts):
         yield f"   Hint: {hint}."
     if also := [names_around(texts[each.path], each.line)[-1] for each in alike(fault, texts)]:
         yield f"   The same is missing in {', '.join(also)}."
@@ -222,7 +222,7 @@ def _around(text: str, line: int) -> tuple[int, int]:
     return line, line
 
 
-def _hint(fault: Fault, texts: Mapping[str, str]) -> str:
+def mends(fault: Fault, texts: Mapping[str, str]) -> str:
     """Return what usually mends a fault, by its words and the function down to its line."""
     text = texts.get(fault.path, "")
     first, _ = _around(text, fault.line)

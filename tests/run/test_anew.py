@@ -129,13 +129,18 @@ def test_after_it_come_those_that_feed_the_line() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked_for", "seen"),
-    [(("it adds",), "it multiplies"), ((), "NameError: name 'z' is not defined")],
+    ("asked_for", "seen", "hint"),
+    [
+        (("it adds",), "it multiplies", "\n\n## ANSWER"),
+        ((), "NameError: name 'z' is not defined", " (nothing here sets z: "),
+    ],
     ids=["measured", "a name that is missing"],
 )
-def test_nothing_feeds_what_is_clear_and_it_is_told(asked_for: tuple[str, ...], seen: str) -> None:
+def test_nothing_feeds_what_is_clear_and_it_is_told(
+    asked_for: tuple[str, ...], seen: str, hint: str
+) -> None:
     (said,) = asked(Fault(("m",), asked_for, seen, "m.py:22"))
-    assert f"1. it adds\n\nAn earlier version failed: {seen}\n\n## ANSWER" in said
+    assert f"1. it adds\n\nAn earlier version failed: {seen}{hint}" in said
 
 
 def test_a_function_without_a_paragraph_is_asked_for_by_its_requirements() -> None:
