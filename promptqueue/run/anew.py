@@ -29,6 +29,8 @@ _NONE: Missing = MappingProxyType({})
 _LEFT_OUT = "...  # left out"
 _FIGURE = re.compile(r"\d+(?:\.\d+)?")
 """They come of the draw, and make no other cause."""
+_ERROR = re.compile(r"\b\w+(?:Error|Exception|Exit|Interrupt)\b")
+"""The name of an exception: its line is where something went wrong."""
 _MOST_BULLETS = 2
 """Of a function that has no paragraph: more requirements say what it keeps from being measured."""
 
@@ -40,10 +42,12 @@ class Suspicion(IntEnum):
     """The fault shows in it, or comes through it, and it lacks a name of what the task says."""
     SHOWS = 1
     """The fault shows in it."""
-    LACKS_ELSEWHERE = 2
+    FEEDS_ERROR = 2
+    """A line that raises an error works with what it returns."""
+    LACKS_ELSEWHERE = 3
     """It lacks such a name, and nothing else speaks against it."""
-    FEEDS = 3
-    """The line at fault works with what it returns."""
+    FEEDS = 4
+    """A line works with what it returns that is named for what is wrong with the whole."""
 
 
 class Rewriting(NamedTuple):
@@ -64,8 +68,8 @@ def rewritings(
     """Return a question for each function that a fault may lie in, as far as the task speaks of it.
 
     First come those that lack what the task names: ``Class `Net`: an nn.Linear``, and none in it.
-    Then those that an error shows in, and at last those that feed its line: `y + z` fails for the
-    shape of `y`, and the fault may be where `y` comes from.
+    Then those that a fault shows in, and those that feed its line: `y + z` fails for the shape of
+    `y`, and the fault may be where `y` comes from.
 
     Args:
         faults: one for each cause.
@@ -117,7 +121,8 @@ def _near(fault: Fault, text: str, prompt: str) -> Iterator[Rewriting]:
             hint = mends(fault, {fault.path: text})
             said += f"\n\nAn earlier version failed: {fault.seen}{f' ({hint})' if hint else ''}"
         asked = _prompt(each, fault.path, text, said, prompt, missing_in([fault]))
-        shows = Suspicion.SHOWS if each == place else Suspicion.FEEDS
+        feeds = Suspicion.FEEDS_ERROR if _ERROR.search(fault.seen) else Suspicion.FEEDS
+        shows = Suspicion.SHOWS if each == place else feeds
         suspicion = Suspicion.LACKS if lacks(each, paragraph) else shows
         yield Rewriting(fault.path, (*each.names, cause), asked, bool(paragraph), suspicion)
 

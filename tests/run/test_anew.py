@@ -189,6 +189,23 @@ def test_first_comes_what_lacks_a_name_that_the_task_says() -> None:
     assert "An earlier version failed" not in found[2].prompt
 
 
+@pytest.mark.parametrize(
+    ("seen", "order"),
+    [
+        ("ValueError: zip() argument 2 is longer", ["Net", "Gate", "mean"]),
+        ("pipeline: the loss went 1 to 1", ["Net", "mean", "Gate"]),
+    ],
+)
+def test_what_feeds_a_line_is_at_fault_for_its_error_rather_than_for_what_is_measured(
+    seen: str, order: list[str]
+) -> None:
+    prompt = PROMPT.replace("`half(x)` halves each", "`mean(values)` is math.fsum(values) / 2")
+    fault = Fault(("m",), (), seen, "m.py:22")
+    found = rewritings([fault], {"m.py": TEXT}, [Output(path="m.py")], prompt)
+    names = [each.key[0] if each.key == ("mean",) else each.key[1] for each in found]
+    assert names == order
+
+
 def test_what_lacks_a_name_is_asked_for_where_a_measurement_shows_elsewhere() -> None:
     fault = Fault(("m",), ("it adds",), "it multiplies", "m.py:22")
     prompt = PROMPT.replace("`half(x)` halves each", "`mean(values)` is math.fsum(values) / 2")
