@@ -8,6 +8,8 @@ from collections.abc import Collection, Sequence
 _BULLET = re.compile(r"\s*[-*]\s*(\w[\w-]*):\s*(.+)")
 _SPEAKS_OF = re.compile(r"(?:\w+ )?`(\w+)[`(]")
 _QUOTED = re.compile(r"`[^`]*`")
+_ITEM = re.compile(r"^\s*(?:[-*]|\d+[.)])\s", re.MULTILINE)
+_HEADING = "\n## "
 _CODE = re.compile(
     r"""(?<=[\w\])]\.)[^\W\d]\w*  # what follows a dot: loss.item
     | \b[^\W\d]\w*(?=\(|=(?!=))  # what is called, and what is given by keyword
@@ -67,6 +69,20 @@ def paragraph_of(text: str, names: Sequence[str], classes: Collection[str] = ())
     return ""
 
 
+def remarks(text: str, others: Collection[str]) -> list[str]:
+    """Return the paragraphs of a task that speak of none of others, and so may hold for all else.
+
+    They are no bullets and no lists, and not the first, which says what is to be written.
+
+    Args:
+        text: of a prompt; the task is its last section but one, the last is the answer format.
+        others: names of functions and classes, and paths of files.
+    """
+    _, _, task = text.rpartition(_HEADING)[0].rpartition(_HEADING)
+    found = re.split(r"\n\s*\n", task.partition("\n")[2].strip())[1:]
+    return [each for each in found if not _ITEM.search(each) and not _quoted(each) & {*others}]
+
+
 def spoken_of(paragraph: str) -> str:
     """Return the name of the function or class that a paragraph opens with; none without one."""
     match = _SPEAKS_OF.match(paragraph)
@@ -79,8 +95,8 @@ def names_in(paragraph: str) -> frozenset[str]:
     They are in backticks, or look like code: `loss.item`, `zip(`, `bias=`, `batch_size`.
     """
     text = "\n".join(line for line in paragraph.split("\n") if not _BULLET.match(line))
-    quoted = (re.findall(r"[^\W\d]\w*", each) for each in _QUOTED.findall(text))
-    return frozenset([*_CODE.findall(text), *(name for names in quoted for name in names)])
+    names = {word for word in _quoted(text) if word.isidentifier()}
+    return frozenset([*_CODE.findall(text), *names])
 
 
 def without_bullet(text: str, name: str) -> str:
@@ -96,3 +112,9 @@ def without_bullet(text: str, name: str) -> str:
         deeper = -1
         kept.append(line)
     return "".join(kept)
+
+
+def _quoted(text: str) -> set[str]:
+    """Return what is in backticks, and each name in it that is no part of a dotted one."""
+    quoted = {each.strip("`") for each in _QUOTED.findall(text)}
+    return quoted.union(*(re.findall(r"(?<![\w.])\w+\b(?!\.\w)", each) for each in quoted))

@@ -13,7 +13,7 @@ from enum import IntEnum
 from types import MappingProxyType
 from typing import NamedTuple
 
-from promptqueue.queue.bullets import bullets, paragraph_of
+from promptqueue.queue.bullets import bullets, paragraph_of, remarks
 from promptqueue.queue.interface import Definition
 from promptqueue.queue.model import Output
 from promptqueue.queue.templates import fenced
@@ -62,6 +62,25 @@ class Rewriting(NamedTuple):
     suspicion: Suspicion
 
 
+class File(NamedTuple):
+    """A file as it stands, and what asked for it."""
+
+    path: str
+    text: str
+    prompt: str
+    beside: Sequence[str]
+    """Paths of the other files that the same prompt asks for."""
+
+    def said_of(self, place: Place) -> str:
+        """Return the paragraph of the task on a function, or on its class."""
+        return paragraph_of(self.prompt, place.names, classes_of(self.text))
+
+    def remarks(self) -> list[str]:
+        """Return what the task says of the file beside its functions."""
+        names = {name for place in places_of(self.text) for name in place.names}
+        return remarks(self.prompt, {*names, *self.beside})
+
+
 def rewritings(
     faults: Sequence[Fault], texts: Mapping[str, str], outputs: Sequence[Output], prompt: str
 ) -> list[Rewriting]:
@@ -77,54 +96,52 @@ def rewritings(
         outputs: the files of the step.
         prompt: of the step.
     """
-    declared = {each.path for each in outputs} & texts.keys()
+    paths = [each.path for each in outputs]
+    files = {
+        path: File(path, texts[path], prompt, [each for each in paths if each != path])
+        for path in paths
+        if path in texts
+    }
     found = once(faults)
     found += [each for fault in found for each in alike(fault, texts)]
-    found = [fault for fault in found if fault.path in declared]
-    near = [each for fault in found for each in _near(fault, texts[fault.path], prompt)]
+    found = [fault for fault in found if fault.path in files]
+    near = [each for fault in found for each in _near(fault, files[fault.path])]
     known = {(each.path, *each.key[:-1]) for each in near}
-    paths = dict.fromkeys(fault.path for fault in found)
-    others = [each for path in paths for each in lacking(path, texts[path], prompt)]
+    at_fault = dict.fromkeys(fault.path for fault in found)
+    others = [each for path in at_fault for each in lacking(files[path])]
     others = [each for each in others if (each.path, *each.key) not in known]
     return sorted([*near, *others], key=lambda each: each.suspicion)
 
 
-def lacking(path: str, text: str, prompt: str) -> Iterator[Rewriting]:
-    """Yield a question for each function of a file that lacks a name which the task writes as code.
-
-    Args:
-        path: of the file.
-        text: of the file.
-        prompt: what asked for the file.
-    """
-    classes = classes_of(text)
-    for place in places_of(text):
-        said = paragraph_of(prompt, place.names, classes)
+def lacking(file: File) -> Iterator[Rewriting]:
+    """Yield a question for each function that lacks a name which the task writes as code."""
+    for place in places_of(file.text):
+        said = file.said_of(place)
         if lacks(place, said) and not _is_one_line(place):
-            asked = _prompt(place, path, text, said, prompt)
-            yield Rewriting(path, place.names, asked, True, Suspicion.LACKS_ELSEWHERE)
+            asked = _prompt(place, file, [said])
+            yield Rewriting(file.path, place.names, asked, True, Suspicion.LACKS_ELSEWHERE)
 
 
-def _near(fault: Fault, text: str, prompt: str) -> Iterator[Rewriting]:
+def _near(fault: Fault, file: File) -> Iterator[Rewriting]:
     """Yield the questions for what one fault shows in or comes through, in this order."""
-    if (place := place_of(text, fault.line)) is None:
+    if (place := place_of(file.text, fault.line)) is None:
         return
     errs = not fault.measured and not undefined_in(fault.seen)
-    fed = feeding(text, fault.line) if errs else []
+    fed = feeding(file.text, fault.line) if errs else []
     cause = _FIGURE.sub("#", fault.seen) if errs else " ".join(fault.requirements)
+    hint = mends(fault, {file.path: file.text})
+    failed = f"An earlier version failed: {fault.seen}{f' ({hint})' if hint else ''}"
     for each in (place, *fed):
-        paragraph = paragraph_of(prompt, each.names, classes_of(text))
-        said = paragraph or _bullets_of(fault, prompt)
+        paragraph = file.said_of(each)
+        said = paragraph or _bullets_of(fault, file.prompt)
         if not said or _is_one_line(each):
             continue
-        if not fed:  # else it may be the fault of another
-            hint = mends(fault, {fault.path: text})
-            said += f"\n\nAn earlier version failed: {fault.seen}{f' ({hint})' if hint else ''}"
-        asked = _prompt(each, fault.path, text, said, prompt, missing_in([fault]))
+        told = [said] if fed else [said, failed]  # it may be the fault of another
+        asked = _prompt(each, file, told, missing_in([fault]))
         feeds = Suspicion.FEEDS_ERROR if _ERROR.search(fault.seen) else Suspicion.FEEDS
         shows = Suspicion.SHOWS if each == place else feeds
         suspicion = Suspicion.LACKS if lacks(each, paragraph) else shows
-        yield Rewriting(fault.path, (*each.names, cause), asked, bool(paragraph), suspicion)
+        yield Rewriting(file.path, (*each.names, cause), asked, bool(paragraph), suspicion)
 
 
 def _bullets_of(fault: Fault, prompt: str) -> str:
@@ -135,17 +152,21 @@ def _bullets_of(fault: Fault, prompt: str) -> str:
     return "\n".join(f"- {name}: {known[name]}" for name in fault.requirements if name in known)
 
 
-def _prompt(
-    place: Place, path: str, text: str, said: str, prompt: str, missing: Missing = _NONE
-) -> str:
+def _prompt(place: Place, file: File, said: Sequence[str], missing: Missing = _NONE) -> str:
     name = f"`{place.function.name}` of {place.owner.name}" if place.owner else ""
     name = name or f"`{place.function.name}`"
-    lines = ["## DATA", "", f"Of the file `{path}`:", ""]
-    lines += [fenced(_around(place, text), "python"), "", "## TASK", ""]
-    lines += [f"Write {name}, which is left out here, line by line as it is asked for:", "", said]
-    lines += ["", "## ANSWER FORMAT", "", "Only this function, whole, and no other:", ""]
-    lines += openings_wanted({path: _to_fill(place)}, prompt, missing)
-    return "\n".join(lines) + "\n"
+    first, *others = said
+    wanted = openings_wanted({file.path: _to_fill(place)}, file.prompt, missing)
+    paragraphs = [
+        f"## DATA\n\nOf the file `{file.path}`:",
+        fenced(_around(place, file.text), "python"),
+        "## TASK",
+        f"Write {name}, which is left out here, line by line as it is asked for:",
+        *(first, *file.remarks(), *others),
+        "## ANSWER FORMAT\n\nOnly this function, whole, and no other:",
+        "\n".join(wanted),
+    ]
+    return "\n\n".join(paragraphs) + "\n"
 
 
 def _around(place: Place, text: str) -> str:

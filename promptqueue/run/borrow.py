@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 
 from promptqueue.queue.model import Step
 from promptqueue.queue.render import render_step
-from promptqueue.run.anew import Rewriting, Suspicion, lacking, rewritings
+from promptqueue.run.anew import File, Rewriting, Suspicion, lacking, rewritings
 from promptqueue.run.events import Event, Notice
 from promptqueue.run.imports import imported
 from promptqueue.run.job import Job
@@ -57,7 +57,8 @@ def _of_earlier(job: Job, step: Step, texts: Mapping[str, str]) -> Iterator[Rewr
     for path, owner in _owners(job, step).items():
         if path in reached and not is_red(job, owner):
             prompt = render_step(job.loaded, owner, job.inputs, job.results)[-1].content
-            yield from lacking(path, files[path], prompt)
+            beside = [each for each in owner.paths() if each != path]
+            yield from lacking(File(path, files[path], prompt, beside))
 
 
 def _owners(job: Job, step: Step) -> dict[str, Step]:

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from promptqueue.queue.bullets import bullets, names_in, paragraph_of, paragraphs, spoken_of
+from promptqueue.queue.bullets import (
+    bullets,
+    names_in,
+    paragraph_of,
+    paragraphs,
+    remarks,
+    spoken_of,
+)
 
 TEXT = """Do this:
 
@@ -95,3 +102,42 @@ def test_a_paragraph_is_spoken_of_by_its_first_name() -> None:
 )
 def test_the_names_of_a_paragraph_are_those_that_look_like_code(said: str, names: set[str]) -> None:
     assert names_in(said) == names
+
+
+def test_a_remark_speaks_of_the_file_as_a_whole() -> None:
+    prompt = """You write Python.
+
+## DATA
+
+There is none.
+
+## TASK
+
+Write `m.py` and `n.py`.
+
+`mean(values)` returns it:
+1. sum
+
+In `m.py`:
+- mean: of all
+
+Both use `mean`.
+
+Flags of `m.py`:
+--size 3, --name x
+
+Nothing is binary here.
+
+1. first
+2. then
+
+## ANSWER FORMAT
+
+The code, whole.
+
+Alone.
+"""
+    flags, binary = "Flags of `m.py`:\n--size 3, --name x", "Nothing is binary here."
+    assert remarks(prompt, {"mean", "m", "n.py"}) == [flags, binary]
+    assert remarks(prompt, {"mean", "m.py"}) == [binary]
+    assert remarks("Write it.\n\nAnd more.", ()) == []

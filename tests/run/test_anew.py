@@ -143,6 +143,16 @@ def test_nothing_feeds_what_is_clear_and_it_is_told(
     assert f"1. it adds\n\nAn earlier version failed: {seen}{hint}" in said
 
 
+def test_what_the_task_says_of_the_file_goes_along() -> None:
+    prompt = PROMPT.replace(
+        "\n## ANSWER", "\nAll of `m.py` is fast.\n\n`n.py` is not.\n\n## ANSWER"
+    )
+    fault = Fault(("m",), ("it adds",), "it multiplies", "m.py:22")
+    outputs = [Output(path="m.py"), Output(path="n.py")]
+    (said,) = rewritings([fault], {"m.py": TEXT}, outputs, prompt)
+    assert "1. it adds\n\nAll of `m.py` is fast.\n\nAn earlier version failed: " in said.prompt
+
+
 def test_a_function_without_a_paragraph_is_asked_for_by_its_requirements() -> None:
     (said,) = asked(Fault(("mean",), ("the arithmetic mean",), "1.5", "m.py:30"))
     assert "asked for:\n\n- mean: the arithmetic mean\n\nAn earlier version failed: 1.5\n" in said
