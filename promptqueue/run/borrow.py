@@ -24,12 +24,13 @@ def questions(job: Job, talk: Talk, faults: tuple[Fault, ...]) -> Iterator[Rewri
     """Yield a question for each function that may be at fault, the likeliest first.
 
     Those of earlier steps' files come where these are imported, and nothing is known to be wrong
-    with them but that a function lacks a name which its task writes as code.
+    with them but that a function lacks a name which its task writes as code; and after this
+    step's own functions, or where the model was told what is wrong and got no further.
     """
     texts = talk.board.latest()
     own = rewritings(faults, texts, talk.step.outputs, talk.prompt)
     yield from (each for each in own if each.suspicion <= Suspicion.LACKS_ELSEWHERE)
-    if faults:
+    if talk.stuck or any(each.spoken_of for each in own):
         yield from _of_earlier(job, talk.step, texts)
     yield from (each for each in own if each.suspicion > Suspicion.LACKS_ELSEWHERE)
 

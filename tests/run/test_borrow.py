@@ -21,7 +21,7 @@ from tests.scripted import fence
 QUEUE = """
     promptqueue: 1
     name: tiny
-    defaults: {context: none, params: {seed: 1}, refine: {turns: 1}}
+    defaults: {context: none, params: {seed: 1}, refine: {turns: 2}}
     steps:
       - id: one
         task: |
@@ -37,6 +37,9 @@ QUEUE = """
       - id: two
         task: |
           Write two.py.
+
+          `two(x)` returns one(x)
+
           - s: do s
         outputs: [{path: two.py}]
         requirements: {s: do s}
@@ -44,7 +47,8 @@ QUEUE = """
     """
 SLIP = "# meets r\n# meets q\ndef one(x):\n    return x\n"
 ONE = SLIP.replace("return x", "return abs(x)\n\n# meets s")
-TWO = "from one import one\n"
+TWO = "from one import one\n\n\ndef two(x):\n    return one(x)\n"
+ALONE = fence("two.py", TWO.partition("\n\n\n")[2])
 MENDS = "two: mends one.py of one as well, which lacks what its task names"
 
 
@@ -53,15 +57,24 @@ def told(bench: Bench) -> list[str]:
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """A bench whose judge says that what is wrong shows in the last line of a step's file."""
+    judge = MarkJudge.judge
+
+    def judge_with_lines(self: MarkJudge, step: Step, texts: Mapping[str, str]) -> Judgement:
+        found, path = judge(self, step, texts), step.outputs[0].path
+        at = f"{path}:{len(texts[path].splitlines())}"
+        return replace(found, faults=tuple(replace(each, at=at) for each in found.faults))
+
+    monkeypatch.setattr(MarkJudge, "judge", judge_with_lines)
     (tmp_path / "checks.py").write_text(CHECKS, "utf-8")
     return Bench(tmp_path, QUEUE)
 
 
 def test_a_function_that_lacks_what_its_task_names_is_asked_for(bench: Bench) -> None:
-    bench.run(fence("one.py", SLIP), fence("two.py", TWO), fence("one.py", ONE))
+    bench.run(fence("one.py", SLIP), fence("two.py", TWO), ALONE, fence("one.py", ONE))
 
-    question = bench.chat.asked[2].messages[-1].content
+    question = bench.chat.asked[3].messages[-1].content
     assert "Of the file `one.py`:" in question
     assert "asked for:\n\n`one(x)` returns abs(x)\n" in question
     assert "return x" not in question
@@ -77,17 +90,21 @@ def test_a_later_step_gets_what_the_step_declares(bench: Bench) -> None:
     third = "  - {id: three, task: Go., context: [{step: two, as: files}], outputs: [{path: t.py}]}"
     bench.queue_path.write_text(f"{bench.queue_path.read_text()}{third}\n")
     bench.run(
-        fence("one.py", SLIP), fence("two.py", TWO), fence("one.py", ONE), fence("t.py", "x = 1")
+        fence("one.py", SLIP),
+        fence("two.py", TWO),
+        ALONE,
+        fence("one.py", ONE),
+        fence("t.py", "x = 1"),
     )
 
-    context = bench.chat.asked[3].messages[0].content
+    context = bench.chat.asked[4].messages[0].content
     assert "two.py" in context
     assert "one.py" not in context
 
 
 def test_what_it_met_before_is_not_lost(bench: Bench) -> None:
     worse = ONE.replace("# meets r\n# meets q\n", "")
-    bench.run(fence("one.py", SLIP), fence("two.py", TWO), fence("one.py", worse))
+    bench.run(fence("one.py", SLIP), fence("two.py", TWO), ALONE, fence("one.py", worse))
 
     assert bench.text("one.py") == SLIP
     assert [each.standing for each in bench.events if isinstance(each, Judged)][-1] is False
@@ -96,7 +113,7 @@ def test_what_it_met_before_is_not_lost(bench: Bench) -> None:
 
 
 def test_what_brings_no_file_leaves_it_as_it_was(bench: Bench) -> None:
-    bench.run(fence("one.py", SLIP), fence("two.py", TWO), "I cannot.")
+    bench.run(fence("one.py", SLIP), fence("two.py", TWO), ALONE, "I cannot.")
 
     assert bench.text("one.py") == SLIP
     assert bench.finished().complete
@@ -104,18 +121,20 @@ def test_what_brings_no_file_leaves_it_as_it_was(bench: Bench) -> None:
 
 
 def test_a_change_of_the_user_may_not_lose_more_than_was_met(tmp_path: Path, bench: Bench) -> None:
-    decisions = iter([Decision("accept"), Decision("refine"), Decision("change", "Shorter.")])
+    refine, change = Decision("refine"), Decision("change", "Shorter.")
+    decisions = iter([Decision("accept"), refine, refine, change])
     accept = Decision("accept")
     bench.plan_options["steer"] = lambda review: next(decisions, accept)
     worse = ONE.replace("# meets r\n# meets q\n", "")
-    bench.run(*map(fence, ("one.py", "two.py"), (SLIP, TWO)), "I cannot.", fence("one.py", worse))
+    first = (fence("one.py", SLIP), fence("two.py", TWO), ALONE)
+    bench.run(*first, "I cannot.", fence("one.py", worse))
 
     assert bench.text("one.py") == SLIP
 
 
 def test_a_run_that_is_stopped_then_goes_on(bench: Bench) -> None:
     with pytest.raises(EndpointError):
-        bench.run(fence("one.py", SLIP), fence("two.py", TWO), EndpointError("gone"))
+        bench.run(fence("one.py", SLIP), fence("two.py", TWO), ALONE, EndpointError("gone"))
     bench.run(fence("one.py", ONE), resume=True)
 
     assert bench.text("one.py") == ONE
@@ -125,26 +144,26 @@ def test_a_run_that_is_stopped_then_goes_on(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("one", "two"),
     [
-        (SLIP, "import two\n"),
+        (SLIP, TWO.replace("from one import one", "one = abs")),
         (SLIP.replace("return x", "return abs(x) + x"), TWO),
         (SLIP.replace("# meets r\n", ""), TWO),
     ],
     ids=["not imported", "nothing lacks", "red itself, and not mended"],
 )
-def test_else_the_step_is_told_what_is_wrong_with_its_own(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, one: str, two: str
-) -> None:
-    judge = MarkJudge.judge
+def test_else_the_step_is_told_what_is_wrong_with_its_own(bench: Bench, one: str, two: str) -> None:
+    both = fence("one.py", one) + fence("two.py", two)
+    bench.run(*[both] * 9)
 
-    def judge_with_lines(self: MarkJudge, step: Step, texts: Mapping[str, str]) -> Judgement:
-        found = judge(self, step, texts)
-        faults = [replace(each, at=f"{step.outputs[0].path}:1") for each in found.faults]
-        return replace(found, faults=tuple(faults))
-
-    monkeypatch.setattr(MarkJudge, "judge", judge_with_lines)
-    first = [fence("one.py", one)] * (1 if "meets r" in one else 2)
-    bench.run(*first, *[fence("two.py", two)] * 2)
-
-    assert len(bench.chat.asked) == len(first) + 2
     assert MENDS not in told(bench)
     assert bench.text("one.py") == one
+
+
+def test_where_the_task_speaks_of_no_function_the_step_is_told_first(bench: Bench) -> None:
+    text = bench.queue_path.read_text()
+    text = text.replace("`two(x)` returns one(x)", "Quickly.").replace("turns: 2", "turns: 3")
+    bench.queue_path.write_text(text)
+    wrong = fence("two.py", TWO)
+    bench.run(fence("one.py", SLIP), wrong, wrong, ALONE, fence("one.py", ONE))
+
+    assert "not as the task asks" in bench.chat.asked[2].messages[-1].content
+    assert bench.text("one.py") == ONE
