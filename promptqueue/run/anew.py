@@ -31,6 +31,7 @@ _FIGURE = re.compile(r"\d+(?:\.\d+)?")
 """They come of the draw, and make no other cause."""
 _ERROR = re.compile(r"\b\w+(?:Error|Exception|Exit|Interrupt)\b")
 """The name of an exception: its line is where something went wrong."""
+_MOST_NAMES = 5
 _MOST_BULLETS = 2
 """Of a function that has no paragraph: more requirements say what it keeps from being measured."""
 
@@ -117,8 +118,8 @@ def lacking(file: File) -> Iterator[Rewriting]:
     """Yield a question for each function that lacks a name which the task writes as code."""
     for place in places_of(file.text):
         said = file.said_of(place)
-        if lacks(place, said) and not _is_one_line(place):
-            asked = _prompt(place, file, [said])
+        if (names := lacks(place, said)) and not _is_one_line(place):
+            asked = _prompt(place, file, [said, _lacked(names)])
             yield Rewriting(file.path, place.names, asked, True, Suspicion.LACKS_ELSEWHERE)
 
 
@@ -136,12 +137,20 @@ def _near(fault: Fault, file: File) -> Iterator[Rewriting]:
         said = paragraph or _bullets_of(fault, file.prompt)
         if not said or _is_one_line(each):
             continue
-        told = [said] if fed else [said, failed]  # it may be the fault of another
+        names = lacks(each, paragraph)
+        told = [said, *([_lacked(names)] if names else [])]
+        if not fed:  # else it may be the fault of another
+            told.append(failed)
         asked = _prompt(each, file, told, missing_in([fault]))
         feeds = Suspicion.FEEDS_ERROR if _ERROR.search(fault.seen) else Suspicion.FEEDS
         shows = Suspicion.SHOWS if each == place else feeds
-        suspicion = Suspicion.LACKS if lacks(each, paragraph) else shows
+        suspicion = Suspicion.LACKS if names else shows
         yield Rewriting(file.path, (*each.names, cause), asked, bool(paragraph), suspicion)
+
+
+def _lacked(names: Sequence[str]) -> str:
+    some = ", ".join(f"`{name}`" for name in names[:_MOST_NAMES])
+    return f"An earlier version lacked {some}{' and more' if names[_MOST_NAMES:] else ''}."
 
 
 def _bullets_of(fault: Fault, prompt: str) -> str:

@@ -78,14 +78,14 @@ def places_of(text: str) -> list[Place]:
     return [*_places(_parsed(text))]
 
 
-def lacks(place: Place, paragraph: str) -> bool:
-    """Tell whether a paragraph of the task names something in code that a function does not.
+def lacks(place: Place, paragraph: str) -> list[str]:
+    """Return the names that a paragraph of the task writes as code and a function does not have.
 
-    Where the paragraph is on the class, the whole class is to hold it.
+    Where the paragraph is on the class, the whole class is to hold them.
     """
     owner = place.owner
     about = owner if owner and spoken_of(paragraph) == owner.name else place.function
-    return bool(names_in(paragraph) - _written_in(about) - {*place.names})
+    return sorted(names_in(paragraph) - _written_in(about) - {*place.names})
 
 
 def without_super(text: str) -> list[Place]:

@@ -196,7 +196,14 @@ def test_first_comes_what_lacks_a_name_that_the_task_says() -> None:
         ("forward", "Net"),
         ("__init__", "Gate"),  # feeds nothing, but lacks it as well
     ]
-    assert "An earlier version failed" not in found[2].prompt
+    lacked = "x\n\nAn earlier version lacked `limits`.\n\n## ANSWER"
+    assert [lacked in each.prompt for each in found] == [True, False, True]
+
+
+def test_of_many_names_that_it_lacks_some_are_told() -> None:
+    prompt = PROMPT.replace("1. it adds", "1. it adds `b1`, `c`, `e`, `d`, `f`, `g`")
+    (said,) = rewritings([ZIP], {"m.py": TEXT}, [Output(path="m.py")], prompt)[:1]
+    assert "lacked `b1`, `c`, `d`, `e`, `f` and more.\n" in said.prompt
 
 
 @pytest.mark.parametrize(
@@ -223,6 +230,7 @@ def test_what_lacks_a_name_is_asked_for_where_a_measurement_shows_elsewhere() ->
     assert [each.key for each in found] == [("forward", "Net", "m"), ("mean",)]
     assert "An earlier version failed: it multiplies" in found[0].prompt
     assert "An earlier version failed" not in found[1].prompt
+    assert "An earlier version lacked `fsum`.\n\n## ANSWER" in found[1].prompt
 
 
 @pytest.mark.parametrize("at", ["m.py:3", "", "other.py:3", "m.py", "m.py:25"])
