@@ -118,7 +118,7 @@ def lacking(file: File) -> Iterator[Rewriting]:
     """Yield a question for each function that lacks a name which the task writes as code."""
     for place in places_of(file.text):
         said = file.said_of(place)
-        if (names := lacks(place, said)) and not _is_one_line(place):
+        if (names := lacks(place, said)) and not _is_one_line(place, file.text):
             asked = _prompt(place, file, [said, _lacked(names)])
             yield Rewriting(file.path, place.names, asked, True, Suspicion.LACKS_ELSEWHERE)
 
@@ -135,7 +135,7 @@ def _near(fault: Fault, file: File) -> Iterator[Rewriting]:
     for each in (place, *fed):
         paragraph = file.said_of(each)
         said = paragraph or _bullets_of(fault, file.prompt)
-        if not said or _is_one_line(each):
+        if not said or _is_one_line(each, file.text):
             continue
         names = lacks(each, paragraph)
         told = [said, *([_lacked(names)] if names else [])]
@@ -192,14 +192,16 @@ def _around(place: Place, text: str) -> str:
 def _without(place: Place, text: str) -> str:
     """Return a file in which the body of a function is left out."""
     lines = lines_of(text)
-    start, end = place.function.body[0].lineno, place.function.end_lineno or 0
+    (start, _), end = span(place.function.body[0]), place.function.end_lineno or 0
     line = lines[start - 1]
     lines[start - 1 : end] = [line[: len(line) - len(line.lstrip())] + _LEFT_OUT]
     return "\n".join(lines) + "\n"
 
 
-def _is_one_line(place: Place) -> bool:
-    return place.function.body[0].lineno == place.function.lineno
+def _is_one_line(place: Place, text: str) -> bool:
+    """Tell whether the body begins in the line where the signature ends."""
+    first = place.function.body[0]
+    return bool(lines_of(text)[first.lineno - 1].encode()[: first.col_offset].strip())
 
 
 def _to_fill(place: Place) -> list[str]:

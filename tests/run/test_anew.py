@@ -100,14 +100,14 @@ class Net:
 """
 
 
-def asked(*faults: Fault, text: str = TEXT) -> list[str]:
-    found = rewritings(faults, {"m.py": text}, [Output(path="m.py")], PROMPT)
+def asked(*faults: Fault, text: str = TEXT, prompt: str = PROMPT) -> list[str]:
+    found = rewritings(faults, {"m.py": text}, [Output(path="m.py")], prompt)
     return [each.prompt for each in found]
 
 
-def written(*faults: Fault, text: str = TEXT) -> list[str]:
+def written(*faults: Fault, text: str = TEXT, prompt: str = PROMPT) -> list[str]:
     """Return what each question asks to be written."""
-    lines = [line for prompt in asked(*faults, text=text) for line in prompt.split("\n")]
+    lines = [line for said in asked(*faults, text=text, prompt=prompt) for line in said.split("\n")]
     return [line.split(",")[0] for line in lines if line.startswith("Write ")]
 
 
@@ -240,3 +240,19 @@ def test_there_is_none_for_a_fault_that_lies_in_no_function_with_a_body(at: str)
 
 def test_there_is_none_where_the_file_does_not_parse() -> None:
     assert asked(ZIP, text="x = = 1\n" + TEXT) == []
+
+
+def test_there_is_none_where_the_body_begins_in_the_last_line_of_a_signature() -> None:
+    text = TEXT.replace("def half(x): return", "def half(\n    x,\n    y=(),\n): return")
+    prompt = PROMPT.replace("`half(x)` halves each", "`half(x)` is sorted(x)")
+    assert written(ZIP, text=text, prompt=prompt) == [
+        "Write `forward` of Net",
+        "Write `forward` of Gate",
+    ]
+
+
+def test_what_a_body_begins_with_is_left_out_with_its_decorators() -> None:
+    text = "def mean(values):\n    @cache\n    def inner():\n        pass\n    return inner\n"
+    prompt = PROMPT.replace("`half(x)` halves each", "`mean(values)` is it")
+    (said,) = asked(Fault((), (), "ValueError: x", "m.py:5"), text=text, prompt=prompt)
+    assert "\ndef mean(values):\n    ...  # left out\n```\n" in said
