@@ -11,7 +11,7 @@ _QUOTED = re.compile(r"`[^`]*`")
 _ITEM = re.compile(r"^\s*(?:[-*]|\d+[.)])\s", re.MULTILINE)
 _HEADING = "\n## "
 _CODE = re.compile(
-    r"""(?<=[\w\])]\.)[^\W\d]\w*  # what follows a dot: loss.item
+    r"""(?<=[\w\])]\.)(?!py\b|\w\.(?!\w))[^\W\d]\w*  # after a dot: loss.item; not of m.py, e.g.
     | \b[^\W\d]\w*(?=\(|=(?!=))  # what is called, and what is given by keyword
     | \b[^\W\d]\w*(?:_\w+|[a-z][A-Z]\w*|[A-Za-z]\d\w*)  # snake_case, CamelCase, layer4
     """,

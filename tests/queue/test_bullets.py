@@ -95,6 +95,7 @@ def test_a_paragraph_is_spoken_of_by_its_first_name() -> None:
             "batch_size, then BatchNorm2d, layer4 and 2 more",
             {"batch_size", "BatchNorm2d", "layer4"},
         ),
+        ("of `util.py` (e.g. x.T), i.e. of m.py.", {"T"}),
         ("the last. Then e-4, 3.5 or ±15", set()),
         ("первая строка: `сумма`, затем x.mean()", {"сумма", "mean"}),
         ("`one` is it\n- early_stop: of `other`\n2. two_more", {"one", "two_more"}),
