@@ -81,11 +81,15 @@ def places_of(text: str) -> list[Place]:
 def lacks(place: Place, paragraph: str) -> list[str]:
     """Return the names that a paragraph of the task writes as code and a function does not have.
 
-    Where the paragraph is on the class, the whole class is to hold them.
+    Where the paragraph is on the class, the whole class is to hold them. What is nested too deeply
+    to be read lacks none.
     """
     owner = place.owner
     about = owner if owner and spoken_of(paragraph) == owner.name else place.function
-    return sorted(names_in(paragraph) - _written_in(about) - {*place.names})
+    try:
+        return sorted(names_in(paragraph) - _written_in(about) - {*place.names})
+    except UNPARSABLE:
+        return []
 
 
 def without_super(text: str) -> list[Place]:

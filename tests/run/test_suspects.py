@@ -129,3 +129,8 @@ def test_a_key_is_a_name_that_is_written() -> None:
     (place,) = places_of('def main():\n    return {"best_f1": 1, "path/results.json": 2}\n')
     assert not lacks(place, "`main` returns `best_f1`, and writes results.json")
     assert lacks(place, "`main` returns `best_f2`")
+
+
+def test_what_is_nested_too_deeply_lacks_nothing() -> None:
+    (place,) = places_of(f"def total(x):\n    return {' + '.join(['x'] * 1500)}\n")
+    assert lacks(place, "`total(x)` is sum(x)") == []
