@@ -16,6 +16,8 @@ from promptqueue.verify.lint import parse_problem
 _CLEAN = 3
 _RANK = {IssueKind.SHRUNK: 2, IssueKind.LAZY: 1, IssueKind.SYMBOLS: 1}
 """How much of a file with such an issue is worth; with any other issue it is worth nothing."""
+_NO_TURN = -1
+"""Of a version that an earlier step brought."""
 _AT_LINE = re.compile(r"line (\d+): (.*)", re.DOTALL)
 _STALE_TURNS = 2
 """After so many turns without gain a fresh start does better than arguing on (arXiv 2506.18403:
@@ -130,11 +132,13 @@ class Board:
             met_before: how many were, before this step.
         """
         self.earlier, self.met_before = {**self.earlier, path: text}, met_before
+        self.best[path] = Version(text, (), turn=_NO_TURN)  # or one that is not usable would stand
         if self.standing is not None:
             met = tuple(name for name, is_met in known.items() if is_met)
             unmet = tuple(name for name, is_met in known.items() if not is_met)
             judgement = replace(self.standing.judgement, met=met, unmet=unmet)
-            self.standing = replace(self.standing, judgement=judgement)
+            versions = {**self.standing.versions, path: self.best[path]}
+            self.standing = replace(self.standing, versions=versions, judgement=judgement)
 
     def reopen(self) -> None:
         """Let the next usable version of a file replace what was the best so far."""

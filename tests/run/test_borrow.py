@@ -120,6 +120,21 @@ def test_what_brings_no_file_leaves_it_as_it_was(bench: Bench) -> None:
     assert bench.finished().met == ("r", "q")
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    ["    # ... rest of the code stays the same\n    return abs(x)", "    return abs(x"],
+    ids=["not whole", "does not parse"],
+)
+def test_what_is_not_usable_is_not_judged_in_its_place(bench: Bench, wrong: str) -> None:
+    """Or the step would be green by a file that is never written."""
+    answer = fence("one.py", ONE.replace("    return abs(x)", wrong))
+    bench.run(fence("one.py", SLIP), fence("two.py", TWO), ALONE, answer)
+
+    assert bench.text("one.py") == SLIP
+    assert (bench.finished().met, bench.finished().unmet) == (("r", "q"), ("s",))
+    assert replay(bench.directory().path).differences == ()
+
+
 def test_a_change_of_the_user_may_not_lose_more_than_was_met(tmp_path: Path, bench: Bench) -> None:
     refine, change = Decision("refine"), Decision("change", "Shorter.")
     decisions = iter([Decision("accept"), refine, refine, change])
