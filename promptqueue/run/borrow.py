@@ -6,7 +6,7 @@ functions does not do what the task said.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from promptqueue.queue.model import Step
 from promptqueue.queue.render import render_step
@@ -25,20 +25,23 @@ def questions(job: Job, talk: Talk, faults: tuple[Fault, ...]) -> Iterator[Rewri
 
     Those of earlier steps' files come where these are imported, and nothing is known to be wrong
     with them but that a function lacks a name which its task writes as code; and after this
-    step's own functions, or where the model was told what is wrong and got no further.
+    step's own functions, or where the model was told what is wrong and got no further. What fails
+    in such a file once it is mended here is asked for as well, with what its own task says.
     """
     texts = talk.board.latest()
-    own = rewritings(faults, texts, talk.step.outputs, talk.prompt)
+    own = rewritings(faults, texts, talk.board.outputs, talk.prompt)
     yield from (each for each in own if each.suspicion <= Suspicion.LACKS_ELSEWHERE)
-    if talk.stuck or any(each.spoken_of for each in own):
-        yield from _of_earlier(job, talk.step, texts)
+    borrowed = talk.step.paths()[len(talk.board.outputs) :]
+    there = [fault for fault in faults if fault.path in borrowed]
+    if there or talk.stuck or any(each.spoken_of for each in own):
+        yield from _of_earlier(job, talk, there, texts)
     yield from (each for each in own if each.suspicion > Suspicion.LACKS_ELSEWHERE)
 
 
 def borrow(job: Job, talk: Talk, path: str) -> Iterator[Event]:
     """Add a file of an earlier step to those of this one: both are judged together from now on."""
     step, board = talk.step, talk.board
-    owner = _owners(job, step)[path]
+    owner = _owners(job, talk)[path]
     outputs = (*step.outputs, *(each for each in owner.outputs if each.path == path))
     talk.step = step.model_copy(update={"outputs": outputs})
     standing = board.standing.judgement if board.standing else None
@@ -52,22 +55,27 @@ def borrow(job: Job, talk: Talk, path: str) -> Iterator[Event]:
     yield job.recorder.record(Notice(told))
 
 
-def _of_earlier(job: Job, step: Step, texts: Mapping[str, str]) -> Iterator[Rewriting]:
+def _of_earlier(
+    job: Job, talk: Talk, faults: Sequence[Fault], texts: Mapping[str, str]
+) -> Iterator[Rewriting]:
     files = {path: _text(job, path) for path in job.files} | dict(texts)
-    reached = imported(step.paths(), files)
-    for path, owner in _owners(job, step).items():
+    reached = imported(talk.step.paths(), files)
+    for path, owner in _owners(job, talk).items():
         if path in reached and not is_red(job, owner):
             prompt = render_step(job.loaded, owner, job.inputs, job.results)[-1].content
             beside = [each for each in owner.paths() if each != path]
-            yield from lacking(File(path, files[path], prompt, beside))
+            found = [fault for fault in faults if fault.path == path]
+            yield from rewritings(found, files, owner.outputs, prompt)
+            if not found:  # else they are among these
+                yield from lacking(File(path, files[path], prompt, beside))
 
 
-def _owners(job: Job, step: Step) -> dict[str, Step]:
-    """Return the files of earlier steps that this one does not send, each with its last step."""
-    steps = [each.id for each in job.loaded.queue.steps]
-    before = job.loaded.queue.steps[: steps.index(step.id)]
+def _owners(job: Job, talk: Talk) -> dict[str, Step]:
+    """Return the files of earlier steps that this one does not declare, each with its last step."""
+    steps, declared = job.loaded.queue.steps, {each.path for each in talk.board.outputs}
+    before = steps[: [each.id for each in steps].index(talk.step.id)]
     found = {path: each for each in before for path in each.paths() if path in job.files}
-    return {path: each for path, each in found.items() if path not in step.paths()}
+    return {path: each for path, each in found.items() if path not in declared}
 
 
 def _text(job: Job, path: str) -> str:

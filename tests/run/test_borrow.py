@@ -13,7 +13,7 @@ from promptqueue.queue.model import Step
 from promptqueue.run.events import FileWritten, Judged, Notice
 from promptqueue.run.replay import replay
 from promptqueue.run.steering import Decision
-from promptqueue.run.verdict import Judgement
+from promptqueue.run.verdict import Fault, Judgement
 from tests.run.bench import Bench, MarkJudge
 from tests.run.test_versions import CHECKS
 from tests.scripted import fence
@@ -84,6 +84,44 @@ def test_a_function_that_lacks_what_its_task_names_is_asked_for(bench: Bench) ->
     written = [(each.step, each.path) for each in bench.events if isinstance(each, FileWritten)]
     assert written == [("one", "one.py"), ("two", "two.py"), ("two", "one.py")]
     assert replay(bench.directory().path).differences == ()
+
+
+def test_of_a_file_each_function_that_lacks_something_is_asked_for(bench: Bench) -> None:
+    said = "      `one(x)` returns abs(x)\n"
+    more = said.replace("one", "more").replace("abs", "sorted")
+    text = bench.queue_path.read_text().replace(said, f"{said}\n{more}")
+    bench.queue_path.write_text(text.replace("turns: 2", "turns: 3"))
+    slip = f"{SLIP}\n\ndef more(x):\n    return x\n"
+    part = fence("one.py", "def one(x):\n    return abs(x)\n")
+    other = fence("one.py", "def more(x):\n# meets s\n    return sorted(x)\n")
+    bench.run(fence("one.py", slip), fence("two.py", TWO), ALONE, part, other)
+
+    question = bench.chat.asked[4].messages[-1].content
+    assert "asked for:\n\n`more(x)` returns sorted(x)\n" in question
+    assert "return abs(x)" in bench.text("one.py")
+    assert told(bench) == [MENDS]
+    assert bench.finished().met == ("r", "q", "s")
+
+
+def test_what_fails_in_that_file_is_asked_for_with_what_its_own_task_says(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge = MarkJudge.judge
+
+    def judge_with_error(self: MarkJudge, step: Step, texts: Mapping[str, str]) -> Judgement:
+        found = judge(self, step, texts)
+        error = Fault(("s",), (), "ValueError: x", "one.py:4")
+        return replace(found, faults=(error,)) if "abs" in texts["one.py"] else found
+
+    monkeypatch.setattr(MarkJudge, "judge", judge_with_error)
+    text = bench.queue_path.read_text().replace("turns: 2", "turns: 3")
+    said = "      `two(x)` returns one(x)\n"
+    bench.queue_path.write_text(text.replace(said, f"{said}\n      `one(x)` is imported.\n"))
+    part = fence("one.py", SLIP.replace("return x", "return abs(x)"))
+    bench.run(fence("one.py", SLIP), fence("two.py", TWO), ALONE, part, fence("one.py", ONE))
+
+    question = bench.chat.asked[4].messages[-1].content
+    assert "asked for:\n\n`one(x)` returns abs(x)\n\nAn earlier version failed: Value" in question
 
 
 def test_a_later_step_gets_what_the_step_declares(bench: Bench) -> None:
