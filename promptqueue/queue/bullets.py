@@ -10,6 +10,7 @@ _SPEAKS_OF = re.compile(r"(?:\w+ )?`(\w+)[`(]")
 _QUOTED = re.compile(r"`[^`]*`")
 _ITEM = re.compile(r"^\s*(?:[-*]|\d+[.)])\s", re.MULTILINE)
 _HEADING = "\n## "
+_FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 _CODE = re.compile(
     r"""(?<=[\w\])]\.)(?!py\b|\w\.(?!\w))[^\W\d]\w*  # after a dot: loss.item; not of m.py, e.g.
     | \b[^\W\d]\w*(?=\(|=(?!=))  # what is called, and what is given by keyword
@@ -72,21 +73,16 @@ def paragraph_of(text: str, names: Sequence[str], classes: Collection[str] = ())
 def remarks(text: str, others: Collection[str]) -> list[str]:
     """Return the paragraphs of a task that speak of none of others, and so may hold for all else.
 
-    They are no bullets and no lists, and not the first, which says what is to be written.
+    They are no bullets, no lists, no examples in a fence, and not the first, which says what is
+    to be written.
 
     Args:
         text: of a prompt; the task is its last section but one, the last is the answer format.
         others: names of functions and classes, and paths of files.
     """
     _, _, task = text.rpartition(_HEADING)[0].rpartition(_HEADING)
-    found = re.split(r"\n\s*\n", task.partition("\n")[2].strip())[1:]
+    found = re.split(r"\n\s*\n", _FENCED.sub("", task.partition("\n")[2]).strip())[1:]
     return [each for each in found if not _ITEM.search(each) and not _quoted(each) & {*others}]
-
-
-def spoken_of(paragraph: str) -> str:
-    """Return the name of the function or class that a paragraph opens with; none without one."""
-    match = _SPEAKS_OF.match(paragraph)
-    return match[1] if match else ""
 
 
 def names_in(paragraph: str) -> frozenset[str]:

@@ -51,7 +51,7 @@ def borrow(job: Job, talk: Talk, path: str) -> Iterator[Event]:
     names = requirements_of(job.loaded.queue, talk.step)
     known = {name: verdicts[name] for name in names if name in verdicts}
     board.take_over(path, _text(job, path), known, met_before(job, talk.step))
-    told = f"{step.id}: mends {path} of {owner.id} as well, which lacks what its task names"
+    told = f"{step.id}: asks for {path} of {owner.id} as well, which lacks what its task names"
     yield job.recorder.record(Notice(told))
 
 
@@ -61,7 +61,7 @@ def _of_earlier(
     files = {path: _text(job, path) for path in job.files} | dict(texts)
     reached = imported(talk.step.paths(), files)
     for path, owner in _owners(job, talk).items():
-        if path in reached and not is_red(job, owner):
+        if path in reached:
             prompt = render_step(job.loaded, owner, job.inputs, job.results)[-1].content
             beside = [each for each in owner.paths() if each != path]
             found = [fault for fault in faults if fault.path == path]
@@ -71,11 +71,12 @@ def _of_earlier(
 
 
 def _owners(job: Job, talk: Talk) -> dict[str, Step]:
-    """Return the files of earlier steps that this one does not declare, each with its last step."""
+    """Return the green files of earlier steps, each with its last one; not those declared here."""
     steps, declared = job.loaded.queue.steps, {each.path for each in talk.board.outputs}
     before = steps[: [each.id for each in steps].index(talk.step.id)]
     found = {path: each for each in before for path in each.paths() if path in job.files}
-    return {path: each for path, each in found.items() if path not in declared}
+    red = {path for each in before for path in each.paths() if is_red(job, each)}
+    return {path: each for path, each in found.items() if path not in declared | red}
 
 
 def _text(job: Job, path: str) -> str:

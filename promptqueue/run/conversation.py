@@ -101,7 +101,7 @@ class _Conversation:
         talk.hear(reply)
         extraction = extract_modules(
             unmarked(reply.text),
-            self.step.outputs,
+            talk.outputs,
             previous=talk.before(),
             finish_reason=reply.finish_reason,
             parts=talk.mending,
@@ -156,7 +156,7 @@ class _Conversation:
             yield from self._refine(reply, extraction)
             return
         talk.board.reopen()
-        talk.refined = 0
+        talk.refined, talk.alone = 0, ""
         if decision.action in ("change", "correct"):
             wanted = change_prompt(decision.text, self.step.outputs, talk.prompt)
             if decision.action == "change" or talk.goes_on_from(reply):
@@ -200,7 +200,7 @@ class _Conversation:
         talk = self.talk
         stuck = talk.board.starts_afresh(reply.text, told=talk.told)
         if talk.alone:  # it was told nothing, and the fault may lie in another function
-            talk.board.stale, talk.alone = 0, False
+            talk.board.stale, talk.alone = 0, ""
             return talk.stuck
         return stuck
 

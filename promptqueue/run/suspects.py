@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from promptqueue.queue.bullets import names_in, spoken_of
+from promptqueue.queue.bullets import names_in
 from promptqueue.queue.interface import UNPARSABLE, Definition, Function
 from promptqueue.run.torn import parse_torn
 from promptqueue.run.units import definitions
@@ -81,15 +81,14 @@ def places_of(text: str) -> list[Place]:
 def lacks(place: Place, paragraph: str) -> list[str]:
     """Return the names that a paragraph of the task writes as code and a function does not have.
 
-    Where the paragraph is on the class, the whole class is to hold them. What is nested too deeply
-    to be read lacks none.
+    Of a method it is its class that is to hold them: a paragraph on one often speaks of others.
+    What is nested too deeply to be read lacks none.
     """
-    owner = place.owner
-    about = owner if owner and spoken_of(paragraph) == owner.name else place.function
     try:
-        return sorted(names_in(paragraph) - _written_in(about) - {*place.names})
+        held = _written_in(place.owner or place.function)
     except UNPARSABLE:
         return []
+    return sorted(names_in(paragraph) - held - {*place.names})
 
 
 def without_super(text: str) -> list[Place]:
@@ -140,9 +139,10 @@ def _values(function: Function, line: int) -> Iterator[ast.AST]:
             yield from ast.walk(each.value)
 
 
-def _written_in(node: ast.AST) -> set[str]:
+@lru_cache(maxsize=128)  # a class is read for each of its methods
+def _written_in(node: ast.AST) -> frozenset[str]:
     """Return every name that is written in code or in a text, such as that of a key."""
-    return {*re.findall(r"\w+", ast.unparse(node))}
+    return frozenset(re.findall(r"\w+", ast.unparse(node)))
 
 
 def _names_in(*nodes: ast.AST) -> set[str]:

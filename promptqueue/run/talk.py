@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from promptqueue.chat.message import Message, Reply, Usage
-from promptqueue.queue.model import Step, Turn
+from promptqueue.queue.model import Output, Step, Turn
 from promptqueue.run.anew import Rewriting
 from promptqueue.run.feedback import warned
 from promptqueue.run.job import FIRST, Draw
@@ -38,8 +38,8 @@ class Talk:
     seconds: float = 0.0
     stuck: bool = False
     """Told what was wrong, the model got no further."""
-    alone: bool = False
-    """What was asked for last is one function, in a prompt of its own."""
+    alone: str = ""
+    """The file of which one function was asked for last, in a prompt of its own."""
     rewritten: set[tuple[str, ...]] = field(default_factory=set)
     """Keys of the functions that were, since the last fresh start."""
     mending: bool = False
@@ -59,6 +59,12 @@ class Talk:
     def told(self) -> bool:
         """Tell whether what was found in a reply is being talked about."""
         return self.mending or len(self.messages) > len(self.first)
+
+    @property
+    def outputs(self) -> list[Output]:
+        """Return the files that the reply may bring."""
+        declared = self.step.outputs if self.mending else self.board.outputs
+        return [each for each in declared if self.alone in ("", each.path)]
 
     def before(self) -> dict[str, str]:
         """Return the files that the reply changes: a first answer knows nothing of other starts."""
@@ -98,7 +104,8 @@ class Talk:
         self.rewritten.add((again.path, *again.key))
         role = tuple(message for message in self.first if message.role == "system")
         self.draw = replace(self.draw, warmth=0)
-        self.messages, self.mending, self.alone = (*role, Message("user", again.prompt)), True, True
+        self.messages, self.mending = (*role, Message("user", again.prompt)), True
+        self.alone = again.path
 
     def start_afresh(self, faults: tuple[Fault, ...] = ()) -> None:
         """Ask the prompt again, for another sample; it may warn of what was wrong before."""

@@ -10,7 +10,6 @@ from promptqueue.queue.bullets import (
     paragraph_of,
     paragraphs,
     remarks,
-    spoken_of,
 )
 
 TEXT = """Do this:
@@ -79,11 +78,6 @@ def test_a_method_has_the_paragraph_of_its_own_class(names: tuple[str, ...], sai
     assert paragraph_of(text, names, {"Net", "Gate", "Other"}) == said
 
 
-def test_a_paragraph_is_spoken_of_by_its_first_name() -> None:
-    assert spoken_of("Class `Gate`: of `Net`") == "Gate"
-    assert spoken_of("A class of `Net`") == ""
-
-
 @pytest.mark.parametrize(
     ("said", "names"),
     [
@@ -131,6 +125,12 @@ Nothing is binary here.
 
 1. first
 2. then
+
+```python
+x = 1
+
+y = 2
+```
 
 ## ANSWER FORMAT
 

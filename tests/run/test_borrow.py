@@ -49,7 +49,7 @@ SLIP = "# meets r\n# meets q\ndef one(x):\n    return x\n"
 ONE = SLIP.replace("return x", "return abs(x)\n\n# meets s")
 TWO = "from one import one\n\n\ndef two(x):\n    return one(x)\n"
 ALONE = fence("two.py", TWO.partition("\n\n\n")[2])
-MENDS = "two: mends one.py of one as well, which lacks what its task names"
+MENDS = "two: asks for one.py of one as well, which lacks what its task names"
 
 
 def told(bench: Bench) -> list[str]:
@@ -183,6 +183,46 @@ def test_a_change_of_the_user_may_not_lose_more_than_was_met(tmp_path: Path, ben
     bench.run(*first, "I cannot.", fence("one.py", worse))
 
     assert bench.text("one.py") == SLIP
+
+
+def test_a_change_of_the_user_may_bring_any_file_after_one_was_asked_for(bench: Bench) -> None:
+    refine, change = Decision("refine"), Decision("change", "Shorter.")
+    decisions, accept = iter([Decision("accept"), refine, refine, change]), Decision("accept")
+    bench.plan_options["steer"] = lambda review: next(decisions, accept)
+    changed = f"{TWO}# meets s\n"
+    first = (fence("one.py", SLIP), fence("two.py", TWO), ALONE)
+    bench.run(*first, "I cannot.", fence("two.py", changed))
+
+    assert bench.text("two.py") == changed
+
+
+def test_what_is_asked_for_alone_needs_no_path(bench: Bench) -> None:
+    alone = fence("", ONE.replace("# meets q\n", "# meets q\n\n")).replace(" path=", "")
+    bench.run(fence("one.py", SLIP), fence("two.py", TWO), ALONE, alone)
+
+    assert "return abs(x)" in bench.text("one.py")
+
+
+def test_a_fresh_answer_is_again_to_what_the_step_declares(bench: Bench) -> None:
+    text = bench.queue_path.read_text()
+    bench.queue_path.write_text(text.replace("turns: 2", "turns: 4"))
+    better = f"{TWO}# meets s\n"
+    first = (fence("one.py", SLIP), fence("two.py", TWO), ALONE, "I cannot.")
+    bench.run(*first, fence("two.py", TWO), fence("", better).replace(" path=", ""))
+
+    assert "An earlier answer failed" in bench.chat.asked[-1].messages[-1].content
+    assert bench.text("two.py") == better
+
+
+def test_a_file_that_an_earlier_red_step_wrote_is_left_to_it(bench: Bench) -> None:
+    text = bench.queue_path.read_text()
+    zero = "{id: zero, task: Go., outputs: [{path: one.py}], requirements: {z: z}, checks: [c.py]}"
+    bench.queue_path.write_text(text.replace("  - id: one", f"  - {zero}\n  - id: one"))
+    (bench.folder / "c.py").write_text(CHECKS.replace('"r"', '"z"'))
+    bench.run(*[fence("one.py", SLIP) + fence("two.py", TWO)] * 9)
+
+    assert "z" in bench.finished().unmet
+    assert MENDS not in told(bench)
 
 
 def test_a_run_that_is_stopped_then_goes_on(bench: Bench) -> None:

@@ -111,8 +111,7 @@ def test_a_class_with_bases_that_never_calls_their_init_lacks_that() -> None:
     [
         ("own", "`own` returns x, of any str", []),
         ("own", "`own` is other_helper(zip(x))", ["other_helper", "zip"]),
-        ("use", "Class `Whole`: sets `self.parts`, uses helper", []),  # anywhere in the class
-        ("use", "`use` sets `self.parts`", ["parts"]),
+        ("use", "`use` sets `self.parts`, uses helper", []),  # anywhere in the class
         ("use", "`use(x)` of Whole() uses helper", []),
         ("use", "Class `Whole`: `use` of a Whole is what `lasts`", ["lasts"]),
         ("helper", "`helper` returns y", []),
