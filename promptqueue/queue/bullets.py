@@ -11,10 +11,10 @@ _QUOTED = re.compile(r"`[^`]*`")
 _ITEM = re.compile(r"^\s*(?:[-*]|\d+[.)])\s", re.MULTILINE)
 _HEADING = "\n## "
 _FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
-_CODE = re.compile(
+_USED = re.compile(
     r"""(?<=[\w\])]\.)(?!py\b|\w\.(?!\w))[^\W\d]\w*  # after a dot: loss.item; not of m.py, e.g.
-    | \b[^\W\d]\w*(?=\(|=(?!=))  # what is called, and what is given by keyword
-    | \b[^\W\d]\w*(?:_\w+|[a-z][A-Z]\w*|[A-Za-z]\d\w*)  # snake_case, CamelCase, layer4
+    | \b[^\W\d]\w*(?=\()  # what is called
+    | \b[A-Z]\w*[a-z](?:[A-Z]|\d)\w*  # a class: ReLU, Conv2d
     """,
     re.VERBOSE,
 )
@@ -85,14 +85,13 @@ def remarks(text: str, others: Collection[str]) -> list[str]:
     return [each for each in found if not _ITEM.search(each) and not _quoted(each) & {*others}]
 
 
-def names_in(paragraph: str) -> frozenset[str]:
-    """Return the names that a paragraph writes as code, its bullets aside.
+def names_used(paragraph: str) -> frozenset[str]:
+    """Return the names of what a paragraph uses, its bullets aside: `loss.item`, `zip(`, `Conv2d`.
 
-    They are in backticks, or look like code: `loss.item`, `zip(`, `bias=`, `batch_size`.
+    What it only gives a name to, such as `total`, has another one in other people's code.
     """
     text = "\n".join(line for line in paragraph.split("\n") if not _BULLET.match(line))
-    names = {word for word in _quoted(text) if word.isidentifier()}
-    return frozenset([*_CODE.findall(text), *names])
+    return frozenset(_USED.findall(text))
 
 
 def without_bullet(text: str, name: str) -> str:

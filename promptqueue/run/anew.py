@@ -40,13 +40,13 @@ class Suspicion(IntEnum):
     """Why a function may be at fault, the likeliest first."""
 
     LACKS = 0
-    """The fault shows in it, or comes through it, and it lacks a name of what the task says."""
+    """The fault shows in it, or comes through it, and it lacks what the task uses by name."""
     SHOWS = 1
     """The fault shows in it."""
     FEEDS_ERROR = 2
     """A line that raises an error works with what it returns."""
     LACKS_ELSEWHERE = 3
-    """It lacks such a name, and nothing else speaks against it."""
+    """It lacks that, and nothing else speaks against it."""
     FEEDS = 4
     """A line works with what it returns that is named for what is wrong with the whole."""
 
@@ -115,7 +115,7 @@ def rewritings(
 
 
 def lacking(file: File) -> Iterator[Rewriting]:
-    """Yield a question for each function that lacks a name which the task writes as code."""
+    """Yield a question for each function that lacks something that the task uses by name."""
     for place in places_of(file.text):
         said = file.said_of(place)
         if (names := lacks(place, said)) and not _is_one_line(place, file.text):

@@ -24,7 +24,7 @@ def questions(job: Job, talk: Talk, faults: tuple[Fault, ...]) -> Iterator[Rewri
     """Yield a question for each function that may be at fault, the likeliest first.
 
     Those of earlier steps' files come where these are imported, and nothing is known to be wrong
-    with them but that a function lacks a name which its task writes as code; and after this
+    with them but that a function lacks what its task uses by name; and after this
     step's own functions, or where the model was told what is wrong and got no further. What fails
     in such a file once it is mended here is asked for as well, with what its own task says.
     """

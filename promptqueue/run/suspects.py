@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from promptqueue.queue.bullets import names_in
+from promptqueue.queue.bullets import names_used
 from promptqueue.queue.interface import UNPARSABLE, Definition, Function
 from promptqueue.run.torn import parse_torn
 from promptqueue.run.units import definitions
@@ -79,7 +79,7 @@ def places_of(text: str) -> list[Place]:
 
 
 def lacks(place: Place, paragraph: str) -> list[str]:
-    """Return the names that a paragraph of the task writes as code and a function does not have.
+    """Return the names of what a paragraph of the task uses and a function does not.
 
     Of a method it is its class that is to hold them: a paragraph on one often speaks of others.
     What is nested too deeply to be read lacks none.
@@ -88,7 +88,7 @@ def lacks(place: Place, paragraph: str) -> list[str]:
         held = _written_in(place.owner or place.function)
     except UNPARSABLE:
         return []
-    return sorted(names_in(paragraph) - held - {*place.names})
+    return sorted(names_used(paragraph) - held - {*place.names})
 
 
 def without_super(text: str) -> list[Place]:

@@ -189,7 +189,7 @@ def test_a_figure_of_an_error_makes_no_other_question() -> None:
 
 
 def test_first_comes_what_lacks_a_name_that_the_task_says() -> None:
-    prompt = PROMPT.replace("1. forward returns", "1. forward clamps and `limits`")
+    prompt = PROMPT.replace("1. forward returns", "1. forward clamps and x.limits")
     found = rewritings([ZIP], {"m.py": TEXT}, [Output(path="m.py")], prompt)
     assert [each.key[:2] for each in found] == [
         ("forward", "Gate"),
@@ -201,7 +201,7 @@ def test_first_comes_what_lacks_a_name_that_the_task_says() -> None:
 
 
 def test_of_many_names_that_it_lacks_some_are_told() -> None:
-    prompt = PROMPT.replace("1. it adds", "1. it adds `b1`, `c`, `e`, `d`, `f`, `g`")
+    prompt = PROMPT.replace("1. it adds", "1. it adds b1(x), c(x), e(x), d(x), f(x), g(x)")
     (said,) = rewritings([ZIP], {"m.py": TEXT}, [Output(path="m.py")], prompt)[:1]
     assert "lacked `b1`, `c`, `d`, `e`, `f` and more.\n" in said.prompt
 

@@ -109,11 +109,11 @@ def test_a_class_with_bases_that_never_calls_their_init_lacks_that() -> None:
 @pytest.mark.parametrize(
     ("name", "said", "lacking"),
     [
-        ("own", "`own` returns x, of any str", []),
+        ("own", "`own` returns `y`, of any str", []),
         ("own", "`own` is other_helper(zip(x))", ["other_helper", "zip"]),
-        ("use", "`use` sets `self.parts`, uses helper", []),  # anywhere in the class
+        ("use", "`use` reads self.parts, uses helper(x)", []),  # anywhere in the class
         ("use", "`use(x)` of Whole() uses helper", []),
-        ("use", "Class `Whole`: `use` of a Whole is what `lasts`", ["lasts"]),
+        ("use", "Class `Whole`: `use` of a Whole is what x.lasts has", ["lasts"]),
         ("helper", "`helper` returns y", []),
     ],
 )
@@ -126,8 +126,8 @@ def test_a_function_lacks_what_its_paragraph_names(
 
 def test_a_key_is_a_name_that_is_written() -> None:
     (place,) = places_of('def main():\n    return {"best_f1": 1, "path/results.json": 2}\n')
-    assert not lacks(place, "`main` returns `best_f1`, and writes results.json")
-    assert lacks(place, "`main` returns `best_f2`")
+    assert not lacks(place, "`main` writes results.json")
+    assert lacks(place, "`main` writes results.yaml")
 
 
 def test_what_is_nested_too_deeply_lacks_nothing() -> None:
