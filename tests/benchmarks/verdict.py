@@ -19,15 +19,11 @@ _BOUND_S = 10.0
 
 
 def figures() -> Iterator[Figure]:
-    """Judge the reference as a run does, several times by the same judge."""
+    """Judge a correct answer as a run does, several times by the same judge."""
     loaded = load_queue(ROOT / "prompts" / "lunar.yaml")
-    reference = ROOT / "reference_impl" / "lunar"
-    texts = {  # a run's files stand alone: no package is around them
-        path.name: path.read_text("utf-8").replace("reference_impl.lunar.", "")
-        for path in sorted(reference.glob("*.py"))
-        if path.name != "__init__.py"
-    }
-    inputs = resolve_inputs(loaded.queue) | {"language": "en"}  # of the reference's comments
+    answer = ROOT / "tests" / "lunar" / "styles" / "plain"  # of declared files alone
+    texts = {path.name: path.read_text("utf-8") for path in sorted(answer.glob("*.py"))}
+    inputs = resolve_inputs(loaded.queue)
     with contextlib.closing(contract_judge(loaded, inputs)) as judge:
         for step in loaded.queue.steps:
             if step.id not in _STEPS:
@@ -38,7 +34,7 @@ def figures() -> Iterator[Figure]:
                 verdict = judge.judge(step, texts)
                 taken.append(time.perf_counter() - begin)
                 if verdict.unmet:
-                    raise RuntimeError(f"the reference does not meet {', '.join(verdict.unmet)}")
+                    raise RuntimeError(f"the answer does not meet {', '.join(verdict.unmet)}")
             first, *warm = taken
             how = f"median of {_RUNS}, {min(warm):.1f} to {max(warm):.1f}; the first {first:.1f}"
             yield Figure(f"checks of the step {step.id}, warm", median(warm), _BOUND_S, "s", how)
