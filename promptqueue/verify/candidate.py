@@ -22,10 +22,8 @@ from promptqueue.verify.replies import (
     told_place,
     told_status,
 )
-from promptqueue.verify.sandbox import Sandbox
-from promptqueue.verify.snapshot import Copy
 from promptqueue.verify.tamper import WATCHED
-from promptqueue.verify.worker_process import WorkerProcess
+from promptqueue.verify.worker_process import Worker
 
 _IMPORT = "_import"
 _IMPORT_SOURCE = "def module(candidate, name):\n    candidate.module(name)\n"
@@ -70,15 +68,13 @@ class Candidate:
     """Generated code behind a sandbox's walls, which answers questions with data.
 
     Args:
-        sandbox: where the code runs.
-        code: a copy of the generated files.
+        worker: where the code runs.
         probes: folder of the pack's probes.
         settings: what the queue file says of judging.
         seed: of all questions; each has one of its own that follows from it.
     """
 
-    sandbox: Sandbox
-    code: Copy
+    worker: Worker
     probes: Path
     settings: Verification
     seed: int
@@ -86,14 +82,9 @@ class Candidate:
     """Functions of other libraries that the code replaced: a warning light."""
     reached: dict[str, set[int]] = field(default_factory=dict)
     """File to the lines of its functions that questions ran, as the sandbox tells: a hint."""
-    worker: WorkerProcess = field(init=False)
-    """Where it runs."""
     _asked: Counter[str] = field(default_factory=Counter)
     _dead: dict[str, str] = field(default_factory=dict)
     _sources: dict[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.worker = WorkerProcess(self.sandbox, self.code, self.settings)
 
     def start(self) -> None:
         """Start the worker without waiting for what it preloads: the first question waits.

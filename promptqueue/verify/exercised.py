@@ -6,7 +6,7 @@ Only a hint: code that wants to can hide from it. It imports nothing of promptqu
 from __future__ import annotations
 
 import sys
-from types import CodeType, FrameType
+from types import FrameType
 from typing import Any
 
 _IN_FUNCTIONS = 1  # CO_OPTIMIZED: neither the body of a module nor that of a class
@@ -21,7 +21,20 @@ class Exercised:
         self._lines: set[tuple[str, int]] = set()
 
     def __enter__(self) -> Exercised:
-        sys.settrace(self._entered)
+        root, lines = self._root, self._lines
+
+        def entered(frame: FrameType, *_: object) -> Any:
+            """See every call of a question: a model's first pass makes 100,000 of them."""
+            code = frame.f_code
+            ours = code.co_filename.startswith(root) and code.co_flags & _IN_FUNCTIONS
+            return stepped if ours else None
+
+        def stepped(frame: FrameType, event: str, *_: object) -> Any:
+            if event == "line":
+                lines.add((frame.f_code.co_filename, frame.f_lineno))
+            return stepped
+
+        sys.settrace(entered)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -33,14 +46,3 @@ class Exercised:
         for path, number in sorted(self._lines)[:_MAX_LINES]:
             found.setdefault(path[len(self._root) :], []).append(number)
         return found
-
-    def _entered(self, frame: FrameType, event: str, _: Any) -> Any:
-        return self._stepped if event == "call" and self._counts(frame.f_code) else None
-
-    def _stepped(self, frame: FrameType, event: str, _: Any) -> Any:
-        if event == "line":
-            self._lines.add((frame.f_code.co_filename, frame.f_lineno))
-        return self._stepped
-
-    def _counts(self, code: CodeType) -> bool:
-        return bool(code.co_flags & _IN_FUNCTIONS) and code.co_filename.startswith(self._root)

@@ -21,6 +21,7 @@ import pytest
 
 from promptqueue.queue.inputs import Value, known_inputs
 from promptqueue.queue.load import LoadedQueue, load_queue
+from promptqueue.verify import keeper
 from promptqueue.verify.candidate import Candidate, fresh_seed
 from promptqueue.verify.findings import (
     CANDIDATE,
@@ -145,13 +146,9 @@ def candidate(
     pytestconfig: pytest.Config, loaded_queue: LoadedQueue, sandbox: Sandbox, code: Copy
 ) -> Iterator[Candidate]:
     """Return the code under test, which answers questions: `candidate.ask("probes.name", …)`."""
-    with Candidate(
-        sandbox,
-        code,
-        _probes_folder(loaded_queue),
-        loaded_queue.queue.verify,
-        pytestconfig.option.challenge_seed,
-    ) as candidate:
+    settings, seed = loaded_queue.queue.verify, pytestconfig.option.challenge_seed
+    worker = keeper.worker_for(sandbox, code, settings)
+    with Candidate(worker, _probes_folder(loaded_queue), settings, seed) as candidate:
         pytestconfig.stash[CANDIDATE] = candidate
         yield candidate
     write_finding(pytestconfig, {"tampered": sorted(candidate.tampered)[:_MOST_REPLACED]})

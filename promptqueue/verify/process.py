@@ -20,7 +20,8 @@ from promptqueue.queue.verification import SandboxLimits
 from promptqueue.verify import watch
 from promptqueue.verify.isolation import Places, Plan
 
-_POLL_S = 0.05
+_POLL_S, _REST_S = 0.05, 2.0
+"""Between two looks at what it uses: at work, and at rest."""
 _START_S = 10.0
 """Patience until every door is shut; the self-test of a busy machine takes a tenth of it."""
 _SWEEP_S = 1.0
@@ -80,6 +81,8 @@ class Process:
         self._init: int | None = None
         self._blind: Exception | None = None
         self._threads: list[threading.Thread] = []
+        self._at_work = threading.Event()
+        self._at_work.set()
 
     def __enter__(self) -> Self:
         return self
@@ -130,8 +133,17 @@ class Process:
             thread.join(2)
         return self._outcome()
 
+    def rest(self) -> None:
+        """Look seldom until `wake`: nothing of the code runs, and to look takes time of others."""
+        self._at_work.clear()
+
+    def wake(self) -> None:
+        """Look often again."""
+        self._at_work.set()
+
     def kill(self) -> None:
         """Kill the whole tree; a PID namespace dies with its first process."""
+        self.wake()  # who watches sees the end
         if self._popen.poll() is not None:
             return
         if self._plan.backend == "bwrap":
@@ -241,6 +253,7 @@ class Process:
                 return self.stop(crowded)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._popen.wait(_POLL_S)
+            self._at_work.wait(_REST_S)
         return None
 
     def _crowded(self) -> str:

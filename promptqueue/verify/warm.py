@@ -2,7 +2,8 @@
 
 `WarmPytest` is the side of who judges. The server, `python -m promptqueue.verify.warm`, reads one
 job per line and answers each with one line. A job runs in a child of its own, so nothing that it
-imports or changes is there for the next one; the server itself runs no check.
+imports or changes is there for the next one; the server itself runs no check. Beside it a keeper
+holds the worker in the sandbox, which all of them ask.
 """
 
 from __future__ import annotations
@@ -19,15 +20,19 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Mapping, Sequence
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
 from promptqueue.errors import PromptQueueError
 from promptqueue.verify.contract import Completed, TookTooLong
+from promptqueue.verify.keeper import lend, open_keeper
 from promptqueue.verify.pytest_process import BROKEN, die_with, run_here
 
-_OWN = ("pytest", "promptqueue.verify.findings", "promptqueue.verify.static")
+_OWN = ("pytest", "promptqueue.verify.findings", "promptqueue.verify.static", "yaml", "jinja2")
 """What the plugin imports; pytest wants to read the plugin itself."""
+_END_S = 12.0
+"""What the server gets to end by itself what it has started."""
 
 
 class ServerGone(PromptQueueError):
@@ -76,11 +81,14 @@ class WarmPytest:
         server, self._server = self._server, None
         if server is None:
             return
-        server.kill()  # and the kernel ends its child
         assert server.stdin is not None
         assert server.stdout is not None
-        with server.stdin, server.stdout:
-            server.stdout.read()  # it ends when both of them have
+        server.stdin.close()  # it has nobody to work for
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            server.wait(_END_S)
+        server.kill()  # and the kernel ends its children
+        with server.stdout:
+            server.stdout.read()  # it ends when all of them have
         server.wait()
 
     def _asked(self, line: bytes, env: Mapping[str, str], time_s: float | None) -> bytes:
@@ -115,19 +123,21 @@ def serve(preload: Sequence[str]) -> None:
         for name in (*_OWN, *preload):
             with contextlib.suppress(Exception):
                 importlib.import_module(name)
-        while line := sys.stdin.buffer.readline():
-            with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-                status = _forked(json.loads(line), out, err)
-                answer = {"code": os.waitstatus_to_exitcode(status), "output": _text(out, err)}
-            answers.write(json.dumps(answer).encode() + b"\n")
+        with open_keeper() as kept:
+            while line := sys.stdin.buffer.readline():
+                with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+                    status = _forked(json.loads(line), out, err, kept)
+                    answer = {"code": os.waitstatus_to_exitcode(status), "output": _text(out, err)}
+                answers.write(json.dumps(answer).encode() + b"\n")
 
 
-def _forked(job: dict[str, Any], out: IO[bytes], err: IO[bytes]) -> int:
+def _forked(job: dict[str, Any], out: IO[bytes], err: IO[bytes], kept: Connection) -> int:
     """Run a job in a child and return how it ended; without a caller, neither of them goes on."""
     alive, held = os.pipe()  # readable when the child, which alone keeps the other end, is gone
     server = os.getpid()
     child = os.fork()
     if child == 0:
+        lend(kept)
         _become(job, out.fileno(), err.fileno(), server)
     os.close(held)
     with os.fdopen(alive, "rb"):

@@ -22,6 +22,7 @@ import tempfile
 import time
 import traceback
 import types
+from collections.abc import Callable, Sequence
 from multiprocessing import reduction
 from pathlib import Path
 from typing import Any
@@ -38,11 +39,11 @@ def _beside(name: str) -> Any:
     return module
 
 
-_NUMBERS = itertools.count(1)
-"""Of the questions."""
 wire, reaper = _beside("wire"), _beside("reaper")
 exercised, tamper = _beside("exercised"), _beside("tamper")
 _PR_SET_DUMPABLE = 4
+Folders = Callable[[], str]
+"""What makes folders for questions."""
 
 
 def main() -> None:
@@ -54,17 +55,20 @@ def main() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)  # no child may look into this process
     reaper.adopt_orphans()
     absent = [name for name in config["preload"] if not _preload(name)]
+    begun, fresh_folder = _found_in(config["writable"]), _folders(config["scratch"])
     wire.send(answers, {"pid": os.getpid(), "absent": absent})
     while True:
         try:
             question = wire.receive(questions, deadline=float("inf"))
         except wire.WireClosed:
             return
-        wire.write_all(
-            answers,
-            _answer_of_child(question, config, (questions, answers)),
-            deadline=float("inf"),
-        )
+        if "clean" in question:  # other code comes, and asks what this one left
+            fresh_folder = _folders(config["scratch"])
+            wire.send(answers, {"clean": _found_in(config["writable"]) == begun is not None})
+            continue
+        told = {**config, "package": question["package"]}
+        frame = _answer_of_child(question, told, (questions, answers), fresh_folder)
+        wire.write_all(answers, frame, deadline=float("inf"))
 
 
 def _preload(name: str) -> bool:
@@ -99,11 +103,13 @@ def config_threads() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def _answer_of_child(question: Any, config: dict[str, Any], host: tuple[int, int]) -> bytes:
+def _answer_of_child(
+    question: Any, config: dict[str, Any], host: tuple[int, int], fresh_folder: Folders
+) -> bytes:
     """Fork, wait for one frame of the child until its time is over, and end the child."""
     read, write = os.pipe()
     stage_read, stage_write = os.pipe()
-    folder, temporary = (_fresh_folder(config["scratch"]) for _ in range(2))
+    folder, temporary = fresh_folder(), fresh_folder()
     child = os.fork()
     if not child:
         for other in (read, stage_read, *host):
@@ -131,16 +137,44 @@ def _answer_of_child(question: Any, config: dict[str, Any], host: tuple[int, int
     return frame
 
 
-def _fresh_folder(scratch: str) -> str:
-    """Make a folder for one question: none finds what another one left.
+def _folders(scratch: str) -> Folders:
+    """Return what makes a folder for one question: none finds what another one left.
 
-    It has the same name each time, for the code may speak of it.
+    They have the same names for each code that is asked, for it may speak of them.
     """
-    while True:
-        folder = f"{scratch}/{next(_NUMBERS)}"
-        with contextlib.suppress(FileExistsError):  # an earlier question may have made it
-            os.mkdir(folder, 0o700)  # noqa: PTH102 - as the rest of this file does
-            return folder
+    numbers = itertools.count(1)
+
+    def fresh_folder() -> str:
+        while True:
+            folder = f"{scratch}/{next(numbers)}"
+            with contextlib.suppress(FileExistsError):  # an earlier question may have made it
+                os.mkdir(folder, 0o700)  # noqa: PTH102 - as the rest of this file does
+                return folder
+
+    return fresh_folder
+
+
+def _found_in(folders: Sequence[str]) -> dict[str, tuple[int, ...]] | None:
+    """Return path to what tells whether somebody touched it; None where that cannot be seen.
+
+    The time of a change (ctime) cannot be set by who made it; that of a folder is left out, for
+    questions come and go.
+    """
+    found: dict[str, tuple[int, ...]] = {}
+    waiting = [*folders]
+    try:
+        while waiting:
+            with os.scandir(waiting.pop()) as entries:
+                for each in entries:
+                    seen = each.stat(follow_symlinks=False)
+                    if each.is_dir(follow_symlinks=False):
+                        waiting.append(each.path)
+                        found[each.path] = (seen.st_mode,)
+                    else:
+                        found[each.path] = (seen.st_mode, seen.st_size, seen.st_ctime_ns)
+    except OSError:
+        return None
+    return found
 
 
 def _keep_temporary_files_in(folder: str) -> None:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from promptqueue.queue.verification import Verification
 from promptqueue.verify import wire
@@ -20,10 +20,29 @@ _TRAVELS = tuple(
     Path(__file__).with_name(f"{name}.py")
     for name in ("worker", "wire", "reaper", "exercised", "tamper")
 )
+_OWN_FOLDERS = ("/tmp", "/dev/shm")  # noqa: S108 - paths inside a sandbox that has its own
 _BOOT_S = 120.0
 """Patience while the worker starts and preloads."""
+_LOOK_S = 5.0
+"""Patience while the worker looks at what code has left."""
 _GRACE_S = 0.9
 """What the worker may take over a question's time to say that it is over."""
+
+
+class Worker(Protocol):
+    """Where code runs: takes questions to it, and brings replies."""
+
+    def start(self) -> None:
+        """Start without waiting for what is preloaded; raises as `WorkerProcess.start` does."""
+        ...
+
+    def exchange(self, question: Mapping[str, Any]) -> Reply:
+        """Send a question and return the reply; raises as `WorkerProcess.exchange` does."""
+        ...
+
+    def close(self) -> None:
+        """Have no more questions."""
+        ...
 
 
 @dataclass(slots=True)
@@ -57,6 +76,21 @@ class WorkerProcess:
         if self.process is None:
             self.process, self._number = self._launched(), None
 
+    def rest(self) -> None:
+        """Expect no question for long."""
+        if self.process is not None:
+            self.process.rest()
+
+    def turn_to(self, code: Copy) -> None:
+        """Ask about other code from now on; the worker stays if the code before left no trace.
+
+        Args:
+            code: it lies where the one before lay, which nobody asks about any more.
+        """
+        self.code, self.spent_s = code, 0.0
+        if not self._clean():
+            self.close()
+
     def exchange(self, question: Mapping[str, Any]) -> Reply:
         """Send a question and return the reply; a worker that is in no state to go on is ended.
 
@@ -69,7 +103,7 @@ class WorkerProcess:
         if left_s <= 0:
             return self._time_over()
         try:
-            frame = wire.encode(question)
+            frame = wire.encode({**question, "package": self.code.package})
         except wire.WireError as error:  # a fault of the check, and no verdict on the code
             raise TypeError(f"{question['name']}: the question cannot be sent: {error}") from error
         process, number = self._started()
@@ -106,6 +140,21 @@ class WorkerProcess:
         """Tell whether the worker ends by itself what a question leaves running."""
         return "pid" in self.sandbox.isolation.layers
 
+    def _clean(self) -> bool:
+        """Tell whether all that can be written in the sandbox is as it was before any question."""
+        if self.process is None:
+            return True
+        self.process.wake()
+        if self._number is None:
+            return True  # nobody has asked
+        end = time.monotonic() + _LOOK_S
+        try:
+            wire.write_all(self.process.stdin.fileno(), wire.encode({"clean": None}), deadline=end)
+            told = wire.receive(self.process.stdout.fileno(), deadline=end)
+        except wire.WireError:
+            return False
+        return bool(told == {"clean": True})
+
     def _end(self) -> str:
         """End the worker; return why the sandbox stopped it, if it did."""
         process, self.process = self.process, None
@@ -130,8 +179,8 @@ class WorkerProcess:
         config = {
             "preload": list(self.settings.preload),
             "code": "{code}",
-            "package": self.code.package,
             "scratch": "{scratch}",
+            "writable": ["{scratch}", *(_OWN_FOLDERS if self._alone else ())],
             "alone": self._alone,
         }
         return self.sandbox.start(

@@ -13,6 +13,7 @@ from promptqueue.queue.verification import Verification
 from promptqueue.verify.candidate import Candidate, CandidateError
 from promptqueue.verify.sandbox import open_sandbox
 from promptqueue.verify.snapshot import Copy
+from promptqueue.verify.worker_process import WorkerProcess
 from tests.benchmarks.measure import PROMPTQUEUE, ROOT, interleave, ratio_of, run_child
 from tests.benchmarks.report import Figure
 
@@ -112,7 +113,8 @@ def _candidate() -> Iterator[Candidate]:
         (code / "model.py").write_text(_CODE)
         (folder / "probes.py").write_text(_PROBES)
         settings = Verification(preload=("torch",))
-        with Candidate(open_sandbox(), Copy(code), folder, settings, seed=1) as candidate:
+        worker = WorkerProcess(open_sandbox(), Copy(code), settings)
+        with Candidate(worker, folder, settings, seed=1) as candidate:
             yield candidate
 
 

@@ -58,6 +58,11 @@ def children_of(pid: int) -> list[int]:
     return [int(word) for word in text.split()]
 
 
+def below(pid: int) -> list[int]:
+    """Return a process's children, and theirs, as they are numbered here."""
+    return [each for child in children_of(pid) for each in (child, *below(child))]
+
+
 def runs(pid: int) -> bool:
     with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()[0] != "Z"
@@ -139,7 +144,7 @@ def under_way(warm: WarmPytest, folder: Path) -> Iterator[list[BaseException]]:
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
-    until(lambda: warm._server is not None and children_of(warm._server.pid))
+    until(lambda: warm._server is not None and len(children_of(warm._server.pid)) == 2)
     yield errors
     thread.join(60)
     assert not thread.is_alive()
@@ -148,11 +153,11 @@ def under_way(warm: WarmPytest, folder: Path) -> Iterator[list[BaseException]]:
 def test_a_verdict_ends_with_a_server_that_is_killed(warm: WarmPytest, tmp_path: Path) -> None:
     with under_way(warm, tmp_path) as errors:
         server = server_of(warm)
-        (child,) = children_of(server.pid)
+        children = children_of(server.pid)
         server.kill()
 
     assert isinstance(errors[0], ServerGone)
-    until(lambda: not runs(child))
+    until(lambda: not any(map(runs, children)))
 
 
 CALLER = """
@@ -174,13 +179,12 @@ def test_nothing_outlives_the_caller(tmp_path: Path, number: signal.Signals) -> 
         env=os.environ | {"PYTHONPATH": root},
         stderr=subprocess.DEVNULL,
     )
-    until(lambda: [c for s in children_of(caller.pid) for c in children_of(s)])
-    (server,) = children_of(caller.pid)
-    (child,) = children_of(server)
+    until(lambda: len(below(caller.pid)) == 3)  # the server, its keeper, and a verdict
+    started = below(caller.pid)
     caller.send_signal(number)
 
     assert caller.wait(60) != 0
-    until(lambda: not runs(server) and not runs(child))
+    until(lambda: not any(map(runs, started)))
 
 
 def test_a_server_that_is_gone_changes_no_verdict(judge: ContractJudge) -> None:
@@ -194,13 +198,52 @@ def test_a_server_that_is_gone_changes_no_verdict(judge: ContractJudge) -> None:
     assert judge._warm is None
 
 
-def test_a_judge_asks_one_server_and_ends_it(judge: ContractJudge) -> None:
+def test_a_judge_asks_one_server_and_one_worker_and_ends_them(judge: ContractJudge) -> None:
     step = judge.loaded.queue.steps[0]
     judge.judge(step, {"stats.py": STATS})
     server = server_of(judge._warm)
+    begun = below(server.pid)
     judge.judge(step, {"stats.py": WRONG})
     assert server_of(judge._warm) is server
+    assert below(server.pid) == begun
+    assert len(begun) > 2  # the keeper, and the sandbox with its worker
 
     judge.close()
 
-    assert not runs(server.pid)
+    assert not any(map(runs, [server.pid, *begun]))
+
+
+LITTERING = """
+from pathlib import Path
+
+for place in ("/tmp/seen", "/dev/shm/seen", "../seen"):
+    Path(place).write_text("")
+
+"""
+LOOKING = """
+from pathlib import Path
+
+for place in ("/tmp/seen", "/dev/shm/seen", "../seen"):
+    assert not Path(place).exists()
+
+"""
+
+
+def test_what_code_leaves_is_gone_in_the_next_verdict(judge: ContractJudge) -> None:
+    step = judge.loaded.queue.steps[0]
+    for before in (LITTERING, LOOKING, LITTERING):
+        judgement = judge.judge(step, {"stats.py": before + STATS})
+
+        assert judgement.met == tuple(step.requirements), judgement.faults
+
+
+def test_a_keeper_that_is_gone_changes_no_verdict(judge: ContractJudge) -> None:
+    step = judge.loaded.queue.steps[0]
+    before = judge.judge(step, {"stats.py": STATS})
+    (keeper,) = children_of(server_of(judge._warm).pid)
+    os.kill(keeper, signal.SIGKILL)
+
+    after = [judge.judge(step, {"stats.py": text}) for text in (STATS, WRONG, STATS)]
+
+    assert [each.met for each in after] == [before.met, (), before.met]
+    assert before.met == tuple(step.requirements)

@@ -13,8 +13,9 @@ import pytest
 from promptqueue.queue.verification import Verification
 from promptqueue.verify.candidate import Candidate, CandidateError
 from promptqueue.verify.replies import Answered, Failed, Raised, read_reply
-from promptqueue.verify.sandbox import SandboxLimits, open_sandbox
+from promptqueue.verify.sandbox import Process, SandboxLimits, open_sandbox
 from promptqueue.verify.snapshot import Copy
+from promptqueue.verify.worker_process import WorkerProcess
 
 STAY = """
 import os, sys, time
@@ -42,6 +43,9 @@ def litter(size):
 def late(seconds):
     time.sleep(seconds)
     return 7
+
+def place():
+    return os.getcwd()
 """
 PROBES = """
 def daemon(candidate, token):
@@ -55,6 +59,9 @@ def litter(candidate, size):
 
 def late(candidate, seconds):
     return candidate.stay.late(seconds)
+
+def place(candidate):
+    return candidate.stay.place()
 """
 
 
@@ -63,10 +70,15 @@ def asked(backend: str, folder: Path, settings: Verification | None = None) -> I
     (folder / "code").mkdir()
     (folder / "code" / "stay.py").write_text(STAY)
     (folder / "probes.py").write_text(PROBES)
-    with Candidate(
-        open_sandbox(backend), Copy(folder / "code"), folder, settings or Verification(), 1
-    ) as candidate:
+    settings = settings or Verification()
+    worker = WorkerProcess(open_sandbox(backend), Copy(folder / "code"), settings)
+    with Candidate(worker, folder, settings, 1) as candidate:
         yield candidate
+
+
+def process_of(candidate: Candidate) -> Process | None:
+    assert isinstance(candidate.worker, WorkerProcess)
+    return candidate.worker.process
 
 
 def named(token: str) -> list[Path]:
@@ -91,23 +103,23 @@ def test_a_daemon_does_not_outlive_its_question(tmp_path: Path, backend: str) ->
     token = secrets.token_hex(16)
     with asked(backend, tmp_path) as candidate:
         candidate.ask("probes.seven")
-        worker = candidate.worker.process
+        worker = process_of(candidate)
 
         assert candidate.ask("probes.daemon", token=token)
         assert not named(token)
         assert candidate.ask("probes.seven") == 7
-        assert candidate.worker.process is worker
+        assert process_of(candidate) is worker
 
 
 def test_a_worker_that_is_started_early_answers_the_first_question(tmp_path: Path) -> None:
     with asked("none", tmp_path) as candidate:
         candidate.start()
-        worker = candidate.worker.process
+        worker = process_of(candidate)
         candidate.start()
 
         assert candidate.ask("probes.seven") == 7
         assert worker is not None
-        assert candidate.worker.process is worker
+        assert process_of(candidate) is worker
 
 
 def test_a_worker_that_nobody_asked_ends_with_the_checks(tmp_path: Path) -> None:
@@ -143,7 +155,27 @@ def test_the_time_of_all_questions_is_that_of_the_questions(tmp_path: Path) -> N
         for _ in range(2):
             with pytest.raises(CandidateError, match=over):
                 candidate.ask("probes.late", seconds=15)  # less than one question may take
+        assert isinstance(candidate.worker, WorkerProcess)
         assert candidate.worker.spent_s < 10
+
+
+@pytest.mark.parametrize("backend", ["bwrap", "landlock", "none"])
+def test_a_worker_that_turns_to_other_code_begins_as_it_did(tmp_path: Path, backend: str) -> None:
+    settings = Verification(limits=SandboxLimits(wall=6))
+    with asked(backend, tmp_path, settings) as candidate:
+        assert isinstance(candidate.worker, WorkerProcess)
+        place, process = candidate.ask("probes.place"), process_of(candidate)
+        candidate.ask("probes.late", seconds=4)
+        candidate.worker.rest()
+        stay = tmp_path / "code" / "stay.py"
+        stay.chmod(0o644)
+        stay.write_text(STAY.replace("return 7", "return 8"))
+
+        candidate.worker.turn_to(Copy(tmp_path / "code"))
+
+        assert candidate.ask("probes.place") == place
+        assert candidate.ask("probes.late", seconds=4) == 8  # with all its time
+        assert process_of(candidate) is process
 
 
 def test_a_missing_module_is_told_at_the_question_and_leaves_nothing(tmp_path: Path) -> None:

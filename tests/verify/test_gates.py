@@ -19,6 +19,7 @@ from promptqueue.verify.gates import verify
 from promptqueue.verify.report import Report
 from promptqueue.verify.sandbox import open_sandbox
 from promptqueue.verify.snapshot import Copy
+from promptqueue.verify.worker_process import WorkerProcess
 
 pytestmark = pytest.mark.sandbox
 
@@ -169,7 +170,8 @@ def test_a_worker_with_threads_of_its_own_goes_on(folder: Path, tmp_path: Path, 
     folder.chmod(0o755)
     settings = Verification(preload=("torch",))
 
-    with Candidate(open_sandbox(), Copy(folder), tmp_path, settings, seed=1) as candidate:
+    worker = WorkerProcess(open_sandbox(), Copy(folder), settings)
+    with Candidate(worker, tmp_path, settings, seed=1) as candidate:
         answers = [candidate.ask("probes.mean") for _ in range(3)]
 
     assert answers == [2.0, 2.0, 2.0]

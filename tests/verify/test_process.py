@@ -6,6 +6,7 @@ import dataclasses
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -147,3 +148,38 @@ def test_code_that_runs_unwatched_is_ended_and_no_verdict(
     assert not (set(watch.tree(os.getpid())) - before)
     with pytest.raises(IsolationError, match=r"the watch .* broke \(RecursionError: too deep\)"):
         started.close()
+
+
+HOGS = """
+import os, sys, time
+sys.stdin.readline()
+os.fork()  # one alone has a limit of its own
+held = bytearray(b"x" * (100 << 20))
+time.sleep(1)
+"""
+
+
+def test_a_sandbox_at_rest_is_looked_at_seldom_and_held_to_its_limits_once_it_wakes(
+    full: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[object] = []
+    usage = watch.usage
+
+    def looked(*arguments: Any, **keywords: Any) -> watch.Usage:
+        looks.append(arguments)
+        return usage(*arguments, **keywords)
+
+    monkeypatch.setattr(watch, "usage", looked)
+    limits = LIMITS.model_copy(update={"memory_mib": 250})
+    command = ["python", "{code}/main.py"]
+    with full.start(command, code=code(tmp_path, HOGS), limits=limits) as started:
+        started.rest()
+        time.sleep(0.2)
+        looks.clear()
+        time.sleep(1)
+        assert len(looks) <= 1
+
+        started.wake()
+        started.stdin.write(b"\n")
+
+        assert started.wait().stopped == "memory"

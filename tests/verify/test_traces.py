@@ -17,6 +17,7 @@ from promptqueue.verify.gates import verify
 from promptqueue.verify.report import Requirement
 from promptqueue.verify.sandbox import open_sandbox
 from promptqueue.verify.snapshot import Copy, take_snapshot
+from promptqueue.verify.worker_process import WorkerProcess
 
 pytestmark = pytest.mark.sandbox
 
@@ -173,7 +174,8 @@ def candidate(tmp_path: Path) -> Candidate:
         "    loader = torch.utils.data.DataLoader(data, 2, num_workers=1)\n"
         "    return [[int(n) for n in batch[0]] + [*batch[1].shape] for batch in loader]\n"
     )
-    return Candidate(open_sandbox(), Copy(folder), tmp_path, Verification(preload=("torch",)), 1)
+    settings = Verification(preload=("torch",))
+    return Candidate(WorkerProcess(open_sandbox(), Copy(folder), settings), tmp_path, settings, 1)
 
 
 def test_loaders_with_workers_work_although_sockets_are_shut(candidate: Candidate) -> None:
