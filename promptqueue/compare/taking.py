@@ -26,9 +26,9 @@ from promptqueue.queue.inputs import Value, known_inputs
 from promptqueue.queue.load import LoadedQueue
 from promptqueue.run.events import Event
 from promptqueue.run.journal import Record, RunDirectory
-from promptqueue.run.judge import PLACES
 from promptqueue.run.past import last_record
 from promptqueue.run.plan import Plan
+from promptqueue.run.pool import PLACES
 from promptqueue.run.session import execute
 
 Tell = Callable[[Event], None]

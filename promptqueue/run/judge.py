@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import sys
-import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -18,18 +17,15 @@ from promptqueue.extras import install_command
 from promptqueue.queue.inputs import Value
 from promptqueue.queue.load import LoadedQueue
 from promptqueue.queue.model import Queue, Step
+from promptqueue.run.pool import PLACES, POOL
 from promptqueue.run.verdict import Fault, Judgement, grouped
 
 if TYPE_CHECKING:
     from promptqueue.verify.report import Finding, Gate, Report, Requirement
-    from promptqueue.verify.warm import WarmPytest
 
 _NEEDED = ("pytest", "ruff", "safetensors", "numpy")
 _SUFFIXES = (".py", ".json", ".csv", ".txt", ".toml")
 """Of the files of a contract: beside the checks, and of the reference."""
-
-PLACES = threading.BoundedSemaphore(max(1, (os.cpu_count() or 1) // 2))
-"""Contracts that are judged at once where many runs go on: each takes cores and much memory."""
 
 
 class Judge(Protocol):
@@ -109,7 +105,7 @@ class ContractJudge:
     loaded: LoadedQueue
     inputs: Mapping[str, Value]
     contract: str
-    _warm: WarmPytest | None = None
+    _joined: bool = False
     _cold: bool = field(default=sys.platform != "linux")
     """Start pytest for each verdict: elsewhere, a fork of what has imported much is not safe."""
 
@@ -149,16 +145,16 @@ class ContractJudge:
         )
 
     def close(self) -> None:
-        """End the pytest that waits for verdicts."""
-        warm, self._warm = self._warm, None
-        if warm is not None:
-            warm.close()
+        """Let the pytest end that waits for verdicts, if no other judge needs it."""
+        if self._joined:
+            self._joined = False
+            POOL.leave()
 
     def _verified(self, folder: Path, names: tuple[str, ...], last: str) -> Report:
         """Judge by a pytest that is warm; where that is gone, by one that is not."""
         from promptqueue.verify.contract import Runner, Selection, run_pytest
         from promptqueue.verify.gates import verify
-        from promptqueue.verify.warm import ServerGone, WarmPytest
+        from promptqueue.verify.warm import ServerGone
 
         def verified(runner: Runner) -> Report:
             whole = last == self.loaded.queue.steps[-1].id
@@ -174,9 +170,12 @@ class ContractJudge:
             )
 
         if not self._cold:
-            self._warm = self._warm or WarmPytest(self.loaded.queue.verify.preload)
+            if not self._joined:
+                self._joined = True
+                POOL.join()
             try:
-                return verified(self._warm)
+                with POOL.lent(self.loaded.queue.verify.preload) as warm:
+                    return verified(warm)
             except ServerGone:
                 self._cold = True
                 self.close()

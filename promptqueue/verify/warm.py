@@ -47,7 +47,7 @@ class WarmPytest:
     """
 
     def __init__(self, preload: Sequence[str]) -> None:
-        self._preload = preload
+        self.preload = tuple(preload)
         self._server: subprocess.Popen[bytes] | None = None
 
     def __call__(
@@ -94,7 +94,7 @@ class WarmPytest:
     def _asked(self, line: bytes, env: Mapping[str, str], time_s: float | None) -> bytes:
         if self._server is None:
             self._server = subprocess.Popen(
-                [sys.executable, "-P", "-m", __name__, *self._preload],
+                [sys.executable, "-P", "-m", __name__, *self.preload],
                 cwd="/",
                 env=env,
                 bufsize=0,

@@ -20,6 +20,7 @@ from promptqueue.errors import UsageError
 from promptqueue.queue.inputs import resolve_inputs
 from promptqueue.queue.load import load_queue
 from promptqueue.run.judge import ContractJudge, contract_judge
+from promptqueue.run.pool import POOL
 from promptqueue.verify.contract import run_pytest
 from promptqueue.verify.gates import verify
 from promptqueue.verify.warm import ServerGone, WarmPytest
@@ -51,6 +52,12 @@ def server_of(warm: WarmPytest | None) -> subprocess.Popen[bytes]:
     assert warm is not None
     assert warm._server is not None
     return warm._server
+
+
+def waiting() -> subprocess.Popen[bytes]:
+    """Return the server of the one pytest that waits for a verdict."""
+    (warm,) = POOL._idle
+    return server_of(warm)
 
 
 def children_of(pid: int) -> list[int]:
@@ -190,21 +197,22 @@ def test_nothing_outlives_the_caller(tmp_path: Path, number: signal.Signals) -> 
 def test_a_server_that_is_gone_changes_no_verdict(judge: ContractJudge) -> None:
     step = judge.loaded.queue.steps[0]
     before = judge.judge(step, {"stats.py": STATS})
-    server_of(judge._warm).kill()
+    server = waiting()
+    server.kill()
 
     after = judge.judge(step, {"stats.py": STATS})
 
     assert after.met == before.met == tuple(step.requirements)
-    assert judge._warm is None
+    assert not POOL._idle
 
 
 def test_a_judge_asks_one_server_and_one_worker_and_ends_them(judge: ContractJudge) -> None:
     step = judge.loaded.queue.steps[0]
     judge.judge(step, {"stats.py": STATS})
-    server = server_of(judge._warm)
+    server = waiting()
     begun = below(server.pid)
     judge.judge(step, {"stats.py": WRONG})
-    assert server_of(judge._warm) is server
+    assert waiting() is server
     assert below(server.pid) == begun
     assert len(begun) > 2  # the keeper, and the sandbox with its worker
 
@@ -240,7 +248,7 @@ def test_what_code_leaves_is_gone_in_the_next_verdict(judge: ContractJudge) -> N
 def test_a_keeper_that_is_gone_changes_no_verdict(judge: ContractJudge) -> None:
     step = judge.loaded.queue.steps[0]
     before = judge.judge(step, {"stats.py": STATS})
-    (keeper,) = children_of(server_of(judge._warm).pid)
+    (keeper,) = children_of(waiting().pid)
     os.kill(keeper, signal.SIGKILL)
 
     after = [judge.judge(step, {"stats.py": text}) for text in (STATS, WRONG, STATS)]
