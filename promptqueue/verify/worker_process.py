@@ -88,7 +88,8 @@ class WorkerProcess:
             code: it lies where the one before lay, which nobody asks about any more.
         """
         self.code, self.spent_s = code, 0.0
-        if not self._clean():
+        used_up = self.settings.limits.cpu_s is not None  # in part: forks are the worker's own time
+        if used_up or not self._clean():
             self.close()
 
     def exchange(self, question: Mapping[str, Any]) -> Reply:

@@ -178,6 +178,19 @@ def test_a_worker_that_turns_to_other_code_begins_as_it_did(tmp_path: Path, back
         assert process_of(candidate) is process
 
 
+def test_a_worker_whose_processor_time_is_limited_is_not_kept(tmp_path: Path) -> None:
+    settings = Verification(limits=SandboxLimits(cpu=60))
+    with asked("none", tmp_path, settings) as candidate:
+        assert isinstance(candidate.worker, WorkerProcess)
+        candidate.ask("probes.seven")
+        before = process_of(candidate)
+
+        candidate.worker.turn_to(Copy(tmp_path / "code"))
+
+        assert candidate.ask("probes.seven") == 7
+        assert process_of(candidate) is not before
+
+
 def test_a_missing_module_is_told_at_the_question_and_leaves_nothing(tmp_path: Path) -> None:
     settings = Verification(preload=("no_such_module",))
     with asked("none", tmp_path, settings) as candidate:
