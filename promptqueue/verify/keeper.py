@@ -23,12 +23,13 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from promptqueue.queue.verification import Verification
+from promptqueue.verify import wire
 from promptqueue.verify.pytest_process import die_with
 from promptqueue.verify.replies import Reply
 from promptqueue.verify.sandbox import Sandbox
 from promptqueue.verify.scratch import scratch_folder
 from promptqueue.verify.snapshot import Copy
-from promptqueue.verify.worker_process import Worker, WorkerProcess
+from promptqueue.verify.worker_process import Worker, WorkerProcess, frame_of
 
 _END_S = 10.0
 """What a keeper gets to end its worker and remove its folder."""
@@ -37,9 +38,9 @@ _lent: Connection | None = None
 
 @contextmanager
 def open_keeper() -> Iterator[Connection]:
-    """Fork a process that keeps a worker, and give the wire to it; leave the block to end both.
+    """Fork a process that keeps a worker, and give the line to it; leave the block to end both.
 
-    Whoever calls has no threads, and dies no sooner than those that it lends the wire to.
+    Whoever calls has no threads, and dies no sooner than those that it lends the line to.
     """
     ours, theirs = Pipe()
     owner, child = os.getpid(), os.fork()
@@ -55,10 +56,10 @@ def open_keeper() -> Iterator[Connection]:
         ours.close()
 
 
-def lend(wire: Connection) -> None:
-    """Have this process, and no other meanwhile, use what is kept at the end of the wire."""
+def lend(line: Connection) -> None:
+    """Have this process, and no other meanwhile, use what is kept at the end of the line."""
     global _lent
-    _lent = wire
+    _lent = line
 
 
 def worker_for(sandbox: Sandbox, code: Copy, settings: Verification) -> Worker:
@@ -71,8 +72,8 @@ def worker_for(sandbox: Sandbox, code: Copy, settings: Verification) -> Worker:
 class _LentWorker:
     """The other end of `_Keeper`; where that is gone, a worker of this process's own."""
 
-    def __init__(self, wire: Connection, told: tuple[Sandbox, Copy, Verification]) -> None:
-        self._wire, self._told = wire, told
+    def __init__(self, line: Connection, told: tuple[Sandbox, Copy, Verification]) -> None:
+        self._line, self._told = line, told
         self._number, self._turned = 0, False
         self._own: WorkerProcess | None = None
 
@@ -80,7 +81,8 @@ class _LentWorker:
         self._call("start")
 
     def exchange(self, question: Mapping[str, Any]) -> Reply:
-        reply: Reply = self._call("exchange", question)
+        plain = wire.decode(frame_of(question))  # no tensors, of which torch shares the memory
+        reply: Reply = self._call("exchange", plain)
         return reply
 
     def close(self) -> None:
@@ -102,11 +104,11 @@ class _LentWorker:
         return getattr(self._own, name)(*arguments)
 
     def _asked(self, name: str, *arguments: Any) -> Any:
-        """Ask, and wait for the reply; those to who had the wire before are passed over."""
+        """Ask, and wait for the reply; those to who had the line before are passed over."""
         self._number += 1
         mark = (os.getpid(), self._number)
-        self._wire.send((mark, name, arguments))
-        while (answer := self._wire.recv())[0] != mark:
+        self._line.send((mark, name, arguments))
+        while (answer := self._line.recv())[0] != mark:
             pass
         _, result, raised = answer
         if raised is not None:
@@ -159,30 +161,30 @@ class _Keeper:
         return self.folder
 
 
-def _be_the_keeper(wire: Connection, owner: int) -> NoReturn:
+def _be_the_keeper(line: Connection, owner: int) -> NoReturn:
     try:
         die_with(owner)
         signal.signal(signal.SIGTERM, lambda *_: sys.exit())
         with scratch_folder() as scratch:
             scratch.chmod(0o755)  # whoever runs the code is another user
             with contextlib.closing(_Keeper(scratch / "code")) as kept:
-                _serve(wire, kept)
+                _serve(line, kept)
     except BaseException:
         traceback.print_exc()
     finally:
         os._exit(0)
 
 
-def _serve(wire: Connection, kept: _Keeper) -> None:
+def _serve(line: Connection, kept: _Keeper) -> None:
     """Do what is asked, one thing after the other."""
     while True:
-        mark, name, arguments = wire.recv()
+        mark, name, arguments = line.recv()
         result = raised = None
         try:
             result = getattr(kept, name)(*arguments)
         except Exception as error:
             raised = error
-        wire.send((mark, result, raised))
+        line.send((mark, result, raised))
 
 
 def _await(child: int) -> None:

@@ -77,7 +77,7 @@ class Process:
         self.files: dict[str, bytes] = {}
         self.stopped, self._peak, self._ended = "", 0.0, None
         self._begin, self._seconds = time.monotonic(), 0.0
-        self._head, self._tail = b"", b""
+        self._head, self._tail, self._said = b"", b"", 0
         self._init: int | None = None
         self._blind: Exception | None = None
         self._threads: list[threading.Thread] = []
@@ -140,6 +140,10 @@ class Process:
     def wake(self) -> None:
         """Look often again."""
         self._at_work.set()
+
+    def forget(self) -> None:
+        """Begin to count what it prints anew."""
+        self._head, self._tail, self._said = b"", b"", 0
 
     def kill(self) -> None:
         """Kill the whole tree; a PID namespace dies with its first process."""
@@ -213,13 +217,12 @@ class Process:
         thread.start()
 
     def _read_errors(self) -> None:
-        total = 0
         while data := os.read(cast(BinaryIO, self._popen.stderr).fileno(), _KEPT):
-            total += len(data)
+            self._said += len(data)
             room = _KEPT - len(self._head)
             self._head += data[:room]
             self._tail = (self._tail + data[room:])[-_KEPT:]
-            if total > self._limits.output_mib * _MIB:
+            if self._said > self._limits.output_mib * _MIB:
                 return self.stop("output")
         return None
 

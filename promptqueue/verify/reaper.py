@@ -61,7 +61,7 @@ def _sweep(child: int) -> None:
     Orphans come home to this process but cannot be listed (/proc is out of reach); numbers are
     given in order, so that none is above that of a process that is born now.
     """
-    for pid in range(2, _newest(child)):
+    for pid in range(2, newest(child)):
         if pid not in (os.getpid(), os.getppid()):
             _kill_process(pid)
     time.sleep(0.001)
@@ -77,13 +77,13 @@ def _kill_process(pid: int) -> None:
             os.close(place)
 
 
-def _newest(child: int) -> int:
-    """Return the number of a process that is born now."""
+def newest(child: int) -> int:
+    """Return the number of a process that is born now, or one that is higher than `child`."""
     try:
-        newest = os.fork()
+        born = os.fork()
     except OSError:  # there are as many as may be: a guess, and the next round knows
         return child + (1 << 16)
-    if not newest:
+    if not born:
         os._exit(0)
-    os.waitpid(newest, 0)
-    return newest
+    os.waitpid(born, 0)
+    return born

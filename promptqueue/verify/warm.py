@@ -74,7 +74,10 @@ class WarmPytest:
         if not answer:
             self.close()
             raise ServerGone("the warm pytest ended without an answer")
-        return Completed(**json.loads(answer))
+        completed = Completed(**json.loads(answer))
+        if completed.code < 0:
+            self.close()  # it may have died in the middle of a word to the keeper
+        return completed
 
     def close(self) -> None:
         """End the server and what it runs; it starts anew when it is needed."""
@@ -84,6 +87,7 @@ class WarmPytest:
         assert server.stdin is not None
         assert server.stdout is not None
         server.stdin.close()  # it has nobody to work for
+        server.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             server.wait(_END_S)
         server.kill()  # and the kernel ends its children
@@ -124,6 +128,7 @@ def serve(preload: Sequence[str]) -> None:
             with contextlib.suppress(Exception):
                 importlib.import_module(name)
         with open_keeper() as kept:
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # the keeper ends before it
             while line := sys.stdin.buffer.readline():
                 with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
                     status = _forked(json.loads(line), out, err, kept)
@@ -151,6 +156,7 @@ def _become(job: dict[str, Any], out: int, err: int, server: int) -> NoReturn:
     """Do what `python -m pytest` does, and end: nothing returns into the server."""
     code = BROKEN
     try:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         die_with(server)
         os.setsid()
         null = os.open(os.devnull, os.O_RDONLY)

@@ -22,7 +22,7 @@ import tempfile
 import time
 import traceback
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from multiprocessing import reduction
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ def _beside(name: str) -> Any:
 
 
 wire, reaper = _beside("wire"), _beside("reaper")
-exercised, tamper = _beside("exercised"), _beside("tamper")
+exercised, remains, tamper = _beside("exercised"), _beside("remains"), _beside("tamper")
 _PR_SET_DUMPABLE = 4
 Folders = Callable[[], str]
 """What makes folders for questions."""
@@ -55,7 +55,7 @@ def main() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)  # no child may look into this process
     reaper.adopt_orphans()
     absent = [name for name in config["preload"] if not _preload(name)]
-    begun, fresh_folder = _found_in(config["writable"]), _folders(config["scratch"])
+    begun, fresh_folder = remains.found(config["writable"]), _folders(config["scratch"])
     wire.send(answers, {"pid": os.getpid(), "absent": absent})
     while True:
         try:
@@ -64,7 +64,8 @@ def main() -> None:
             return
         if "clean" in question:  # other code comes, and asks what this one left
             fresh_folder = _folders(config["scratch"])
-            wire.send(answers, {"clean": _found_in(config["writable"]) == begun is not None})
+            clean = begun is not None and begun == remains.found(config["writable"])
+            wire.send(answers, {"clean": clean and reaper.newest(0) < remains.MANY})
             continue
         told = {**config, "package": question["package"]}
         frame = _answer_of_child(question, told, (questions, answers), fresh_folder)
@@ -152,29 +153,6 @@ def _folders(scratch: str) -> Folders:
                 return folder
 
     return fresh_folder
-
-
-def _found_in(folders: Sequence[str]) -> dict[str, tuple[int, ...]] | None:
-    """Return path to what tells whether somebody touched it; None where that cannot be seen.
-
-    The time of a change (ctime) cannot be set by who made it; that of a folder is left out, for
-    questions come and go.
-    """
-    found: dict[str, tuple[int, ...]] = {}
-    waiting = [*folders]
-    try:
-        while waiting:
-            with os.scandir(waiting.pop()) as entries:
-                for each in entries:
-                    seen = each.stat(follow_symlinks=False)
-                    if each.is_dir(follow_symlinks=False):
-                        waiting.append(each.path)
-                        found[each.path] = (seen.st_mode,)
-                    else:
-                        found[each.path] = (seen.st_mode, seen.st_size, seen.st_ctime_ns)
-    except OSError:
-        return None
-    return found
 
 
 def _keep_temporary_files_in(folder: str) -> None:

@@ -18,7 +18,7 @@ from promptqueue.verify.snapshot import Copy
 
 _TRAVELS = tuple(
     Path(__file__).with_name(f"{name}.py")
-    for name in ("worker", "wire", "reaper", "exercised", "tamper")
+    for name in ("worker", "wire", "reaper", "exercised", "remains", "tamper")
 )
 _OWN_FOLDERS = ("/tmp", "/dev/shm")  # noqa: S108 - paths inside a sandbox that has its own
 _BOOT_S = 120.0
@@ -78,7 +78,9 @@ class WorkerProcess:
 
     def rest(self) -> None:
         """Expect no question for long."""
-        if self.process is not None:
+        if self.process is not None and self.process.stopped:
+            self.close()  # and raise what is wrong with it, before other code has it
+        elif self.process is not None:
             self.process.rest()
 
     def turn_to(self, code: Copy) -> None:
@@ -88,8 +90,13 @@ class WorkerProcess:
             code: it lies where the one before lay, which nobody asks about any more.
         """
         self.code, self.spent_s = code, 0.0
-        used_up = self.settings.limits.cpu_s is not None  # in part: forks are the worker's own time
-        if used_up or not self._clean():
+        # elsewhere, a limit counts the processes of the user as they were when it started
+        kept = self._alone and self.settings.limits.cpu_s is None  # of which forks have used some
+        if self.process is None:
+            return
+        if kept and self._clean(self.process):
+            self.process.forget()
+        else:
             self.close()
 
     def exchange(self, question: Mapping[str, Any]) -> Reply:
@@ -103,10 +110,7 @@ class WorkerProcess:
         left_s = self.settings.limits.wall_s - self.spent_s
         if left_s <= 0:
             return self._time_over()
-        try:
-            frame = wire.encode({**question, "package": self.code.package})
-        except wire.WireError as error:  # a fault of the check, and no verdict on the code
-            raise TypeError(f"{question['name']}: the question cannot be sent: {error}") from error
+        frame = frame_of({**question, "package": self.code.package})
         process, number = self._started()
         patience, begin = float(question["time_s"]) + _GRACE_S, time.monotonic()
         end = begin + left_s
@@ -120,6 +124,9 @@ class WorkerProcess:
             return self._time_over() if over else Failed(failed="time", text=text)
         except wire.WireError as error:
             return Failed(failed="worker", text=self._end() or str(error))
+        except BaseException:
+            self.close()  # what is left of its answer is no answer to another question
+            raise
         finally:
             self.spent_s += time.monotonic() - begin
         if not self._alone:
@@ -141,17 +148,15 @@ class WorkerProcess:
         """Tell whether the worker ends by itself what a question leaves running."""
         return "pid" in self.sandbox.isolation.layers
 
-    def _clean(self) -> bool:
-        """Tell whether all that can be written in the sandbox is as it was before any question."""
-        if self.process is None:
-            return True
-        self.process.wake()
+    def _clean(self, process: Process) -> bool:
+        """Tell whether all that code can change in the sandbox is as before any question."""
+        process.wake()
         if self._number is None:
             return True  # nobody has asked
         end = time.monotonic() + _LOOK_S
         try:
-            wire.write_all(self.process.stdin.fileno(), wire.encode({"clean": None}), deadline=end)
-            told = wire.receive(self.process.stdout.fileno(), deadline=end)
+            wire.write_all(process.stdin.fileno(), wire.encode({"clean": None}), deadline=end)
+            told = wire.receive(process.stdout.fileno(), deadline=end)
         except wire.WireError:
             return False
         return bool(told == {"clean": True})
@@ -191,6 +196,14 @@ class WorkerProcess:
             readable=_TRAVELS,
             env={"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"},
         )
+
+
+def frame_of(question: Mapping[str, Any]) -> bytes:
+    """Return a question as it is sent; raises TypeError where it cannot be."""
+    try:
+        return wire.encode(question)
+    except wire.WireError as error:  # a fault of the check, and no verdict on the code
+        raise TypeError(f"{question['name']}: the question cannot be sent: {error}") from error
 
 
 def _ready(process: Process) -> int:

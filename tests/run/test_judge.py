@@ -21,7 +21,7 @@ from promptqueue.queue.inputs import resolve_inputs
 from promptqueue.queue.load import load_queue
 from promptqueue.run.judge import ContractJudge, contract_judge
 from promptqueue.run.pool import POOL
-from promptqueue.verify.contract import run_pytest
+from promptqueue.verify.contract import TookTooLong, run_pytest
 from promptqueue.verify.gates import verify
 from promptqueue.verify.warm import ServerGone, WarmPytest
 
@@ -132,6 +132,32 @@ def test_what_a_verdict_changes_is_gone_in_the_next(warm: WarmPytest, tmp_path: 
         assert done.code == 0, done.output
         assert f"{tmp_path} {tmp_path} {given} True" in done.output
         assert "and errors" in done.output
+
+
+DYING = "import os, signal\ndef test_dies():\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+
+
+def test_a_verdict_that_is_killed_leaves_no_half_word_to_the_next(
+    warm: WarmPytest, tmp_path: Path
+) -> None:
+    (tmp_path / "test_dying.py").write_text(DYING)
+
+    done = warm(["-p", "no:cacheprovider", "test_dying.py"], tmp_path, dict(os.environ))
+
+    assert done.code == -signal.SIGKILL
+    assert warm._server is None  # and the keeper with it
+
+
+def test_a_server_that_still_imports_is_not_waited_for(tmp_path: Path) -> None:
+    ended = tmp_path / "ended"
+    text = f"import time\ntime.sleep(10)\nopen({str(ended)!r}, 'w')\n"
+    (tmp_path / "slow_module.py").write_text(text)
+    slow = WarmPytest(["slow_module"])
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    with pytest.raises(TookTooLong):
+        slow([], tmp_path, environment, time_s=4)
+    assert slow._server is None
+    assert not ended.exists()
 
 
 SLOW = "import time\ndef test_slow():\n    time.sleep(600)\n"

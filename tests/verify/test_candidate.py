@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from promptqueue.errors import IsolationError
 from promptqueue.queue.verification import Verification
 from promptqueue.verify.candidate import Candidate, CandidateError
 from promptqueue.verify.replies import Answered, Failed, Raised, read_reply
@@ -46,6 +47,16 @@ def late(seconds):
 
 def place():
     return os.getcwd()
+
+def talk(size):
+    print("x" * size)
+    return 7
+
+def unblock():
+    os.set_blocking(1, False)
+
+def litter_here():
+    open("/dev/shm/left", "w").close()
 """
 PROBES = """
 def daemon(candidate, token):
@@ -62,6 +73,12 @@ def late(candidate, seconds):
 
 def place(candidate):
     return candidate.stay.place()
+
+def talk(candidate, size):
+    return candidate.stay.talk(size)
+
+def do(candidate, name):
+    getattr(candidate.stay, name)()
 """
 
 
@@ -74,6 +91,10 @@ def asked(backend: str, folder: Path, settings: Verification | None = None) -> I
     worker = WorkerProcess(open_sandbox(backend), Copy(folder / "code"), settings)
     with Candidate(worker, folder, settings, 1) as candidate:
         yield candidate
+
+
+def exhausted(*_: object, **__: object) -> None:
+    raise MemoryError
 
 
 def process_of(candidate: Candidate) -> Process | None:
@@ -164,7 +185,7 @@ def test_a_worker_that_turns_to_other_code_begins_as_it_did(tmp_path: Path, back
     settings = Verification(limits=SandboxLimits(wall=6))
     with asked(backend, tmp_path, settings) as candidate:
         assert isinstance(candidate.worker, WorkerProcess)
-        place, process = candidate.ask("probes.place"), process_of(candidate)
+        place, process = Path(candidate.ask("probes.place")).name, process_of(candidate)
         candidate.ask("probes.late", seconds=4)
         candidate.worker.rest()
         stay = tmp_path / "code" / "stay.py"
@@ -173,14 +194,62 @@ def test_a_worker_that_turns_to_other_code_begins_as_it_did(tmp_path: Path, back
 
         candidate.worker.turn_to(Copy(tmp_path / "code"))
 
-        assert candidate.ask("probes.place") == place
+        assert Path(candidate.ask("probes.place")).name == place
         assert candidate.ask("probes.late", seconds=4) == 8  # with all its time
-        assert process_of(candidate) is process
+        assert (process_of(candidate) is process) == (backend == "bwrap")
+
+
+@pytest.mark.parametrize("name", ["seven", "unblock", "litter_here"])
+def test_a_worker_that_code_has_changed_is_not_kept(tmp_path: Path, name: str) -> None:
+    with asked("bwrap", tmp_path) as candidate:
+        assert isinstance(candidate.worker, WorkerProcess)
+        candidate.ask("probes.do", name=name)
+        before = process_of(candidate)
+
+        candidate.worker.turn_to(Copy(tmp_path / "code"))
+
+        assert candidate.ask("probes.seven") == 7
+        assert (process_of(candidate) is before) == (name == "seven")
+
+
+def test_what_one_code_prints_does_not_count_against_the_next(tmp_path: Path) -> None:
+    settings = Verification(limits=SandboxLimits(output_mib=1))
+    with asked("bwrap", tmp_path, settings) as candidate:
+        assert isinstance(candidate.worker, WorkerProcess)
+        for _ in range(3):
+            assert candidate.ask("probes.talk", size=700_000) == 7
+            candidate.worker.turn_to(Copy(tmp_path / "code"))
+
+
+def test_a_worker_that_was_stopped_after_its_answer_is_ended_when_it_rests(tmp_path: Path) -> None:
+    with asked("bwrap", tmp_path) as candidate:
+        assert isinstance(candidate.worker, WorkerProcess)
+        candidate.ask("probes.seven")
+        process = process_of(candidate)
+        assert process is not None
+        process._blind = OSError("no /proc")
+        process.stop("watch")
+
+        with pytest.raises(IsolationError, match="no /proc"):
+            candidate.worker.rest()
+
+
+def test_an_answer_that_was_not_read_answers_no_other_question(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with asked("bwrap", tmp_path) as candidate:
+        assert candidate.ask("probes.seven") == 7
+        with monkeypatch.context() as patch:
+            patch.setattr("promptqueue.verify.wire.receive", exhausted)
+            with pytest.raises(MemoryError):
+                candidate.ask("probes.late", seconds=0)
+
+        assert str(candidate.ask("probes.place")).startswith("/scratch/")
 
 
 def test_a_worker_whose_processor_time_is_limited_is_not_kept(tmp_path: Path) -> None:
     settings = Verification(limits=SandboxLimits(cpu=60))
-    with asked("none", tmp_path, settings) as candidate:
+    with asked("bwrap", tmp_path, settings) as candidate:
         assert isinstance(candidate.worker, WorkerProcess)
         candidate.ask("probes.seven")
         before = process_of(candidate)
