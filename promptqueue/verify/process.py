@@ -79,6 +79,8 @@ class Process:
         self._begin, self._seconds = time.monotonic(), 0.0
         self._head, self._tail, self._said = b"", b"", 0
         self._init: int | None = None
+        self._last: int | None = None
+        """Readable once the first process of the PID namespace is gone, which ends last."""
         self._blind: Exception | None = None
         self._threads: list[threading.Thread] = []
         self._at_work = threading.Event()
@@ -99,6 +101,8 @@ class Process:
         self.kill()
         try:
             self._popen.wait(_END_S)
+            if self._last is not None:
+                select.select([self._last], [], [], _END_S)
         except subprocess.TimeoutExpired:
             raise IsolationError(
                 f"process {self.pid} of the sandbox is still there {_END_S:g} s after it "
@@ -114,6 +118,7 @@ class Process:
             ) from self._blind
 
     def _release(self) -> None:
+        self._last = None
         for thread in self._threads:
             thread.join(2)
         for pipe in (self.stdin, self.stdout, self._popen.stderr):
@@ -208,6 +213,10 @@ class Process:
         with status:
             if self._plan.backend == "bwrap":  # no one else writes there
                 self._init = json.loads(_line(status, deadline) or "{}").get("child-pid")
+        if self._init is not None:
+            with contextlib.suppress(OSError):  # it has ended, or there are no such descriptors
+                self._last = os.pidfd_open(self._init)
+                self._belongings.callback(os.close, self._last)
         self._thread(self._read_control, control)
         self._thread(self._watch)
 
