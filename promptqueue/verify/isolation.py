@@ -19,7 +19,7 @@ from promptqueue.queue.verification import SandboxLimits
 LAUNCHER = Path(__file__).with_name("launcher.py")
 SELF_TEST = Path(__file__).with_name("self_test.py")
 _MIB = 1 << 20
-_TMPFS = ("/dev/shm", "/tmp", "/scratch")  # noqa: S108 - paths inside the sandbox
+TMPFS = ("/dev/shm", "/tmp", "/scratch")  # noqa: S108 - paths inside the sandbox
 _SYSTEM = ("/bin", "/sbin", "/lib", "/lib32", "/lib64")
 _ETC = ("/etc/ld.so.cache", "/etc/localtime", "/etc/alternatives")
 _UNUSED_UIDS = range(61184, 65184)
@@ -214,7 +214,7 @@ def _system() -> list[str]:
 def _writable(limits: SandboxLimits, off: frozenset[str]) -> list[str]:
     line = []
     size = [] if "disk" in off else ["--size", str(limits.disk_mib * _MIB)]
-    for path in _TMPFS:
+    for path in TMPFS:
         if path == "/scratch" and "mount" in off:
             continue  # there is no such folder on the host
         line += ["--perms", "1777", *size, "--tmpfs", path]

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, Self, cast
 from promptqueue.errors import IsolationError
 from promptqueue.queue.verification import SandboxLimits
 from promptqueue.verify import watch
-from promptqueue.verify.isolation import Places, Plan
+from promptqueue.verify.isolation import TMPFS, Places, Plan
 
 _POLL_S, _REST_S = 0.05, 2.0
 """Between two looks at what it uses: at work, and at rest."""
@@ -271,7 +271,7 @@ class Process:
     def _crowded(self) -> str:
         if self._plan.backend != "bwrap":
             return watch.folder_crowd(Path(self._scratch), self._limits)
-        places = [f"/proc/{self._init}/root{path}" for path in ("/scratch", "/tmp", "/dev/shm")]  # noqa: S108
+        places = [f"/proc/{self._init}/root{path}" for path in TMPFS]
         return watch.crowd(places, self._limits)
 
     def _outcome(self) -> Outcome:

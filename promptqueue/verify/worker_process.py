@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from promptqueue.queue.verification import Verification
 from promptqueue.verify import wire
+from promptqueue.verify.isolation import TMPFS
 from promptqueue.verify.replies import Failed, Ready, Reply, read_reply
 from promptqueue.verify.sandbox import Process, Sandbox
 from promptqueue.verify.snapshot import Copy
@@ -20,7 +21,6 @@ _TRAVELS = tuple(
     Path(__file__).with_name(f"{name}.py")
     for name in ("worker", "wire", "reaper", "exercised", "remains", "tamper")
 )
-_OWN_FOLDERS = ("/tmp", "/dev/shm")  # noqa: S108 - paths inside a sandbox that has its own
 _BOOT_S = 120.0
 """Patience while the worker starts and preloads."""
 _LOOK_S = 5.0
@@ -186,7 +186,7 @@ class WorkerProcess:
             "preload": list(self.settings.preload),
             "code": "{code}",
             "scratch": "{scratch}",
-            "writable": ["{scratch}", *(_OWN_FOLDERS if self._alone else ())],
+            "writable": [*TMPFS] if self._alone else ["{scratch}"],
             "alone": self._alone,
         }
         return self.sandbox.start(
